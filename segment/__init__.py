@@ -1,0 +1,17 @@
+"""Semantic segmentation: train, compare and use the classic networks with one line.
+
+How data flows::
+
+    conf/*.yaml --> train.py, evaluate.py, predict.py, report.py   (only these and config.py know Hydra)
+                        | instantiate(...): plain typed arguments from here on
+       data/ -----------+                          models/
+       classes > transforms > dataset > datamodule     encoders > fcn, unet > net
+       voc, camvid, ade20k, shapes                         |
+                        |                                  |
+                        +------------> module.py <---------+
+                        SegmentationModule: net + loss + metrics + optimiser
+                                        |
+                                lightning.Trainer --> loggers, checkpoints, pictures, metrics.json
+"""
+
+__version__ = "0.1.0"

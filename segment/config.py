@@ -1,0 +1,150 @@
+"""Where the configuration lies, and what the command lines of all entry points share."""
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from segment.errors import SegmentError
+
+_INSTALLED = Path(__file__).parent / "conf"
+CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf")
+"""``conf/``: inside the package when installed from a wheel, beside it in a checkout."""
+
+PATHS = ("input", "output", "checkpoint", "resume", "data.root", "model.weights", "model.encoder.weights")
+"""Keys whose values are paths, which may hold characters that mean something in Hydra's grammar."""
+
+
+def load_config(overrides: Sequence[str] = (), name: str = "train") -> DictConfig:
+    """The composed configuration of an entry point, as its command line would have it.
+
+    Args:
+        overrides: words of a command line, such as ``["model=fcn8s", "data=voc"]``.
+        name: train, evaluate or predict.
+
+    Raises:
+        hydra.errors.HydraException: unknown group, option or key.
+    """
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"):
+        return hydra.compose(name, overrides=[quote_path(word) for word in overrides])
+
+
+def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
+    """``hydra.utils.instantiate`` with the part's own error in place of Hydra's account of it."""
+    try:
+        return hydra.utils.instantiate(config, *args, **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, InstantiationException) or cause is None:
+            raise SegmentError(" ".join(str(error).split())) from error
+        raise cause from None
+
+
+def plain(config: Any) -> Any:
+    """A configuration as dictionaries, lists and values, all interpolations resolved."""
+    return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def quote(value: str) -> str:
+    """A string as Hydra's grammar wants it, whatever characters it holds."""
+    escaped = re.sub(r"(\\*)(\$\{|'|$)", lambda m: m[1] * 2 + ("\\" if m[2] else "") + m[2], value)
+    return f"'{escaped}'"
+
+
+def quote_path(word: str) -> str:
+    """``input=a (1).jpg`` as Hydra's grammar wants it, ``input='a (1).jpg'``; any other word as it is."""
+    key, equals, value = word.partition("=")
+    if key.lstrip("+") not in PATHS or value in {"", "null", "???"} or re.fullmatch(r"(['\"]).*\1", value):
+        return word
+    return f"{key}{equals}{quote(value)}"
+
+
+def value_of(key: str) -> str | None:
+    """The value that the command line gives a path's key, before Hydra reads it; None if it gives none."""
+    given = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{key}=")]
+    if not given or given[-1] in {"null", ""}:
+        return None
+    quoted = re.fullmatch(r"(['\"])(.*)\1", given[-1])
+    return quoted[2] if quoted else given[-1]
+
+
+def run_folder() -> Path:
+    """The run's output directory (Hydra's), as an absolute path."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def one_job(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """Let DDP's child processes of a sweep's job run this job, and the next job start afresh.
+
+    Lightning starts the children with our own command line. In a sweep that is the whole sweep's, which each
+    child would run again; and what a job leaves in the environment, the next takes for its own.
+    """
+
+    @functools.wraps(run)
+    def job(config: DictConfig) -> None:
+        hydra_config = HydraConfig.get()
+        if hydra_config.mode is not RunMode.MULTIRUN:
+            return run(config)
+        arguments, environment = sys.argv, dict(os.environ)
+        folder = f"hydra.run.dir={quote(hydra_config.runtime.output_dir)}"
+        sys.argv = [sys.argv[0], *hydra_config.overrides.task, folder, "hydra.mode=RUN"]
+        try:
+            return run(config)
+        finally:
+            sys.argv = arguments
+            for name in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+                os.environ.pop(name, None)
+                if name in environment:
+                    os.environ[name] = environment[name]
+            distributed = sys.modules.get("torch.distributed")
+            if distributed is not None and distributed.is_available() and distributed.is_initialized():
+                distributed.destroy_process_group()
+
+    return job
+
+
+def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None = None) -> None:
+    """Run ``run`` with the configuration ``name`` and the command line; a user's mistake is one message.
+
+    Args:
+        prepare: called before Hydra reads the command line; it may change ``sys.argv``.
+    """
+
+    @functools.wraps(run)
+    def job(config: DictConfig) -> None:
+        try:
+            run(config)
+        except Exception as error:
+            message = _message(error)
+            if message is None:
+                raise
+            # Hydra prints the text of its own exceptions without a traceback, and exits with 1.
+            raise HydraException(f"error: {message}") from None
+
+    try:
+        if prepare is not None:
+            prepare()
+    except SegmentError as error:
+        sys.exit(f"error: {error}")
+    sys.argv[1:] = [quote_path(word) for word in sys.argv[1:]]
+    hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell the user of a mistake of theirs; None where the mistake is ours."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException  # seconds, and not for --help
+
+    if isinstance(error, SegmentError | MisconfigurationException):
+        return " ".join(str(error).split("\n")) if isinstance(error, MisconfigurationException) else str(error)
+    return None

@@ -1,0 +1,51 @@
+"""CamVid (Brostow et al., 2008) as SegNet's authors share it: 11 classes at 360x480."""
+
+from pathlib import PurePosixPath
+
+from segment.data.classes import Classes
+from segment.data.datamodule import SegmentationDataModule
+from segment.data.dataset import IGNORE, Sample, label_map
+from segment.errors import SegmentError
+
+CAMVID = Classes(
+    tuple("Sky Building Pole Road Pavement Tree SignSymbol Fence Car Pedestrian Bicyclist".split()),
+    (
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+)
+
+
+class CamVidDataModule(SegmentationDataModule):
+    """``train/ trainannot/ val/ valannot/ test/ testannot/`` with ``train.txt val.txt test.txt``.
+
+    A line of a list names image and mask by the absolute path they had at the authors' (``/SegNet/CamVid/
+    train/X.png /SegNet/CamVid/trainannot/X.png``); the last two parts of each are looked up below root.
+    """
+
+    classes = CAMVID
+    layout = "CamVid in SegNet's layout (train/, trainannot/, train.txt, val/, ...)"
+
+    @property
+    def table(self):
+        return label_map(len(CAMVID), void=(len(CAMVID), IGNORE))  # 11 is void in these masks
+
+    def samples(self, split: str) -> list[Sample]:
+        """The pairs that ``<split>.txt`` lists."""
+        path = self.folder() / f"{split}.txt"
+        samples = []
+        for line in self.list_ids(path):
+            pair = [self.root.joinpath(*PurePosixPath(word).parts[-2:]) for word in line.split()]
+            if len(pair) != 2:
+                raise SegmentError(f"{path}: expected 'IMAGE MASK' in each line, but one reads {line!r}")
+            samples.append(Sample(pair[0].stem, *pair))
+        return samples

@@ -1,0 +1,162 @@
+"""``shapes``: a data set that is drawn, not downloaded, and is VOC-like in everything but its size.
+
+Textured objects overlap on textured ground; a border of 5 pixels around each is void, and so are objects
+marked difficult. What makes a class is its outline and the kind of its texture. Colours are drawn from one
+distribution for objects and ground alike, so that colour says next to nothing about the class.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from segment.data.classes import IGNORE, Classes, voc_palette
+from segment.data.datamodule import SegmentationDataModule
+from segment.data.dataset import SegmentationDataset, label_map
+from segment.errors import SegmentError
+
+Points = list[tuple[float, float]]
+Texture = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+
+BORDER = 5
+"""Width in pixels of the void border between an object and what surrounds it, as in VOC."""
+DIFFICULT = 0.05
+"""Share of the objects that are marked difficult: faint, and void in the mask."""
+
+
+def _polygon(angles: Sequence[float], radii: Sequence[float]) -> Points:
+    """Corners in the unit circle, from polar coordinates (angles in turns)."""
+    return [(r * math.cos(math.tau * a), r * math.sin(math.tau * a)) for a, r in zip(angles, radii, strict=True)]
+
+
+def _regular(corners: int, inner: float = 1.0) -> Points:
+    """A regular polygon; with ``inner`` below 1 every second corner is drawn in: a star."""
+    return _polygon([k / corners for k in range(corners)], [1.0 if k % 2 == 0 else inner for k in range(corners)])
+
+
+def _cross(arm: float) -> Points:
+    corners = [(1, arm), (arm, arm), (arm, 1), (-arm, 1), (-arm, arm), (-1, arm)]
+    return [(float(x), float(y)) for x, y in corners + [(-x, -y) for x, y in corners]]
+
+
+def _stripes(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    angle, period = rng.uniform(0, math.pi), rng.uniform(6, 9)
+    return np.sin((math.cos(angle) * x + math.sin(angle) * y) * (math.tau / period)) > 0
+
+
+def _checks(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    angle, period = rng.uniform(0, math.pi), rng.uniform(9, 13)
+    u, v = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
+    return (np.sin(u * (math.tau / period)) > 0) ^ (np.sin(v * (math.tau / period)) > 0)
+
+
+def _dots(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    period = rng.uniform(7, 10)
+    return np.hypot((x + rng.uniform(0, 9)) % period - period / 2, (y + rng.uniform(0, 9)) % period - period / 2) < (
+        0.3 * period
+    )
+
+
+def _rings(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.sin(np.hypot(x, y) * (math.tau / rng.uniform(7, 10))) > 0
+
+
+def _speckles(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    cell = 3
+    height, width = x.shape
+    coarse = rng.random((height // cell + 1, width // cell + 1)) > 0.5
+    return coarse.repeat(cell, 0).repeat(cell, 1)[:height, :width]
+
+
+OBJECTS: dict[str, tuple[Points, Texture]] = {
+    "disc": (_regular(36), _rings),
+    "square": (_regular(4), _checks),
+    "triangle": (_regular(3), _stripes),
+    "star": (_regular(10, inner=0.45), _speckles),
+    "cross": (_cross(0.4), _dots),
+}
+SHAPES = Classes(("background", *OBJECTS), voc_palette(1 + len(OBJECTS)))
+
+
+def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Two colours (3,) in 0..255 that differ enough for the pattern between them to be seen."""
+    first = rng.uniform(40, 215, 3)
+    step = rng.normal(size=3)
+    return first, np.clip(first + step * (rng.uniform(60, 110) / np.linalg.norm(step)), 0, 255)
+
+
+def draw(rng: np.random.Generator, low: int = 96, high: int = 160) -> tuple[np.ndarray, np.ndarray]:
+    """One image uint8 (H,W,3) and its mask uint8 (H,W), each side between ``low`` and ``high`` pixels."""
+    height, width = (int(side) for side in rng.integers(low, high + 1, 2))
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    first, second = _two_colours(rng)
+    # The ground: large soft waves between two colours.
+    waves = sum(np.sin(x * rng.normal(0, 0.08) + y * rng.normal(0, 0.08) + rng.uniform(0, 6)) for _ in range(3))
+    image = first + (second - first) * (0.5 + waves[..., None] / 6)
+    mask = Image.new("L", (width, height))
+    for _ in range(rng.integers(2, 6)):
+        label = int(rng.integers(1, len(SHAPES)))
+        outline, texture = list(OBJECTS.values())[label - 1]
+        radius, angle = rng.uniform(0.16, 0.34) * min(height, width), rng.uniform(0, math.tau)
+        centre_x, centre_y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
+        cos, sin = radius * math.cos(angle), radius * math.sin(angle)
+        corners = [(centre_x + cos * u - sin * v, centre_y + sin * u + cos * v) for u, v in outline]
+        inside = Image.new("1", (width, height))
+        ImageDraw.Draw(inside).polygon(corners, fill=1)
+        pattern = texture(x - centre_x, y - centre_y, rng)[..., None]
+        first, second = _two_colours(rng)
+        filled = np.where(pattern, first, second)
+        difficult = rng.random() < DIFFICULT
+        opacity = 0.35 if difficult else 1.0
+        image = np.where(np.asarray(inside)[..., None], image + (filled - image) * opacity, image)
+        pen = ImageDraw.Draw(mask)
+        pen.polygon(corners, fill=IGNORE if difficult else label)
+        pen.line([*corners, *corners[:2]], fill=IGNORE, width=BORDER, joint="curve")
+    image = image + rng.normal(0, 8, image.shape)  # sensor noise
+    return np.clip(image, 0, 255).astype(np.uint8), np.array(mask)
+
+
+class ShapesDataset(SegmentationDataset):
+    """``length`` images of a split; number ``i`` is a function of (seed, split, i)."""
+
+    def __init__(self, length: int, split: int, transform: Callable | None, seed: int) -> None:
+        super().__init__([], label_map(len(SHAPES)), transform, seed)
+        self.length, self.split = length, split
+
+    def __len__(self) -> int:
+        return self.length
+
+    def id(self, index: int) -> str:
+        return f"{index:05d}"
+
+    def load(self, index: int) -> tuple[Tensor, Tensor]:
+        image, mask = draw(np.random.default_rng([self.seed, self.split, index]))
+        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
+
+
+class ShapesDataModule(SegmentationDataModule):
+    """Images drawn on the fly: the same for the same seed, different ones in every split.
+
+    Args:
+        train_size, val_size, test_size: number of images of each split.
+        loading: see :class:`segment.data.datamodule.SegmentationDataModule`; there is no ``root``.
+    """
+
+    classes = SHAPES
+
+    def __init__(self, train_size: int = 1000, val_size: int = 100, test_size: int = 100, **loading: Any) -> None:
+        super().__init__(root=".", **loading)
+        self.sizes = {"train": train_size, "val": val_size, "test": test_size}
+
+    def location(self) -> dict[str, str]:
+        return {}
+
+    def dataset(self, split: str, augment: bool = False) -> SegmentationDataset:
+        if split not in self.sizes:
+            raise SegmentError(f"shapes has the splits {', '.join(self.sizes)}, not {split!r}")
+        position = list(self.sizes).index(split)
+        return ShapesDataset(self.sizes[split], position, self.transform if augment else None, self.seed)

@@ -1,0 +1,99 @@
+"""The net: an encoder, a decoder, and the way back to the size of the input."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segment.errors import SegmentError
+from segment.models.fcn import upsample
+
+NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
+    # mean and standard deviation in 0..255, and whether the net wants BGR
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
+    "caffe": ((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), True),
+    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), False),
+}
+
+
+class EncoderLike(Protocol):
+    """What a decoder and the net ask of an encoder."""
+
+    channels: dict[int, int]
+    multiple: int
+
+    def __call__(self, image: Tensor) -> dict[int, Tensor]: ...
+
+
+class SegmentationNet(nn.Module):
+    """Any encoder with any decoder; images of any size in, scores of the same size out.
+
+    Args:
+        encoder: declares ``channels`` by stride and returns its features by stride.
+        decoder: a decoder's class, called with ``channels`` and ``num_classes``.
+        num_classes: number of score maps.
+        normalization: what the encoder's weights were trained on: "imagenet" (RGB, mean and deviation of
+            ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1).
+
+    Raises:
+        SegmentError: unknown normalisation, or a decoder that does not suit the encoder.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: Callable[..., nn.Module],
+        num_classes: int,
+        normalization: str = "imagenet",
+    ) -> None:
+        super().__init__()
+        if normalization not in NORMALIZATIONS:
+            raise SegmentError(f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}")
+        self.encoder = encoder
+        self.decoder = decoder(channels=encoder.channels, num_classes=num_classes)
+        self.num_classes = num_classes
+        mean, deviation, self.bgr = NORMALIZATIONS[normalization]
+        # Not in the state dict: the model's configuration says which one it is.
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """uint8 RGB (N,3,H,W) to the floats that ``forward`` takes, on the net's device."""
+        image = image.to(self.mean.device, self.mean.dtype)
+        return ((image.flip(1) if self.bgr else image) - self.mean) / self.deviation
+
+    def scores(self, image: Tensor) -> Tensor:
+        """Normalised image (N,3,H,W) to scores (N,num_classes,ceil(H/s),ceil(W/s)), s the decoder's stride."""
+        height, width = image.shape[-2:]
+        multiple = self.encoder.multiple
+        padded = F.pad(image, (0, -width % multiple, 0, -height % multiple)) if multiple > 1 else image
+        scores = self.decoder(self.encoder(padded))
+        return scores[..., : -(-height // self.decoder.stride), : -(-width // self.decoder.stride)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised image (N,3,H,W), H and W of any size, to scores (N,num_classes,H,W)."""
+        height, width = image.shape[-2:]
+        return upsample(self.scores(image), self.decoder.stride)[..., :height, :width]
+
+    @torch.no_grad()
+    def predict(self, image: Tensor) -> Tensor:
+        """uint8 RGB (N,3,H,W) to class indices (N,H,W): the argmax of ``forward``, in little memory."""
+        height, width = image.shape[-2:]
+        return class_map(self.scores(self.normalize(image)), self.decoder.stride)[..., :height, :width]
+
+
+def class_map(scores: Tensor, factor: int) -> Tensor:
+    """The class of the highest score (N,h,w) after bilinear enlargement by ``factor``.
+
+    Equal to ``upsample(scores, factor).argmax(1)``, but one class at a time: 150 score maps at full size
+    would take gigabytes, and argmax over the channels of NCHW is the slowest part of an evaluation.
+    """
+    best = upsample(scores[:, :1], factor)
+    classes = torch.zeros(best.shape, dtype=torch.int64, device=scores.device)
+    for index in range(1, scores.shape[1]):
+        rival = upsample(scores[:, index : index + 1], factor)
+        classes.masked_fill_(rival > best, index)
+        best = torch.maximum(best, rival)
+    return classes[:, 0]

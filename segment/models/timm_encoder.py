@@ -1,0 +1,61 @@
+"""Encoders from timm: any convolutional network that timm can cut into features."""
+
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from segment.errors import SegmentError
+from segment.models.weights import IMAGENET, load_file
+
+
+class TimmEncoder(nn.Module):
+    """A feature network of timm.
+
+    Args:
+        name: as in ``timm.list_models()``, with or without the tag of its weights (``resnet18.a1_in1k``).
+        weights: "imagenet" (timm's default for the name, downloaded once), a file with a state dict of
+            the whole network in timm's layout, or None.
+
+    Raises:
+        SegmentError: unknown name, a network without a pyramid of features, or weights that do not load.
+    """
+
+    def __init__(self, name: str, weights: str | None = IMAGENET) -> None:
+        super().__init__()
+        options: dict[str, Any] = {"features_only": True}
+        if weights == IMAGENET:
+            options["pretrained"] = True
+        elif weights is not None:
+            load_file(weights)  # our own error for what is no file of weights
+            options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
+        if not timm.is_model(name):
+            known = timm.list_models(f"*{name.split('.')[0][:6]}*")[:5]
+            hint = f"close ones: {', '.join(known)}" if known else "timm.list_models() lists all"
+            raise SegmentError(f"timm has no network {name!r}; {hint}")
+        try:
+            self.net = timm.create_model(name, **options)
+        except Exception as error:  # timm raises whatever its hub, its files or its networks raise
+            raise SegmentError(self._reason(name, weights, error)) from None
+        info = [(entry["reduction"], entry["num_chs"]) for entry in self.net.feature_info.get_dicts()]
+        self.strides = [stride for stride, _ in info]
+        self.channels: dict[int, int] = dict(info)  # the deepest of a stride
+        self.multiple = max(self.channels)
+        if len(self.channels) < 2:
+            raise SegmentError(f"timm's {name} keeps one stride ({self.multiple}) throughout: choose a network with a pyramid")
+
+    @staticmethod
+    def _reason(name: str, weights: str | None, error: Exception) -> str:
+        detail = " ".join(str(error).split())[:300] or type(error).__name__
+        if weights is None:
+            return f"timm cannot make features of {name}: {detail}"
+        if weights == IMAGENET:
+            return (
+                f"could not get timm's weights of {name} ({detail}): use model.encoder.weights=FILE, "
+                "or model.encoder.weights=null to train from scratch"
+            )
+        return f"{weights} does not fit timm's {name}: {detail}"
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Normalised image (N,3,H,W) to features {stride: (N,channels,H/stride,W/stride)}, the deepest of each."""
+        return dict(zip(self.strides, self.net(image), strict=True))

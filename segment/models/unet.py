@@ -1,0 +1,100 @@
+"""U-Net (Ronneberger, Fischer & Brox, 2015): an encoder of its own, and a decoder for any encoder."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from segment.errors import SegmentError
+from segment.models.encoder import Encoder
+from segment.models.fcn import upsample
+from segment.models.torchvision_encoders import he_initialise
+from segment.models.weights import load_file, load_state
+
+
+def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    """Two times 3x3 convolution (padded, so that sizes stay), batch norm, ReLU."""
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True)]
+    return nn.Sequential(*layers)
+
+
+class UNetEncoder(Encoder):
+    """The contracting path: double convolutions between 2x2 max poolings, channels doubling each time.
+
+    Args:
+        width: channels of the first level (64 in the paper).
+        first_stride: stride of the first level; 1 in the paper, 2 for a quarter of the work.
+        depth: number of levels (5 in the paper).
+        weights: a file with this encoder's state dict, or None: there are no ImageNet weights of it.
+    """
+
+    def __init__(self, width: int = 64, first_stride: int = 1, depth: int = 5, weights: str | None = None) -> None:
+        if weights == "imagenet":
+            raise SegmentError("U-Net's own encoder has no ImageNet weights: use model.encoder.weights=null or a file")
+        stages, channels, inputs = [], {}, 3
+        for level in range(depth):
+            outputs, stride = width * 2**level, first_stride * 2**level
+            block = double_convolution(inputs, outputs)
+            if level:
+                block.insert(0, nn.MaxPool2d(2, ceil_mode=True))
+            else:
+                block[0].stride = (first_stride, first_stride)
+            stages.append((stride, block))
+            channels[stride], inputs = outputs, outputs
+        super().__init__(stages, channels)
+        if weights is None:
+            he_initialise(self)
+        else:
+            load_state(self, load_file(weights), weights)
+
+
+class UNetDecoder(nn.Module):
+    """The expanding path: enlarge, concatenate the encoder's feature of that stride, convolve twice.
+
+    Args:
+        channels: of the encoder's features, by stride; every stride is a level.
+        num_classes: number of score maps.
+        upsampling: "transposed" (the paper's up-convolution) or "bilinear".
+        width: channels of the finest level, doubling with each coarser one; by default those of the
+            encoder's finest feature, but 32 at least, since pre-trained encoders start as narrow as 16.
+
+    Attributes:
+        stride: of the scores that come out: the encoder's finest.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[int, int],
+        num_classes: int,
+        upsampling: str = "transposed",
+        width: int | None = None,
+    ) -> None:
+        super().__init__()
+        if upsampling not in {"bilinear", "transposed"}:
+            raise SegmentError(f"model.decoder.upsampling={upsampling}: expected transposed or bilinear")
+        self.strides = sorted(channels, reverse=True)
+        self.stride = self.strides[-1]
+        finest = width or max(channels[self.stride], 32)
+        inputs = channels[self.strides[0]]
+        self.up, self.convolve = nn.ModuleList(), nn.ModuleList()
+        for coarse, fine in zip(self.strides, self.strides[1:], strict=False):
+            outputs, factor = min(finest * (fine // self.stride), 512), coarse // fine
+            if upsampling == "transposed":
+                self.up.append(nn.ConvTranspose2d(inputs, outputs, factor, stride=factor))
+            else:  # the 1x1 convolution comes first: it commutes with interpolation and is cheaper there
+                larger = nn.Upsample(scale_factor=factor, mode="bilinear")
+                self.up.append(nn.Sequential(nn.Conv2d(inputs, outputs, 1), larger))
+            self.convolve.append(double_convolution(outputs + channels[fine], outputs))
+            inputs = outputs
+        self.score = nn.Conv2d(inputs, num_classes, 1)
+        he_initialise(self.convolve)
+
+    def forward(self, features: Mapping[int, Tensor]) -> Tensor:
+        """Features by stride to scores (N,num_classes,h,w) at ``self.stride``."""
+        x = features[self.strides[0]]
+        for stride, up, convolve in zip(self.strides[1:], self.up, self.convolve, strict=True):
+            skip = features[stride]
+            x = convolve(torch.cat([skip, up(x)[..., : skip.shape[-2], : skip.shape[-1]]], dim=1))
+        return self.score(x)

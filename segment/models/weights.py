@@ -1,0 +1,98 @@
+"""Weights from files and downloads, with errors that say which file was expected and what did not fit."""
+
+import pickle
+import urllib.error
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model, get_model_weights
+
+from segment.errors import SegmentError
+
+IMAGENET = "imagenet"
+
+
+def load_file(path: str | Path) -> dict[str, Any]:
+    """Read a file that ``torch.save`` wrote, as plain data only.
+
+    Raises:
+        SegmentError: the file is missing, is none of ``torch.save``'s, or wants to run code.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise SegmentError(f"the file {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, OSError):
+        raise SegmentError(f"{path} is not a file of weights: torch.load(weights_only=True) cannot read it") from None
+    if not isinstance(content, dict):
+        raise SegmentError(f"{path} holds a {type(content).__name__}; expected a dictionary of tensors")
+    return content
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unused: tuple[str, ...] = ()) -> None:
+    """Load every tensor, or say which do not fit.
+
+    Args:
+        source: what the error calls the weights.
+        unused: prefixes of keys that are passed over on both sides (a classifier's, say).
+
+    Raises:
+        SegmentError: naming keys that are missing, unknown or of another shape.
+    """
+    have = {k: v for k, v in module.state_dict().items() if not k.startswith(unused)}
+    given = {k: v for k, v in state.items() if not k.startswith(unused)}
+    # Files from before torch 0.4.1 do not count the batches of their batch norms.
+    missing = [k for k in have if k not in given and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in given if k not in have]
+    shapes = [
+        f"{k} {tuple(given[k].shape)} instead of {tuple(have[k].shape)}"
+        for k in have
+        if k in given and getattr(given[k], "shape", None) != have[k].shape
+    ]
+    problems = [
+        f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
+        for what, found in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+        if found
+    ]
+    if problems:
+        raise SegmentError(f"{source} does not fit {type(module).__name__}: keys {'; '.join(problems)}")
+    module.load_state_dict(given, strict=False)
+
+
+def torchvision_model(name: str, weights: str | None, unused: tuple[str, ...], **options: Any) -> nn.Module:
+    """A torchvision classifier with ImageNet's weights (version 1), a file's, or none.
+
+    Args:
+        name: as in ``torchvision.models.list_models()``.
+        weights: "imagenet", a file in torchvision's layout, or None.
+        unused: prefixes of what is not needed of it.
+
+    Raises:
+        SegmentError: unknown name, failed download, or a file that does not fit.
+    """
+    try:
+        model = get_model(name, weights=None, **options)
+    except (ValueError, TypeError) as error:
+        raise SegmentError(f"encoder {name!r}: {error}") from None
+    if weights == IMAGENET:
+        source = get_model_weights(name)["IMAGENET1K_V1"]
+        state = _download(source.get_state_dict, source.url)
+        load_state(model, state, source.url)
+    elif weights is not None:
+        load_state(model, load_file(weights), weights, unused)
+    return model
+
+
+def _download(get: Callable[..., Mapping[str, Tensor]], url: str) -> Mapping[str, Tensor]:
+    try:
+        return get(progress=True, check_hash=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        place = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+        raise SegmentError(
+            f"could not download {url} ({error}): put that file at {place}, "
+            "or use model.encoder.weights=FILE, or model.encoder.weights=null to train from scratch"
+        ) from None

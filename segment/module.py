@@ -1,0 +1,85 @@
+"""The LightningModule: a net with its loss, its metrics and its optimiser."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from segment.data.classes import Classes
+from segment.data.dataset import Item
+from segment.errors import SegmentError
+from segment.losses import CrossEntropy
+from segment.metrics import SegmentationScores
+from segment.models.net import SegmentationNet
+
+CARD = "segment"
+"""Key of a checkpoint under which lies all that rebuilding the net and reading its answers takes."""
+
+
+class SegmentationModule(L.LightningModule):
+    """Trains and evaluates a net on batches of ``{"image": uint8 RGB, "mask": int64, "id"}``.
+
+    Args:
+        net: scores of an image's own size from normalised floats.
+        classes: what the net's score maps stand for.
+        loss: of scores and mask; None where nothing is trained.
+        optimizer: makes one for a net.
+        scheduler: makes one for an optimiser and a number of steps; it moves on with each step.
+        card: plain data that goes into every checkpoint, see :mod:`segment.checkpoint`.
+    """
+
+    def __init__(
+        self,
+        net: SegmentationNet,
+        classes: Classes,
+        loss: CrossEntropy | None = None,
+        optimizer: Callable[[torch.nn.Module], Optimizer] | None = None,
+        scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net, self.classes, self.loss, self.card = net, classes, loss, card or {}
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self.scores = SegmentationScores(len(classes))
+        self.figures: dict[str, Any] = {}
+        """What the last evaluation gave; see :func:`segment.metrics.scores`."""
+
+    def training_step(self, batch: Item, batch_idx: int) -> Tensor:
+        loss = self.loss(self.net(self.net.normalize(batch["image"])), batch["mask"])
+        if not torch.isfinite(loss):
+            raise SegmentError(
+                f"the loss is {float(loss)} at step {self.global_step} (epoch {self.current_epoch}, images "
+                f"{', '.join(batch['id'][:4])}{', ...' if len(batch['id']) > 4 else ''}): "
+                "lower optimizer.lr, set trainer.gradient_clip_val=1 or use trainer.precision=32"
+            )
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        if self.loss.reduction == "sum":
+            # DDP averages the gradients of its processes, Lightning those of accumulated batches; a sum is a sum.
+            loss = loss * (self.trainer.world_size * self.trainer.accumulate_grad_batches)
+        return loss
+
+    def validation_step(self, batch: Item, batch_idx: int) -> None:
+        self.scores.update(self.net.predict(batch["image"]), batch["mask"])
+
+    def on_validation_epoch_end(self) -> None:
+        self.figures = self.scores.compute()
+        self.scores.reset()
+        for name, value in self.figures.items():
+            if isinstance(value, float):  # equal on every process: they share the confusion matrix
+                self.log(f"val/{name}", value, prog_bar=name == "mIoU", rank_zero_only=False)
+
+    def configure_optimizers(self) -> Any:
+        if self._optimizer is None:
+            raise SegmentError("this module was built without an optimiser: it can evaluate, not train")
+        optimizer = self._optimizer(self.net)
+        if self._scheduler is None:
+            return optimizer
+        scheduler = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CARD] = self.card

@@ -1,0 +1,76 @@
+"""Optimisers with parameter groups, and schedules made of torch's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ConstantLR, LinearLR, LRScheduler, OneCycleLR, PolynomialLR, SequentialLR
+
+from segment.errors import SegmentError
+
+
+def parameter_groups(
+    net: nn.Module,
+    lr: float,
+    weight_decay: float,
+    encoder_factor: float = 1.0,
+    bias_factor: float = 1.0,
+    bias_decay: bool = True,
+) -> list[dict[str, Any]]:
+    """The trainable parameters of a net with ``encoder`` and ``decoder``, by learning rate and decay.
+
+    Args:
+        lr, weight_decay: of the decoder's weights.
+        encoder_factor: the encoder's learning rate as a multiple of the decoder's.
+        bias_factor: the biases' as a multiple of the weights'; the FCN papers take 2.
+        bias_decay: whether biases and the parameters of norms decay; the FCN papers' do not.
+
+    Returns:
+        Groups for a torch optimiser, each with a ``name``; none is empty.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in net.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part = "encoder" if name.startswith("encoder.") else "decoder"
+        kind = "bias" if name.endswith("bias") else "norm" if parameter.ndim == 1 else "weight"
+        rate = lr * (encoder_factor if part == "encoder" else 1.0) * (bias_factor if kind == "bias" else 1.0)
+        decay = weight_decay if kind == "weight" or bias_decay else 0.0
+        group = groups.setdefault(f"{part}/{kind}", {"params": [], "lr": rate, "weight_decay": decay})
+        group["params"].append(parameter)
+    return [{"name": name, **group} for name, group in groups.items()]
+
+
+def grouped(
+    net: nn.Module, algorithm: Callable[..., Optimizer], lr: float, weight_decay: float, **factors: Any
+) -> Optimizer:
+    """An optimiser over :func:`parameter_groups`; ``factors`` are that function's."""
+    return algorithm(parameter_groups(net, lr, weight_decay, **factors), lr=lr, weight_decay=weight_decay)
+
+
+def constant(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0) -> LRScheduler:
+    """The learning rate stays what it is, after a linear warm-up."""
+    return _after_warmup(optimizer, total_steps, warmup_steps, lambda _: ConstantLR(optimizer, factor=1.0))
+
+
+def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9, warmup_steps: int = 0) -> LRScheduler:
+    """Polynomial decay to zero at ``total_steps`` (DeepLab's "poly"), after a linear warm-up."""
+    return _after_warmup(optimizer, total_steps, warmup_steps, lambda steps: PolynomialLR(optimizer, steps, power))
+
+
+def one_cycle(optimizer: Optimizer, total_steps: int, warmup_share: float = 0.3) -> LRScheduler:
+    """One cycle (Smith & Topin, 2018): up to the groups' learning rates for a share of the steps, then to zero."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, rates, total_steps=max(total_steps, 2), pct_start=warmup_share)
+
+
+def _after_warmup(
+    optimizer: Optimizer, total_steps: int, warmup_steps: int, main: Callable[[int], LRScheduler]
+) -> LRScheduler:
+    if warmup_steps == 0:
+        return main(total_steps)
+    if not 0 < warmup_steps < total_steps:
+        raise SegmentError(f"scheduler.warmup_steps={warmup_steps}: this run has {total_steps} steps in all")
+    warmup = LinearLR(optimizer, start_factor=1 / (warmup_steps + 1), total_iters=warmup_steps)
+    return SequentialLR(optimizer, [warmup, main(total_steps - warmup_steps)], milestones=[warmup_steps])

@@ -1,0 +1,106 @@
+"""Pictures: overlays, image beside truth and prediction, learning curves."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from PIL import Image
+
+from segment.data.classes import IGNORE, VOID_COLOUR, Classes
+
+BACKGROUND = "background"
+"""The class that an overlay leaves as it is."""
+
+
+def palette_image(mask: np.ndarray, classes: Classes) -> Image.Image:
+    """Class indices (H,W) as a palette PNG: the indices themselves, shown in the classes' colours."""
+    image = Image.fromarray(mask.astype(np.uint8), mode="L")
+    image.putpalette(classes.flat_palette())  # turns mode L into P
+    return image
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: float = 0.55) -> np.ndarray:
+    """The classes' colours over an RGB image uint8 (H,W,3); background and void stay clear."""
+    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3)[mask]
+    clear = mask == IGNORE
+    if BACKGROUND in classes.names:
+        clear |= mask == classes.names.index(BACKGROUND)
+    strength = np.where(clear, 0.0, opacity)[..., None]
+    return (image * (1 - strength) + colours * strength).round().astype(np.uint8)
+
+
+def comparison(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: Classes, title: str = ""
+) -> Figure:
+    """Image, truth and prediction side by side, with a legend of the classes that occur.
+
+    Args:
+        image: uint8 (H,W,3) RGB.
+        truth, prediction: class indices (H,W); 255 in ``truth`` is void.
+    """
+    height, width = truth.shape
+    panel = 4.0  # inches
+    figure = Figure(figsize=(3 * panel, panel * min(height / width, 1.6) + 1.1), layout="constrained")
+    colours = np.array(classes.flat_palette(), np.uint8).reshape(256, 3)
+    panels = (("image", image), ("truth", colours[truth]), ("prediction", colours[prediction]))
+    for axis, (name, picture) in zip(figure.subplots(1, 3), panels, strict=True):
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_title(name)
+        axis.set_axis_off()
+    seen = sorted(set(np.unique(truth)) | set(np.unique(prediction)))
+    legend = [
+        Patch(
+            facecolor=[value / 255 for value in (VOID_COLOUR if label == IGNORE else classes.palette[label])],
+            edgecolor="grey",
+            label="void" if label == IGNORE else classes.names[label],
+        )
+        for label in seen
+    ]
+    figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 8), frameon=False)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def curves(metrics: Path) -> Figure:
+    """Training loss and validation mIoU over the steps, from Lightning's ``metrics.csv``."""
+    with metrics.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    def column(name: str) -> tuple[list[int], list[float]]:
+        points = [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
+        return [step for step, _ in points], [value for _, value in points]
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    left = figure.subplots()
+    left.plot(*column("train/loss"), color="tab:blue", alpha=0.8)
+    left.set_xlabel("step")
+    left.set_ylabel("training loss", color="tab:blue")
+    left.set_ylim(bottom=0)
+    right = left.twinx()
+    right.plot(*column("val/mIoU"), color="tab:orange", marker="o")
+    right.set_ylabel("validation mIoU", color="tab:orange")
+    right.set_ylim(0, 1)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; without pyplot, so that no display and no global state is touched."""
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=100)
+
+
+def save_comparisons(
+    items: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], classes: Classes, folder: Path
+) -> list[Path]:
+    """One ``comparison`` for each (id, image, truth, prediction), as ``folder/<id>.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, image, truth, prediction in items:
+        paths.append(folder / f"{name}.png")
+        save(comparison(image, truth, prediction, classes, title=name), paths[-1])
+    return paths
