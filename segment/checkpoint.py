@@ -31,7 +31,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     checkpoint = load_file(path)
     card = checkpoint.get(CARD)
     if not isinstance(card, dict) or not {"model", "data", "classes"} <= card.keys() or "state_dict" not in checkpoint:
-        raise SegmentError(f"{path} is not a checkpoint of segment.train: expected a file such as checkpoints/best.ckpt")
+        raise SegmentError(
+            f"{path} is not a checkpoint of segment.train: expected a file such as checkpoints/best.ckpt"
+        )
     return checkpoint
 
 

@@ -1,9 +1,11 @@
 """Where the configuration lies, and what the command lines of all entry points share."""
 
 import functools
+import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from segment.errors import SegmentError
 
@@ -84,6 +87,19 @@ def run_folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
+def quiet() -> None:
+    """Keep Lightning's advertisements and known false alarms off a user's screen; call it after its import."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for text in (
+        ".*isinstance.treespec, LeafSpec.*",  # lightning 2.6 on torch 2.15
+        "Experiment logs directory .* exists and is not empty",  # Hydra made it; a resumed run carries its rows over
+        "The '.*_dataloader' does not have many workers",  # the number of workers is the user's choice
+        "The number of training batches .* is smaller than the logging interval",
+        "Checkpoint directory .* exists and is not empty",
+    ):
+        warnings.filterwarnings("ignore", text)
+
+
 def one_job(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """Let DDP's child processes of a sweep's job run this job, and the next job start afresh.
 
@@ -129,8 +145,9 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
             message = _message(error)
             if message is None:
                 raise
-            # Hydra prints the text of its own exceptions without a traceback, and exits with 1.
-            raise HydraException(f"error: {message}") from None
+            if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
+                raise CompactHydraException(f"error: {message}") from None
+            sys.exit(f"error: {message}")
 
     try:
         if prepare is not None:
@@ -143,8 +160,10 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
 
 def _message(error: Exception) -> str | None:
     """What to tell the user of a mistake of theirs; None where the mistake is ours."""
-    from lightning.fabric.utilities.exceptions import MisconfigurationException  # seconds, and not for --help
-
-    if isinstance(error, SegmentError | MisconfigurationException):
-        return " ".join(str(error).split("\n")) if isinstance(error, MisconfigurationException) else str(error)
+    if isinstance(error, SegmentError):
+        return str(error)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's, of its own arguments
+        return " ".join(str(error).split())
     return None

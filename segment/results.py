@@ -4,11 +4,10 @@ import csv
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +17,7 @@ from segment.data.dataset import SegmentationDataset
 from segment.models.net import SegmentationNet
 from segment.models.weights import load_file
 from segment.module import SegmentationModule
-from segment.visualize import curves, save, save_comparisons
+from segment.visualize import comparison, curves, save
 
 PROTOCOL = "single scale, whole images one at a time at original resolution, one confusion matrix, label 255 ignored"
 PICTURES = 8
@@ -56,16 +55,25 @@ def write_metrics(metrics: dict[str, Any], path: Path) -> None:
     os.replace(part, path)
 
 
-def pictures(
-    net: SegmentationNet, dataset: SegmentationDataset, count: int = PICTURES
-) -> list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """(id, image, truth, prediction) of ``count`` images spread evenly over a data set."""
+class Comparison(NamedTuple):
+    """An image uint8 (H,W,3) with the true and the predicted class indices (H,W)."""
+
+    id: str
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def pictures(net: SegmentationNet, dataset: SegmentationDataset, count: int = PICTURES) -> list[Comparison]:
+    """Predictions for ``count`` images spread evenly over a data set; the net's mode stays as it was."""
+    training = net.training
     net.eval()
     result = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)):
         item = dataset[int(index)]
         prediction = net.predict(item["image"][None])[0].cpu().numpy()
-        result.append((item["id"], item["image"].permute(1, 2, 0).numpy(), item["mask"].numpy(), prediction))
+        result.append(Comparison(item["id"], item["image"].permute(1, 2, 0).numpy(), item["mask"].numpy(), prediction))
+    net.train(training)
     return result
 
 
@@ -97,7 +105,10 @@ def report(
     folder: Path,
 ) -> None:
     """Write metrics.json and the pictures into ``folder`` and show the table."""
-    save_comparisons(pictures(module.net, dataset), module.classes, folder / "predictions")
+    (folder / "predictions").mkdir(exist_ok=True)
+    for picture in pictures(module.net, dataset):
+        figure = comparison(picture.image, picture.truth, picture.prediction, module.classes, picture.id)
+        save(figure, folder / "predictions" / f"{picture.id}.png")
     if (folder / "metrics.csv").is_file():
         save(curves(folder / "metrics.csv"), folder / "curves.png")
     write_metrics(metrics, folder / "metrics.json")

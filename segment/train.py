@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from segment.config import entry_point, instantiate, one_job, plain, quote, run_folder, value_of
+from segment.config import entry_point, instantiate, one_job, plain, quiet, quote, run_folder, value_of
 from segment.errors import SegmentError
 
 
@@ -17,6 +17,7 @@ def train(config: DictConfig) -> None:
     from segment.checkpoint import make_card
     from segment.module import SegmentationModule
 
+    quiet()
     folder = run_folder()
     start = checkpoint_to_resume(config, folder)
     if start is not None and (folder / "metrics.json").is_file() and is_complete(start, config):

@@ -1,7 +1,6 @@
 """Pictures: overlays, image beside truth and prediction, learning curves."""
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,15 +91,3 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; without pyplot, so that no display and no global state is touched."""
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=100)
-
-
-def save_comparisons(
-    items: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], classes: Classes, folder: Path
-) -> list[Path]:
-    """One ``comparison`` for each (id, image, truth, prediction), as ``folder/<id>.png``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, image, truth, prediction in items:
-        paths.append(folder / f"{name}.png")
-        save(comparison(image, truth, prediction, classes, title=name), paths[-1])
-    return paths

@@ -138,7 +138,9 @@ def _header_problem(sample: Sample) -> str | None:
             "convert its colours to indices"
         )
     if mask_size != size:
-        return f"the mask {sample.mask} is {mask_size[0]}x{mask_size[1]}, its image {size[0]}x{size[1]} (width x height)"
+        return (
+            f"the mask {sample.mask} is {mask_size[0]}x{mask_size[1]}, its image {size[0]}x{size[1]} (width x height)"
+        )
     return None
 
 
@@ -158,6 +160,10 @@ class SegmentationDataset(Dataset[Item]):
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def has_masks(self) -> bool:
+        return all(sample.mask is not None for sample in self.samples)
 
     def id(self, index: int) -> str:
         return self.samples[index].id

@@ -86,38 +86,63 @@ def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Two colours (3,) in 0..255 that differ enough for the pattern between them to be seen."""
     first = rng.uniform(40, 215, 3)
     step = rng.normal(size=3)
-    return first, np.clip(first + step * (rng.uniform(60, 110) / np.linalg.norm(step)), 0, 255)
+    return first, np.clip(first + step * (rng.uniform(90, 150) / np.linalg.norm(step)), 0, 255)
+
+
+def _ground(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Large soft waves between two colours, float32 (H,W,3)."""
+    y, x = np.ogrid[:height, :width]
+    first, second = _two_colours(rng)
+    waves = np.zeros((height, width), np.float32)
+    for _ in range(3):
+        along_y, along_x, phase = rng.normal(0, 0.08), rng.normal(0, 0.08), rng.uniform(0, math.tau)
+        # sin(a + b) from the sines of two lines is far cheaper than a sine for each pixel
+        waves += np.sin(along_y * y + phase) * np.cos(along_x * x) + np.cos(along_y * y + phase) * np.sin(along_x * x)
+    return (first + (second - first) * (0.5 + waves[..., None] / 6)).astype(np.float32)
 
 
 def draw(rng: np.random.Generator, low: int = 96, high: int = 160) -> tuple[np.ndarray, np.ndarray]:
     """One image uint8 (H,W,3) and its mask uint8 (H,W), each side between ``low`` and ``high`` pixels."""
     height, width = (int(side) for side in rng.integers(low, high + 1, 2))
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    first, second = _two_colours(rng)
-    # The ground: large soft waves between two colours.
-    waves = sum(np.sin(x * rng.normal(0, 0.08) + y * rng.normal(0, 0.08) + rng.uniform(0, 6)) for _ in range(3))
-    image = first + (second - first) * (0.5 + waves[..., None] / 6)
+    image = _ground(height, width, rng)
     mask = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(mask)
     for _ in range(rng.integers(2, 6)):
         label = int(rng.integers(1, len(SHAPES)))
         outline, texture = list(OBJECTS.values())[label - 1]
-        radius, angle = rng.uniform(0.16, 0.34) * min(height, width), rng.uniform(0, math.tau)
-        centre_x, centre_y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
+        radius, angle = rng.uniform(0.2, 0.4) * min(height, width), rng.uniform(0, math.tau)
+        x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
         cos, sin = radius * math.cos(angle), radius * math.sin(angle)
-        corners = [(centre_x + cos * u - sin * v, centre_y + sin * u + cos * v) for u, v in outline]
-        inside = Image.new("1", (width, height))
-        ImageDraw.Draw(inside).polygon(corners, fill=1)
-        pattern = texture(x - centre_x, y - centre_y, rng)[..., None]
-        first, second = _two_colours(rng)
-        filled = np.where(pattern, first, second)
+        corners = [(x + cos * u - sin * v, y + sin * u + cos * v) for u, v in outline]
         difficult = rng.random() < DIFFICULT
-        opacity = 0.35 if difficult else 1.0
-        image = np.where(np.asarray(inside)[..., None], image + (filled - image) * opacity, image)
-        pen = ImageDraw.Draw(mask)
+        _paint(image, corners, (x, y), texture, 0.35 if difficult else 1.0, rng)
         pen.polygon(corners, fill=IGNORE if difficult else label)
         pen.line([*corners, *corners[:2]], fill=IGNORE, width=BORDER, joint="curve")
-    image = image + rng.normal(0, 8, image.shape)  # sensor noise
-    return np.clip(image, 0, 255).astype(np.uint8), np.array(mask)
+    noise = rng.integers(-14, 15, image.shape, dtype=np.int8)  # as a sensor has it
+    return np.clip(image + noise, 0, 255).astype(np.uint8), np.array(mask)
+
+
+def _paint(
+    image: np.ndarray,
+    corners: Points,
+    centre: tuple[float, float],
+    texture: Texture,
+    opacity: float,
+    rng: np.random.Generator,
+) -> None:
+    """Fill a polygon with a texture in two colours, in place and only within the polygon's box."""
+    height, width = image.shape[:2]
+    (left, top), (right, bottom) = np.floor(np.min(corners, 0)), np.ceil(np.max(corners, 0)) + 1
+    left, right = int(np.clip(left, 0, width)), int(np.clip(right, 0, width))
+    top, bottom = int(np.clip(top, 0, height)), int(np.clip(bottom, 0, height))
+    stencil = Image.new("1", (max(right - left, 1), max(bottom - top, 1)))
+    ImageDraw.Draw(stencil).polygon([(u - left, v - top) for u, v in corners], fill=1)
+    inside = np.asarray(stencil)[: bottom - top, : right - left]
+    y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
+    pattern = texture(x - centre[0], y - centre[1], rng)
+    colours = np.array(_two_colours(rng), np.float32)[pattern.astype(np.intp)]
+    box = image[top:bottom, left:right]
+    box[inside] += (colours[inside] - box[inside]) * opacity
 
 
 class ShapesDataset(SegmentationDataset):

@@ -52,7 +52,9 @@ class FCNDecoder(nn.Module):
         for stride in self.strides:
             if stride not in channels:
                 have = ", ".join(str(s) for s in sorted(channels, reverse=True))
-                raise SegmentError(f"model.decoder.skip_strides: no feature at stride {stride}; this encoder has {have}")
+                raise SegmentError(
+                    f"model.decoder.skip_strides: no feature at stride {stride}; this encoder has {have}"
+                )
         if upsampling not in {"bilinear", "transposed"}:
             raise SegmentError(f"model.decoder.upsampling={upsampling}: expected bilinear or transposed")
         self.stride = self.strides[-1]

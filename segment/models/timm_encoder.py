@@ -6,7 +6,7 @@ import timm
 from torch import Tensor, nn
 
 from segment.errors import SegmentError
-from segment.models.weights import IMAGENET, load_file
+from segment.models.weights import IMAGENET, load_file, load_state
 
 
 class TimmEncoder(nn.Module):
@@ -23,18 +23,15 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, name: str, weights: str | None = IMAGENET) -> None:
         super().__init__()
-        options: dict[str, Any] = {"features_only": True}
-        if weights == IMAGENET:
-            options["pretrained"] = True
-        elif weights is not None:
-            load_file(weights)  # our own error for what is no file of weights
-            options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
         if not timm.is_model(name):
             known = timm.list_models(f"*{name.split('.')[0][:6]}*")[:5]
             hint = f"close ones: {', '.join(known)}" if known else "timm.list_models() lists all"
             raise SegmentError(f"timm has no network {name!r}; {hint}")
+        options: dict[str, Any] = {"pretrained": weights == IMAGENET}
+        if weights not in {None, IMAGENET}:
+            options = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": self._read(name, str(weights))}}
         try:
-            self.net = timm.create_model(name, **options)
+            self.net = timm.create_model(name, features_only=True, **options)
         except Exception as error:  # timm raises whatever its hub, its files or its networks raise
             raise SegmentError(self._reason(name, weights, error)) from None
         info = [(entry["reduction"], entry["num_chs"]) for entry in self.net.feature_info.get_dicts()]
@@ -42,7 +39,19 @@ class TimmEncoder(nn.Module):
         self.channels: dict[int, int] = dict(info)  # the deepest of a stride
         self.multiple = max(self.channels)
         if len(self.channels) < 2:
-            raise SegmentError(f"timm's {name} keeps one stride ({self.multiple}) throughout: choose a network with a pyramid")
+            raise SegmentError(
+                f"timm's {name} keeps one stride ({self.multiple}) throughout: choose a network with a pyramid"
+            )
+
+    @staticmethod
+    def _read(name: str, weights: str) -> dict[str, Tensor]:
+        """A file's state dict, checked against the whole network: timm passes over what does not fit."""
+        state = load_file(weights)
+        whole = timm.create_model(name, num_classes=0)
+        heads = whole.pretrained_cfg.get("classifier") or ()
+        prefixes = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+        load_state(whole, state, weights, unused=prefixes)
+        return state
 
     @staticmethod
     def _reason(name: str, weights: str | None, error: Exception) -> str:
@@ -54,7 +63,7 @@ class TimmEncoder(nn.Module):
                 f"could not get timm's weights of {name} ({detail}): use model.encoder.weights=FILE, "
                 "or model.encoder.weights=null to train from scratch"
             )
-        return f"{weights} does not fit timm's {name}: {detail}"
+        return f"timm cannot make features of {name} with {weights}: {detail}"
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """Normalised image (N,3,H,W) to features {stride: (N,channels,H/stride,W/stride)}, the deepest of each."""

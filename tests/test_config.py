@@ -1,0 +1,117 @@
+"""Every shipped YAML is composed and built; words of a command line arrive as they were typed."""
+
+from itertools import product
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from segment.config import CONF_DIR, instantiate, load_config, plain, quote_path
+from segment.models.net import SegmentationNet
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in Path(CONF_DIR, group).glob("*.yaml"))
+
+
+def build(overrides: list[str], classes: int = 7):
+    """The parts of a training run; the net without memory, since a VGG16 has 134 million parameters."""
+    config = load_config([*overrides, "model.encoder.weights=null"])
+    with torch.device("meta"):
+        net = instantiate(config.model, num_classes=classes)
+    assert isinstance(net, SegmentationNet)
+    optimizer = instantiate(config.optimizer)(net)
+    assert instantiate(config.scheduler)(optimizer, 100).get_last_lr()
+    assert instantiate(config.loss).reduction in {"mean", "sum"}
+    return config, net
+
+
+@pytest.mark.parametrize("name", options("."))
+def test_every_entry_points_configuration_composes(name):
+    assert load_config([], name)
+
+
+@pytest.mark.parametrize(("model", "encoder"), list(product(options("model"), options("model/encoder"))))
+def test_every_model_with_every_encoder(model, encoder):
+    _, net = build([f"model={model}", f"model/encoder={encoder}"])
+    with torch.device("meta"):
+        assert net.eval()(torch.randn(1, 3, 50, 70)).shape == (1, 7, 50, 70)
+
+
+@pytest.mark.parametrize(("experiment", "model"), list(product(options("experiment"), options("model"))))
+def test_every_experiment_with_every_model(experiment, model):
+    config, _ = build([f"experiment={experiment}", f"model={model}"])
+    assert config.data._target_.startswith("segment.data.")
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_opens_with_command_cost_and_expected_score(experiment):
+    head = Path(CONF_DIR, "experiment", f"{experiment}.yaml").read_text().partition("defaults:")[0]
+    assert f"experiment={experiment}" in head
+    assert "# cost " in head and "# expected " in head
+    assert "decoder" not in OmegaConf.load(Path(CONF_DIR, "experiment", f"{experiment}.yaml")).get("model", {})
+
+
+@pytest.mark.parametrize(
+    ("group", "option"),
+    [(g, o) for g in ("optimizer", "scheduler", "loss", "trainer", "callbacks") for o in options(g)],
+)
+def test_every_option_of_a_run(group, option):
+    config, _ = build([f"{group}={option}"])
+    instantiate(
+        config.trainer,
+        accelerator="cpu",
+        callbacks=list(instantiate(config.callbacks).values()),
+        logger=False,
+        enable_checkpointing=True,
+    )
+
+
+@pytest.mark.parametrize("data", options("data"))
+def test_every_data_set(data, tmp_path):
+    config = load_config([f"data={data}", *([] if data == "shapes" else [f"data.root={tmp_path}"])])
+    assert len(instantiate(config.data).classes) > 1
+
+
+def test_defaults_that_the_design_promises():
+    config = load_config(["model=fcn16s", "data=ade20k", "trainer.devices=4"])
+    assert config.model.encoder.weights == "imagenet"
+    assert config.model.encoder._target_.endswith("VGGFullyConvolutional")
+    assert list(config.model.decoder.skip_strides) == [16]
+    assert config.trainer.devices == 4
+    assert load_config(["model.decoder.skip_strides=[16,8]"]).model.decoder.skip_strides == [16, 8]
+    assert load_config(["model/encoder=timm", "model.encoder.name=convnext_tiny"]).model.encoder.name == "convnext_tiny"
+
+
+def test_hydras_own_instantiate_gives_the_net():
+    config = load_config(["model=fcn8s", "data=voc", "model/encoder=mobilenet_v2", "model.encoder.weights=null"])
+    net = hydra.utils.instantiate(config.model, num_classes=21)
+    assert net(torch.randn(2, 3, 40, 50)).shape == (2, 21, 40, 50)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a (1).jpg",
+        "a,b.jpg",
+        "IMG_[1]{2}.jpg",
+        "~/x.jpg",
+        "epoch=12.ckpt",
+        "it's.png",
+        "back\\",
+        "\\'",
+        "a${b}",
+        "ä %:#.png",
+    ],
+)
+def test_paths_may_hold_any_character(path):
+    overrides = [f"checkpoint={path}", f"input={path}", f"output={path}"]
+    assert plain(load_config(overrides, "predict"))["input"] == path
+    assert quote_path(quote_path(f"input={path}")) == quote_path(f"input={path}")
+
+
+@pytest.mark.parametrize("word", ["model.encoder.weights=null", "input='a b'", "resume=", "trainer.devices=2", "-m"])
+def test_other_words_stay_as_they_are(word):
+    assert quote_path(word) == word

@@ -1,0 +1,251 @@
+"""Reading, checking, drawing and sampling."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, needs_shared, write_pair
+from PIL import Image
+
+from segment.data.ade20k import ADE20K, ADE20KDataModule
+from segment.data.camvid import CamVidDataModule
+from segment.data.classes import voc_palette
+from segment.data.dataset import Draw, EvalSampler, TrainSampler, read_image
+from segment.data.shapes import SHAPES, ShapesDataModule, draw
+from segment.data.voc import VOC, VOCDataModule
+from segment.errors import SegmentError
+
+
+def test_voc_palette_is_the_devkits():
+    """Spot values of VOClabelcolormap.m, and those that PASCAL's own masks carry."""
+    assert voc_palette(256)[255] == (224, 224, 192)
+    assert dict(zip(VOC.names, VOC.palette, strict=True))["person"] == (192, 128, 128)
+    assert VOC.palette[20] == (0, 64, 128)
+
+
+def test_ade20k_classes():
+    assert len(ADE20K) == len(set(ADE20K.names)) == 150
+    assert (ADE20K.names[0], ADE20K.palette[0]) == ("wall", (120, 120, 120))
+    assert ADE20K.names[149] == "flag"
+
+
+def test_voc_layout_and_its_three_roots(voc_root):
+    for root in (voc_root, voc_root / "VOCdevkit", voc_root / "VOCdevkit" / "VOC2012"):
+        data = VOCDataModule(str(root)).dataset("val")
+        assert len(data) == 3
+    path = voc_root / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "2007_00v1.png"
+    item = data[1]
+    assert item["id"] == "2007_00v1"
+    assert np.array_equal(item["mask"].numpy(), np.array(Image.open(path)))
+    assert item["image"].dtype == torch.uint8 and item["image"].shape[1:] == item["mask"].shape
+
+
+def test_camvid_void_is_ignored(camvid_root):
+    data = CamVidDataModule(str(camvid_root)).dataset("train")
+    raw = np.array(Image.open(camvid_root / "trainannot" / "0001TP_000000.png"))
+    assert 11 in raw
+    assert np.array_equal(data[0]["mask"].numpy(), np.where(raw == 11, 255, raw))
+
+
+def test_ade20k_zero_is_ignored_and_one_is_the_first_class(ade20k_root):
+    base = ade20k_root / "ADEChallengeData2016"
+    data = ADE20KDataModule(str(base)).dataset("val")
+    raw = np.array(Image.open(base / "annotations" / "validation" / "ADE_val_00000001.png")).astype(int)
+    assert {0, 1, 150} <= set(raw.flat)
+    assert np.array_equal(data[0]["mask"].numpy(), np.where(raw == 0, 255, raw - 1))
+
+
+@needs_shared
+def test_real_files_keep_their_indices():
+    voc = VOCDataModule(str(SHARED / "data" / "voc")).dataset("val")
+    assert len(voc) == 200
+    path = SHARED / "data/voc/VOCdevkit/VOC2012/SegmentationClass/2007_000033.png"
+    assert np.array_equal(voc[0]["mask"].numpy(), np.array(Image.open(path)))
+    assert set(voc[0]["mask"].unique().tolist()) == {0, 1, 255}  # aeroplanes, with their border
+    assert len(CamVidDataModule(str(SHARED / "data" / "camvid")).dataset("train")) == 367
+    ade = ADE20KDataModule(str(SHARED / "data" / "ade20k")).dataset("val")
+    raw = np.array(Image.open(SHARED / "data/ade20k/ADEChallengeData2016/annotations/validation/ADE_val_00000001.png"))
+    assert np.array_equal(ade[0]["mask"].numpy(), (raw - 1).astype(np.uint8))
+
+
+# Faults: each is found, and the message names the file.
+
+
+def voc_file(root: Path, folder: str, name: str) -> Path:
+    return root / "VOCdevkit" / "VOC2012" / folder / name
+
+
+def test_missing_root(tmp_path):
+    with pytest.raises(SegmentError, match=r"no data set at data.root=.*nowhere.*VOCdevkit/VOC2012"):
+        VOCDataModule(str(tmp_path / "nowhere")).setup("fit")
+
+
+def test_list_missing_or_empty(voc_root):
+    with pytest.raises(SegmentError, match=r"test.txt is missing; lists found there: train, val"):
+        VOCDataModule(str(voc_root)).dataset("test")
+    voc_file(voc_root, "ImageSets", "Segmentation/val.txt").write_text("\n\n")
+    with pytest.raises(SegmentError, match=r"val.txt is empty"):
+        VOCDataModule(str(voc_root)).dataset("val")
+
+
+def test_image_without_mask(voc_root):
+    voc_file(voc_root, "SegmentationClass", "2007_00v0.png").unlink()
+    with pytest.raises(SegmentError, match=r"2007_00v0.png is missing"):
+        VOCDataModule(str(voc_root)).dataset("val")
+
+
+def test_mask_of_another_size(voc_root):
+    Image.new("P", (20, 30)).save(voc_file(voc_root, "SegmentationClass", "2007_00v2.png"))
+    with pytest.raises(SegmentError, match=r"2007_00v2.png is 20x30, its image"):
+        VOCDataModule(str(voc_root)).dataset("val")
+
+
+def test_rgb_mask(voc_root):
+    path = voc_file(voc_root, "SegmentationClass", "2007_00t3.png")
+    Image.open(path).convert("RGB").save(path)
+    with pytest.raises(SegmentError, match=r"2007_00t3.png has mode RGB; expected one channel of class indices"):
+        VOCDataModule(str(voc_root)).dataset("train")
+
+
+def test_label_out_of_range(voc_root):
+    write_pair(
+        voc_file(voc_root, "JPEGImages", "2007_00v0.jpg"),
+        voc_file(voc_root, "SegmentationClass", "2007_00v0.png"),
+        np.full((20, 30), 21),
+        0,
+    )
+    data = VOCDataModule(str(voc_root)).dataset("val")
+    with pytest.raises(SegmentError, match=r"2007_00v0.png holds the label 21, .* labels are 0 to 20 and 255"):
+        data[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_truncated_jpeg_is_named_also_by_a_worker(voc_root, workers):
+    path = voc_file(voc_root, "JPEGImages", "2007_00v1.jpg")
+    path.write_bytes(path.read_bytes()[:-400])
+    module = VOCDataModule(str(voc_root), num_workers=workers)
+    with pytest.raises(SegmentError) as error:
+        list(module.eval_dataloader("val"))
+    assert str(error.value).startswith(f"cannot read the image {path}")
+    assert "Traceback" not in str(error.value) and "\n" not in str(error.value)
+
+
+# Reading
+
+
+def test_images_of_many_kinds(tmp_path):
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (5, 7), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey.astype(np.uint16) * 256 + 7).save(tmp_path / "deep.png")
+    for name in ("grey.png", "deep.png"):
+        assert np.array_equal(read_image(tmp_path / name).numpy(), np.stack([grey] * 3))
+    Image.fromarray(rng.integers(0, 256, (8, 8, 4), dtype=np.uint8), mode="CMYK").save(tmp_path / "cmyk.jpg")
+    assert read_image(tmp_path / "cmyk.jpg").shape == (3, 8, 8)
+
+
+def test_exif_turns_the_image_upright(tmp_path):
+    image, exif = Image.new("RGB", (40, 20), "red"), Image.Exif()
+    image.paste("blue", (0, 0, 8, 20))
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    for name in ("photo.jpg", "photo.png"):
+        image.save(tmp_path / name, exif=exif)
+        upright = read_image(tmp_path / name)
+        assert upright.shape == (3, 40, 20)
+        assert upright[2, :6].float().mean() > 200 and upright[0, 10:].float().mean() > 200
+
+
+# Shapes
+
+
+def test_shapes_are_a_function_of_seed_split_and_index():
+    first, again, other = (ShapesDataModule(8, 8, 8, seed=seed) for seed in (0, 0, 1))
+    for split in ("train", "val", "test"):
+        assert torch.equal(first.dataset(split)[3]["image"], again.dataset(split)[3]["image"])
+        assert not torch.equal(first.dataset(split)[3]["mask"], other.dataset(split)[3]["mask"][:1])
+    assert not torch.equal(first.dataset("train").load(0)[0][:, :90, :90], first.dataset("val").load(0)[0][:, :90, :90])
+
+
+def test_shapes_are_voc_like():
+    pairs = [draw(np.random.default_rng(i)) for i in range(60)]
+    assert len({image.shape for image, _ in pairs}) > 40
+    assert all(image.shape[:2] == mask.shape for image, mask in pairs)
+    values = np.concatenate([mask.ravel() for _, mask in pairs])
+    assert set(np.unique(values)) == {*range(len(SHAPES)), 255}
+    for _, mask in pairs:  # void lies between any two labels: nowhere do two of them touch
+        for a, b in ((mask[1:], mask[:-1]), (mask[:, 1:], mask[:, :-1])):
+            assert not ((a != b) & (a != 255) & (b != 255)).any()
+
+
+def test_colour_alone_does_not_solve_shapes():
+    """The most likely class of each of 16^3 colours, learned on 300 images, stays below 0.40 mIoU."""
+    table = np.zeros((4096, 6))
+
+    def pixels(split: int, count: int):
+        pairs = [draw(np.random.default_rng([0, split, i])) for i in range(count)]
+        colour = np.concatenate([(image // 16).reshape(-1, 3) @ [256, 16, 1] for image, _ in pairs])
+        label = np.concatenate([mask.ravel() for _, mask in pairs])
+        return colour[label != 255], label[label != 255]
+
+    np.add.at(table, pixels(0, 300), 1)
+    colour, truth = pixels(1, 60)
+    for weights in (1.0, 1 / table.sum(0)):  # as frequent as they are, and all classes alike
+        guess = (table * weights).argmax(1)[colour]
+        iou = [((guess == c) & (truth == c)).sum() / ((guess == c) | (truth == c)).sum() for c in range(6)]
+        assert np.mean(iou) < 0.40
+
+
+# Sampling and loading
+
+
+def test_training_order_is_shared_out_without_repeats():
+    per_rank = []
+    for rank in range(2):
+        sampler = TrainSampler(21, batch_size=5, seed=0, rank=rank, world_size=2)
+        sampler.set_epoch(3)
+        assert len(list(sampler)) == len(sampler) == 10
+        per_rank.append([draw.index for draw in sampler])
+    assert len({*per_rank[0], *per_rank[1]}) == 20
+    sampler.set_epoch(4)
+    assert [draw.index for draw in sampler] != per_rank[1]
+
+
+def test_a_data_set_smaller_than_a_batch_fills_it():
+    assert [draw.index for draw in TrainSampler(2, batch_size=4, seed=0)].count(0) == 2
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_evaluation_counts_each_image_once(world_size):
+    draws = [list(EvalSampler(5, rank, world_size)) for rank in range(world_size)]
+    assert len({len(share) for share in draws}) == 1
+    assert sorted(d.index for share in draws for d in share if not d.filler) == list(range(5))
+
+
+def test_a_filler_is_all_void(voc_root):
+    data = VOCDataModule(str(voc_root)).dataset("val")
+    assert (data[Draw(0, filler=True)]["mask"] == 255).all()
+
+
+def test_equal_batches_for_any_number_of_workers(voc_root):
+    def batches(workers: int):
+        torch.manual_seed(workers)
+        module = VOCDataModule(str(voc_root), batch_size=2, num_workers=workers, crop_size=(40, 48), colour=0.5)
+        module.setup("fit")
+        return list(module.train_dataloader())
+
+    plain, parallel = batches(0), batches(2)
+    assert len(plain) == 2
+    for a, b in zip(plain, parallel, strict=True):
+        assert a["id"] == b["id"]
+        assert torch.equal(a["image"], b["image"]) and torch.equal(a["mask"], b["mask"])
+
+
+def test_augmentation_leaves_the_training_processs_generator_alone(voc_root):
+    data = VOCDataModule(str(voc_root), crop_size=(20, 20)).dataset("train", augment=True)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, second = data[Draw(0, epoch=0)], data[Draw(0, epoch=1)]
+    assert torch.equal(torch.rand(3), expected)
+    assert not torch.equal(first["image"], second["image"])

@@ -1,0 +1,49 @@
+"""Cross-entropy against torch's own mean, and in the cases where that is NaN."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from segment.errors import SegmentError
+from segment.losses import CrossEntropy
+
+
+@pytest.fixture
+def case():
+    torch.manual_seed(0)
+    mask = torch.randint(0, 4, (2, 9, 7))
+    mask[0, :3] = 255
+    return torch.randn(2, 4, 9, 7, requires_grad=True), mask
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 3.0]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_mean_is_torchs(case, weights, smoothing):
+    scores, mask = case
+    tensor = None if weights is None else torch.tensor(weights)
+    expected = F.cross_entropy(scores, mask, tensor, ignore_index=255, label_smoothing=smoothing)
+    found = CrossEntropy("mean", weights, smoothing)(scores, mask)
+    torch.testing.assert_close(found, expected)
+
+
+def test_sum_counts_every_labelled_pixel(case):
+    scores, mask = case
+    chosen = F.log_softmax(scores, 1).gather(1, mask.clamp(max=3)[:, None])[:, 0]
+    torch.testing.assert_close(CrossEntropy("sum")(scores, mask), -chosen[mask != 255].sum())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weights", [None, [1.0] * 4])
+def test_all_ignored_is_zero_with_zero_gradient(case, reduction, weights):
+    scores, mask = case
+    loss = CrossEntropy(reduction, weights)(scores, torch.full_like(mask, 255))
+    loss.backward()
+    assert float(loss) == 0
+    assert float(scores.grad.abs().sum()) == 0
+
+
+def test_wrong_arguments_are_named(case):
+    with pytest.raises(SegmentError, match="expected mean or sum"):
+        CrossEntropy("average")
+    with pytest.raises(SegmentError, match="3 values for 4 classes"):
+        CrossEntropy(class_weights=[1, 1, 1])(*case)

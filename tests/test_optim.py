@@ -1,0 +1,73 @@
+"""Parameter groups by name, and schedules step by step."""
+
+import pytest
+import torch
+from torch import nn
+
+from segment.errors import SegmentError
+from segment.optim import constant, grouped, one_cycle, parameter_groups, polynomial
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+        self.decoder = nn.Conv2d(4, 2, 1)
+
+
+def test_the_papers_groups():
+    """Long et al. (2015), section 4.3: biases at twice the rate, without decay."""
+    net = Net()
+    groups = parameter_groups(net, 0.1, 5e-4, encoder_factor=0.5, bias_factor=2.0, bias_decay=False)
+    found = {group["name"]: (group["lr"], group["weight_decay"], len(group["params"])) for group in groups}
+    assert found == {
+        "encoder/weight": (0.05, 5e-4, 1),
+        "encoder/norm": (0.05, 0.0, 1),
+        "encoder/bias": (0.1, 0.0, 2),
+        "decoder/weight": (0.1, 5e-4, 1),
+        "decoder/bias": (0.2, 0.0, 1),
+    }
+
+
+def test_each_trainable_parameter_once_and_no_frozen_one():
+    net = Net()
+    net.encoder[0].weight.requires_grad = False
+    given = [p for group in grouped(net, torch.optim.SGD, 0.1, 0.0).param_groups for p in group["params"]]
+    assert {id(p) for p in given} == {id(p) for p in net.parameters() if p.requires_grad}
+    assert len(given) == 5
+
+
+def rates(schedule, steps, **options):
+    optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, 0.1)], lr=9.0)
+    scheduler, found = schedule(optimizer, steps, **options), []
+    for _ in range(steps):
+        found.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_polynomial_after_warmup():
+    found = rates(polynomial, 10, power=0.9, warmup_steps=3)
+    assert [first for first, _ in found] == pytest.approx(
+        [0.25, 0.5, 0.75] + [(1 - step / 7) ** 0.9 for step in range(7)]
+    )
+    assert [second for _, second in found] == pytest.approx([first / 10 for first, _ in found])
+
+
+def test_constant_and_one_cycle():
+    assert rates(constant, 3) == [[1.0, 0.1]] * 3
+    first = [first for first, _ in rates(one_cycle, 20, warmup_share=0.25)]
+    assert max(first) == pytest.approx(1.0)
+    assert first.index(max(first)) == 4
+    assert first[-1] < 0.001
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_one_cycle_of_a_run_of_few_steps(steps):
+    assert len(rates(one_cycle, steps)) == steps
+
+
+def test_warmup_longer_than_the_run():
+    with pytest.raises(SegmentError, match="warmup_steps=5: this run has 4 steps"):
+        rates(polynomial, 4, warmup_steps=5)

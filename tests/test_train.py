@@ -1,0 +1,214 @@
+"""Training through the real entry point: what it leaves, how it goes on, and how it is measured."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, SMALL, needs_shared
+from PIL import Image
+
+from segment.checkpoint import classes_of, load_checkpoint, load_net
+from segment.config import CONF_DIR
+from segment.data.shapes import SHAPES, ShapesDataModule
+
+MODELS = sorted(path.stem for path in Path(CONF_DIR, "model").glob("*.yaml"))
+TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.enable_progress_bar=false")
+
+
+@pytest.fixture
+def trained(main):
+    return main("train", *TINY, "trainer.max_epochs=2")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_on_shapes(main, model, capfd):
+    words = ["trainer.fast_dev_run=true", "data.batch_size=1", "data.crop_size=[32,32]", "data.num_workers=0"]
+    main("train", f"model={model}", *words, "model.encoder.weights=null", "optimizer=sgd")
+    assert "fast_dev_run is through" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("data", ["voc", "camvid", "ade20k"])
+def test_every_data_set_with_a_small_net(main, request, data):
+    root = request.getfixturevalue(f"{data}_root")
+    folder = main(
+        "train", f"data={data}", f"data.root={root}", *SMALL, "data.crop_size=[40,40]", "trainer.max_epochs=1"
+    )
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["split"] == "val" and 0 <= metrics["mIoU"] <= 1
+    again = main("evaluate", f"checkpoint={folder}/checkpoints/best.ckpt", "data.num_workers=0")
+    assert json.loads((again / "metrics.json").read_text()) == metrics
+
+
+def test_what_a_run_leaves(trained, capfd):
+    out = capfd.readouterr().out
+    assert "epoch 2/2" in out and "mean IoU" in out and "next           python -m segment.predict" in out
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert set(metrics) >= {
+        "mIoU",
+        "pixel_accuracy",
+        "mean_accuracy",
+        "frequency_weighted_IoU",
+        "checkpoint",
+        "protocol",
+    }
+    assert list(metrics["per_class_IoU"]) == list(SHAPES.names)
+    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (trained / "predictions").iterdir()} == {"00000.png", "00001.png", "00002.png"}
+    assert Image.open(trained / "curves.png").size[0] > 100
+    with (trained / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/mIoU"]]
+    assert len(rows) == 2  # one point an epoch; the final evaluation of best.ckpt is not a point of the curve
+    assert metrics["mIoU"] == pytest.approx(max(float(row["val/mIoU"]) for row in rows))
+
+
+def test_metrics_equal_a_count_over_the_checkpoints_predictions(trained):
+    checkpoint = load_checkpoint(trained / "checkpoints" / "best.ckpt")
+    assert classes_of(checkpoint) == SHAPES
+    net, counts = load_net(checkpoint, "best.ckpt"), np.zeros((6, 6))
+    data = ShapesDataModule(8, 3).dataset("val")
+    for i in range(3):
+        item = data[i]
+        prediction, truth = net.predict(item["image"][None])[0].numpy(), item["mask"].numpy()
+        np.add.at(counts, (truth[truth != 255], prediction[truth != 255]), 1)
+    union = counts.sum(0) + counts.sum(1) - counts.diagonal()
+    expected = np.mean(counts.diagonal()[union > 0] / union[union > 0])
+    assert json.loads((trained / "metrics.json").read_text())["mIoU"] == pytest.approx(expected)
+
+
+def test_checkpoints_are_plain_data(trained):
+    best = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    assert "optimizer_states" not in best
+    assert "optimizer_states" in torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    assert best["segment"]["model"]["normalization"] == "imagenet"
+
+
+def test_resume_goes_on_and_then_is_finished(main, trained, capfd):
+    where = f"hydra.run.dir={trained}"
+    main("train", *TINY, "trainer.max_epochs=2", where, "resume=auto")
+    assert "finished" in capfd.readouterr().out
+    main("train", *TINY, "trainer.max_epochs=3", where, "resume=auto")
+    assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("epoch")][0].startswith("epoch 3/3")
+    with (trained / "metrics.csv").open() as file:
+        assert len([row for row in csv.DictReader(file) if row["val/mIoU"]]) == 3
+    # By the run's path alone: in its directory, with its words.
+    main("train", f"resume={trained}", "trainer.max_epochs=4", where)
+    assert "epoch 4/4" in capfd.readouterr().out
+
+
+def test_resume_auto_starts_fresh_where_there_is_nothing(main, tmp_path):
+    folder = main("train", *TINY, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'new'}", "resume=auto")
+    assert (folder / "metrics.json").is_file()
+
+
+def test_resume_by_path_takes_the_runs_own_words(run, trained):
+    done = run("train", f"resume={trained}/checkpoints/last.ckpt", "trainer.max_epochs=3")
+    assert "epoch 3/3" in done.stdout
+    assert load_checkpoint(trained / "checkpoints" / "last.ckpt")["epoch"] == 2
+
+
+def test_the_summed_loss_and_the_papers_optimiser_train(main):
+    words = ["loss.reduction=sum", "optimizer=sgd", "optimizer.lr=1e-6", "optimizer.bias_factor=2"]
+    words += [
+        "optimizer.bias_decay=false",
+        "scheduler=polynomial",
+        "scheduler.warmup_steps=2",
+        "loss.label_smoothing=0.1",
+    ]
+    folder = main(
+        "train", *TINY, *words, "trainer.max_epochs=1", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed"
+    )
+    assert (folder / "metrics.json").is_file()
+
+
+@pytest.mark.slow
+def test_compiled_training_gives_a_checkpoint_that_loads_without(main):
+    folder = main("train", *TINY, "trainer.max_epochs=1", "compile=true")
+    load_net(load_checkpoint(folder / "checkpoints" / "best.ckpt"), "best.ckpt")
+
+
+def test_wandb_offline(main, monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    folder = main("train", *TINY, "trainer.max_epochs=1", "logger=wandb")
+    (media,) = (folder / "wandb").glob("offline-run-*/files/media")
+    assert len(list(media.glob("images/mask/*.png"))) >= 2  # prediction and truth as overlays
+    assert list(media.glob("table/per_class_IoU*.json"))
+    import wandb
+
+    assert wandb.run is None
+
+
+def test_tensorboard(main):
+    folder = main("train", *TINY, "trainer.max_epochs=1", "logger=tensorboard")
+    assert list(folder.glob("**/events.out.tfevents.*"))
+
+
+def test_a_sweep_of_skip_strides(main, tmp_path):
+    main(
+        "train", "-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "model.decoder.skip_strides=[],[16,8]",
+    )  # fmt: skip
+    strides = [
+        load_checkpoint(tmp_path / "sweep" / job / "checkpoints" / "best.ckpt")["segment"]["model"]["decoder"][
+            "skip_strides"
+        ]
+        for job in "01"
+    ]
+    assert strides == [[], [16, 8]]
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
+    """Real DDP on CPU: it trains, and its figures are those of one process, to the last digit."""
+    words = [*TINY, f"data.val_size={size}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    two = tmp_path / "two"
+    done = run("train", *words, "trainer.devices=2", "trainer.strategy=ddp", f"hydra.run.dir={two}")
+    assert done.stdout.count("mean IoU") == 1
+    one = main("evaluate", f"checkpoint={two}/checkpoints/best.ckpt", "trainer.accelerator=cpu")
+    assert json.loads((one / "metrics.json").read_text()) == json.loads((two / "metrics.json").read_text())
+
+
+@needs_shared
+def test_real_voc_trains_evaluates_and_predicts(main, tmp_path):
+    root = SHARED / "data" / "voc"
+    words = [f"data.root={root}", "data=voc", *SMALL, "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"]
+    folder = main("train", *words, "data.crop_size=[128,128]", "trainer.max_epochs=1")
+    photo = root / "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg"
+    main("predict", f"checkpoint={folder}/checkpoints/best.ckpt", f"input={photo}", f"output={tmp_path / 'out'}")
+    mask = Image.open(tmp_path / "out" / "2007_000033.png")
+    assert mask.mode == "P" and mask.size == Image.open(photo).size
+    assert mask.getpalette()[3:6] == [128, 0, 0]
+
+
+@pytest.mark.slow
+def test_the_wheel_works_elsewhere(tmp_path):
+    root = Path(__file__).parents[1]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, root], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
+    own = tmp_path / "own" / "data"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("defaults: [shapes]\ntrain_size: 4\n")
+
+    def start(*words: str) -> str:
+        command = [sys.executable, "-m", "segment.train", *words]
+        environment = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    where = "import segment.config; print(segment.config.CONF_DIR)"
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == str(site / "segment" / "conf")
+    assert "fast_dev_run is through" in start("trainer.fast_dev_run=true", "data.num_workers=0")
+    assert "model/encoder: " in start("--help")
+    assert "train_size: 4" in start("--config-dir", str(own.parent), "data=mine", "--cfg", "job")
