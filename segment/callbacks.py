@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from segment.data.classes import Classes
+from segment.module import SegmentationModule
 from segment.results import Comparison, pictures
 
 
@@ -45,7 +46,9 @@ class WandbPictures(Callback):
         due = last or (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if not loggers or not due or trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        items = pictures(pl_module.net, trainer.datamodule.dataset("val"), self.count)
+        assert isinstance(pl_module, SegmentationModule)
+        dataset = trainer.val_dataloaders.dataset  # type: ignore[union-attr]  # it is set during fit
+        items = pictures(pl_module.net, dataset, self.count)
         for logger in loggers:
             logger.experiment.log(
                 {

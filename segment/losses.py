@@ -23,6 +23,8 @@ class CrossEntropy(nn.Module):
         SegmentError: unknown reduction.
     """
 
+    weight: Tensor | None
+
     def __init__(
         self, reduction: str = "mean", class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0
     ) -> None:

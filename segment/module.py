@@ -49,6 +49,7 @@ class SegmentationModule(L.LightningModule):
         """What the last evaluation gave; see :func:`segment.metrics.scores`."""
 
     def training_step(self, batch: Item, batch_idx: int) -> Tensor:
+        assert self.loss is not None, "built for evaluation only"
         loss = self.loss(self.net(self.net.normalize(batch["image"])), batch["mask"])
         if not torch.isfinite(loss):
             raise SegmentError(

@@ -14,7 +14,7 @@ def parameter_groups(
     net: nn.Module,
     lr: float,
     weight_decay: float,
-    encoder_factor: float = 1.0,
+    encoder_factor: float | None = None,
     bias_factor: float = 1.0,
     bias_decay: bool = True,
 ) -> list[dict[str, Any]]:
@@ -22,13 +22,16 @@ def parameter_groups(
 
     Args:
         lr, weight_decay: of the decoder's weights.
-        encoder_factor: the encoder's learning rate as a multiple of the decoder's.
+        encoder_factor: the encoder's learning rate as a multiple of the decoder's; None is 0.1 for a
+            pre-trained encoder and 1 for one that starts from scratch.
         bias_factor: the biases' as a multiple of the weights'; the FCN papers take 2.
         bias_decay: whether biases and the parameters of norms decay; the FCN papers' do not.
 
     Returns:
         Groups for a torch optimiser, each with a ``name``; none is empty.
     """
+    if encoder_factor is None:
+        encoder_factor = 0.1 if getattr(net.encoder, "pretrained", False) else 1.0
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 
-from segment.data.classes import IGNORE, VOID_COLOUR, Classes
+from segment.data.classes import IGNORE, Classes
 
 BACKGROUND = "background"
 """The class that an overlay leaves as it is."""
@@ -53,7 +53,7 @@ def comparison(
     seen = sorted(set(np.unique(truth)) | set(np.unique(prediction)))
     legend = [
         Patch(
-            facecolor=[value / 255 for value in (VOID_COLOUR if label == IGNORE else classes.palette[label])],
+            facecolor=tuple(colours[label] / 255),
             edgecolor="grey",
             label="void" if label == IGNORE else classes.names[label],
         )

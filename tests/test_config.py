@@ -50,7 +50,8 @@ def test_every_experiment_with_every_model(experiment, model):
 def test_every_experiment_opens_with_command_cost_and_expected_score(experiment):
     head = Path(CONF_DIR, "experiment", f"{experiment}.yaml").read_text().partition("defaults:")[0]
     assert f"experiment={experiment}" in head
-    assert "# cost " in head and "# expected " in head
+    assert "# cost " in head
+    assert "# expected " in head
     assert "decoder" not in OmegaConf.load(Path(CONF_DIR, "experiment", f"{experiment}.yaml")).get("model", {})
 
 

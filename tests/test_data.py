@@ -38,7 +38,8 @@ def test_voc_layout_and_its_three_roots(voc_root):
     item = data[1]
     assert item["id"] == "2007_00v1"
     assert np.array_equal(item["mask"].numpy(), np.array(Image.open(path)))
-    assert item["image"].dtype == torch.uint8 and item["image"].shape[1:] == item["mask"].shape
+    assert item["image"].dtype == torch.uint8
+    assert item["image"].shape[1:] == item["mask"].shape
 
 
 def test_camvid_void_is_ignored(camvid_root):
@@ -128,7 +129,8 @@ def test_truncated_jpeg_is_named_also_by_a_worker(voc_root, workers):
     with pytest.raises(SegmentError) as error:
         list(module.eval_dataloader("val"))
     assert str(error.value).startswith(f"cannot read the image {path}")
-    assert "Traceback" not in str(error.value) and "\n" not in str(error.value)
+    assert "Traceback" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 # Reading
@@ -153,7 +155,8 @@ def test_exif_turns_the_image_upright(tmp_path):
         image.save(tmp_path / name, exif=exif)
         upright = read_image(tmp_path / name)
         assert upright.shape == (3, 40, 20)
-        assert upright[2, :6].float().mean() > 200 and upright[0, 10:].float().mean() > 200
+        assert upright[2, :6].float().mean() > 200
+        assert upright[0, 10:].float().mean() > 200
 
 
 # Shapes
@@ -205,21 +208,21 @@ def test_training_order_is_shared_out_without_repeats():
         sampler = TrainSampler(21, batch_size=5, seed=0, rank=rank, world_size=2)
         sampler.set_epoch(3)
         assert len(list(sampler)) == len(sampler) == 10
-        per_rank.append([draw.index for draw in sampler])
+        per_rank.append([draw.sample for draw in sampler])
     assert len({*per_rank[0], *per_rank[1]}) == 20
     sampler.set_epoch(4)
-    assert [draw.index for draw in sampler] != per_rank[1]
+    assert [draw.sample for draw in sampler] != per_rank[1]
 
 
 def test_a_data_set_smaller_than_a_batch_fills_it():
-    assert [draw.index for draw in TrainSampler(2, batch_size=4, seed=0)].count(0) == 2
+    assert [draw.sample for draw in TrainSampler(2, batch_size=4, seed=0)].count(0) == 2
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_evaluation_counts_each_image_once(world_size):
     draws = [list(EvalSampler(5, rank, world_size)) for rank in range(world_size)]
     assert len({len(share) for share in draws}) == 1
-    assert sorted(d.index for share in draws for d in share if not d.filler) == list(range(5))
+    assert sorted(d.sample for share in draws for d in share if not d.filler) == list(range(5))
 
 
 def test_a_filler_is_all_void(voc_root):
@@ -238,7 +241,8 @@ def test_equal_batches_for_any_number_of_workers(voc_root):
     assert len(plain) == 2
     for a, b in zip(plain, parallel, strict=True):
         assert a["id"] == b["id"]
-        assert torch.equal(a["image"], b["image"]) and torch.equal(a["mask"], b["mask"])
+        assert torch.equal(a["image"], b["image"])
+        assert torch.equal(a["mask"], b["mask"])
 
 
 def test_augmentation_leaves_the_training_processs_generator_alone(voc_root):

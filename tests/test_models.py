@@ -128,9 +128,9 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
     (tmp_path / "text.pth").write_text("no weights")
     with pytest.raises(SegmentError, match=r"text.pth is not a file of weights"):
         ResNetEncoder("resnet18", str(tmp_path / "text.pth"))
-    with pytest.raises(SegmentError, match="none.pth does not exist"):
+    with pytest.raises(SegmentError, match=r"none.pth does not exist"):
         ResNetEncoder("resnet18", str(tmp_path / "none.pth"))
-    with pytest.raises(SegmentError, match="v.pth does not fit ResNet: keys 100 missing"):
+    with pytest.raises(SegmentError, match=r"v.pth does not fit ResNet: keys 100 missing"):
         TimmEncoder("resnet18", str(_save(tmp_path / "v.pth", {"a": torch.zeros(1)})))
 
 
@@ -140,15 +140,15 @@ def _save(path: Path, state: dict) -> Path:
 
 
 def test_wrong_choices_are_named():
-    with pytest.raises(SegmentError, match="no feature at stride 64; this encoder has 32, 16, 8, 4, 2"):
+    with pytest.raises(SegmentError, match=r"no feature at stride 64; this encoder has 32, 16, 8, 4, 2"):
         FCNDecoder(MobileNetV2Encoder(None).channels, 5, skip_strides=[64])
-    with pytest.raises(SegmentError, match="timm has no network 'resnet1'; close ones"):
+    with pytest.raises(SegmentError, match=r"timm has no network 'resnet1'; close ones"):
         TimmEncoder("resnet1", None)
-    with pytest.raises(SegmentError, match="no ImageNet weights"):
+    with pytest.raises(SegmentError, match=r"no ImageNet weights"):
         UNetEncoder(weights="imagenet")
-    with pytest.raises(SegmentError, match="expected a ResNet of torchvision"):
+    with pytest.raises(SegmentError, match=r"expected a ResNet of torchvision"):
         ResNetEncoder("vgg11", None)
-    with pytest.raises(SegmentError, match="model.normalization=rgb: expected imagenet, caffe, unit"):
+    with pytest.raises(SegmentError, match=r"model.normalization=rgb: expected imagenet, caffe, unit"):
         SegmentationNet(MobileNetV2Encoder(None), UNetDecoder, 5, "rgb")
 
 

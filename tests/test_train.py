@@ -39,14 +39,17 @@ def test_every_data_set_with_a_small_net(main, request, data):
         "train", f"data={data}", f"data.root={root}", *SMALL, "data.crop_size=[40,40]", "trainer.max_epochs=1"
     )
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["split"] == "val" and 0 <= metrics["mIoU"] <= 1
+    assert metrics["split"] == "val"
+    assert 0 <= metrics["mIoU"] <= 1
     again = main("evaluate", f"checkpoint={folder}/checkpoints/best.ckpt", "data.num_workers=0")
     assert json.loads((again / "metrics.json").read_text()) == metrics
 
 
 def test_what_a_run_leaves(trained, capfd):
     out = capfd.readouterr().out
-    assert "epoch 2/2" in out and "mean IoU" in out and "next           python -m segment.predict" in out
+    assert "epoch 2/2" in out
+    assert "mean IoU" in out
+    assert "next           python -m segment.predict" in out
     metrics = json.loads((trained / "metrics.json").read_text())
     assert set(metrics) >= {
         "mIoU",
@@ -92,7 +95,9 @@ def test_resume_goes_on_and_then_is_finished(main, trained, capfd):
     main("train", *TINY, "trainer.max_epochs=2", where, "resume=auto")
     assert "finished" in capfd.readouterr().out
     main("train", *TINY, "trainer.max_epochs=3", where, "resume=auto")
-    assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("epoch")][0].startswith("epoch 3/3")
+    assert next(line for line in capfd.readouterr().out.splitlines() if line.startswith("epoch")).startswith(
+        "epoch 3/3"
+    )
     with (trained / "metrics.csv").open() as file:
         assert len([row for row in csv.DictReader(file) if row["val/mIoU"]]) == 3
     # By the run's path alone: in its directory, with its words.
@@ -181,7 +186,8 @@ def test_real_voc_trains_evaluates_and_predicts(main, tmp_path):
     photo = root / "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg"
     main("predict", f"checkpoint={folder}/checkpoints/best.ckpt", f"input={photo}", f"output={tmp_path / 'out'}")
     mask = Image.open(tmp_path / "out" / "2007_000033.png")
-    assert mask.mode == "P" and mask.size == Image.open(photo).size
+    assert mask.mode == "P"
+    assert mask.size == Image.open(photo).size
     assert mask.getpalette()[3:6] == [128, 0, 0]
 
 

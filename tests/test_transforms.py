@@ -20,7 +20,8 @@ def test_image_and_mask_stay_aligned(scale):
     torch.manual_seed(0)
     for _ in range(5):
         image, mask = train_transform((97, 90), (scale, scale))(*coded(130, 150))
-        assert image.shape == (3, 97, 90) and mask.shape == (97, 90)
+        assert image.shape == (3, 97, 90)
+        assert mask.shape == (97, 90)
         valid = mask != 255
         # Where an edge is interpolated, each pixel is still nearer to its own label's grey value.
         wrong = (image[0] > 100)[valid] != (mask == 1)[valid]
@@ -46,4 +47,5 @@ def test_scale_means_the_size_in_the_crop():
 def test_identity_at_scale_one_and_full_size():
     image, mask = coded(60, 80)
     out = train_transform((60, 80), (1, 1), flip=0)(image, mask)
-    assert torch.equal(out[0], image) and torch.equal(out[1], mask)
+    assert torch.equal(out[0], image)
+    assert torch.equal(out[1], mask)

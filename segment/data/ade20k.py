@@ -10,7 +10,7 @@ from segment.errors import SegmentError
 
 
 def _read_classes() -> Classes:
-    with (files("segment.data") / "ade20k.csv").open(encoding="utf-8", newline="") as file:
+    with (files("segment.data") / "ade20k.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return Classes(
         tuple(row["name"].split(",")[0] for row in rows),

@@ -8,7 +8,7 @@ from segment.data.dataset import IGNORE, Sample, label_map
 from segment.errors import SegmentError
 
 CAMVID = Classes(
-    tuple("Sky Building Pole Road Pavement Tree SignSymbol Fence Car Pedestrian Bicyclist".split()),
+    ("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist"),
     (
         (128, 128, 128),
         (128, 0, 0),

@@ -32,7 +32,7 @@ class SegmentationDataModule(L.LightningDataModule):
     """
 
     classes: ClassVar[Classes]
-    layout: ClassVar[str]
+    layout: str
     """What is expected below ``root``, for the error message."""
 
     def __init__(
@@ -116,10 +116,7 @@ class SegmentationDataModule(L.LightningDataModule):
 
     def eval_dataloader(self, split: str) -> DataLoader[Item]:
         """Every image of a split once, whole and unchanged, one per batch; shared out between processes."""
-        if split == "val" and split in self._datasets:
-            data = self._datasets[split]
-        else:
-            data = self.dataset(split)
+        data = self._datasets[split] if split == "val" and split in self._datasets else self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
     def _rank(self) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Pairs of image and mask on disk: how they are checked, read and handed to the loader."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +40,7 @@ class Item(TypedDict):
 class Draw(NamedTuple):
     """What a sampler asks for: which sample, in which epoch, and whether it only fills up a rank's share."""
 
-    index: int
+    sample: int
     epoch: int = 0
     filler: bool = False
 
@@ -53,7 +54,8 @@ def read_image(path: Path) -> Tensor:
     try:
         if path.suffix.lower() in {".jpg", ".jpeg"}:  # twice as fast as PIL
             return decode_image(str(path), ImageReadMode.RGB, apply_exif_orientation=True)
-        with Image.open(path) as image:
+        with Image.open(path) as file:
+            image: Image.Image = file
             if image.mode.startswith("I;16"):  # PIL would clip 16 bits at 255 instead of scaling them
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB"))).permute(2, 0, 1)
@@ -182,10 +184,10 @@ class SegmentationDataset(Dataset[Item]):
 
     def __getitem__(self, key: int | Draw) -> Item:
         draw = key if isinstance(key, Draw) else Draw(key)
-        image, mask = self.load(draw.index)
+        image, mask = self.load(draw.sample)
         if self.transform is not None:
             with torch.random.fork_rng(devices=[]):  # the training process's own draws stay as they were
-                words = np.random.SeedSequence([self.seed, draw.epoch, draw.index]).generate_state(1, np.uint64)
+                words = np.random.SeedSequence([self.seed, draw.epoch, draw.sample]).generate_state(1, np.uint64)
                 torch.default_generator.manual_seed(int(words[0] >> np.uint64(1)))
                 image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
         if draw.filler:
@@ -193,7 +195,7 @@ class SegmentationDataset(Dataset[Item]):
         return {
             "image": image.as_subclass(Tensor).contiguous(),
             "mask": mask.as_subclass(Tensor).long(),
-            "id": self.id(draw.index),
+            "id": self.id(draw.sample),
         }
 
 
@@ -233,7 +235,7 @@ class EvalSampler(Sampler[Draw]):
         self.length, self.rank, self.world_size = length, rank, world_size
 
     def __len__(self) -> int:
-        return -(-self.length // self.world_size)
+        return math.ceil(self.length / self.world_size)
 
     def __iter__(self) -> Iterator[Draw]:
         for position in range(self.rank, len(self) * self.world_size, self.world_size):

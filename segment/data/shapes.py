@@ -107,7 +107,7 @@ def draw(rng: np.random.Generator, low: int = 96, high: int = 160) -> tuple[np.n
     image = _ground(height, width, rng)
     mask = Image.new("L", (width, height))
     pen = ImageDraw.Draw(mask)
-    for _ in range(rng.integers(2, 6)):
+    for _ in range(rng.integers(3, 7)):
         label = int(rng.integers(1, len(SHAPES)))
         outline, texture = list(OBJECTS.values())[label - 1]
         radius, angle = rng.uniform(0.2, 0.4) * min(height, width), rng.uniform(0, math.tau)
@@ -173,7 +173,7 @@ class ShapesDataModule(SegmentationDataModule):
 
     classes = SHAPES
 
-    def __init__(self, train_size: int = 1000, val_size: int = 100, test_size: int = 100, **loading: Any) -> None:
+    def __init__(self, train_size: int = 800, val_size: int = 60, test_size: int = 100, **loading: Any) -> None:
         super().__init__(root=".", **loading)
         self.sizes = {"train": train_size, "val": val_size, "test": test_size}
 

@@ -6,13 +6,11 @@ from segment.data.classes import Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import Sample
 
-VOC = Classes(
-    tuple(
-        "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
-        "person pottedplant sheep sofa train tvmonitor".split()
-    ),
-    voc_palette(21),
-)
+NAMES = """
+background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person
+pottedplant sheep sofa train tvmonitor
+"""
+VOC = Classes(tuple(NAMES.split()), voc_palette(21))
 
 
 class VOCDataModule(SegmentationDataModule):

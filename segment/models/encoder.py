@@ -10,17 +10,21 @@ class Encoder(nn.Module):
 
     Args:
         stages: stride (input pixels per feature, on each axis) and modules, in the order of computation.
-        channels: number of channels of each stride's feature.
+        channels: number of channels of each stride's feature; decoders are built from them.
 
     Attributes:
-        channels: the same, for whoever builds a decoder.
-        multiple: the net pads its input to a multiple of this on both axes.
+        pretrained: whether its weights come from a file or a download; optimisers then go gently with it.
+        multiple: the net pads its input to a multiple of this on both axes; 1, since these stages round up.
     """
 
-    def __init__(self, stages: Sequence[tuple[int, nn.Module]], channels: Mapping[int, int], multiple: int = 1) -> None:
+    multiple = 1
+
+    def __init__(
+        self, stages: Sequence[tuple[int, nn.Module]], channels: Mapping[int, int], pretrained: bool = False
+    ) -> None:
         super().__init__()
         self.channels = dict(channels)
-        self.multiple = multiple
+        self.pretrained = pretrained
         self.strides = [stride for stride, _ in stages]
         self.stages = nn.ModuleList(stage for _, stage in stages)
 

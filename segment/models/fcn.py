@@ -59,10 +59,8 @@ class FCNDecoder(nn.Module):
             raise SegmentError(f"model.decoder.upsampling={upsampling}: expected bilinear or transposed")
         self.stride = self.strides[-1]
         self.score = nn.ModuleDict({str(s): nn.Conv2d(channels[s], num_classes, 1) for s in self.strides})
-        for layer in self.score.values():
-            # From zero, as in the paper: a new skip leaves the coarser net's output as it was.
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in self.score.parameters():
+            nn.init.zeros_(parameter)  # as in the paper: a new skip leaves the coarser net's output as it was
         self.up = nn.ModuleDict()
         if upsampling == "transposed":
             for coarse, fine in zip(self.strides, self.strides[1:], strict=False):

@@ -23,8 +23,17 @@ class EncoderLike(Protocol):
 
     channels: dict[int, int]
     multiple: int
+    pretrained: bool
 
     def __call__(self, image: Tensor) -> dict[int, Tensor]: ...
+
+
+class DecoderLike(Protocol):
+    """What the net asks of a decoder: scores (N,classes,h,w) at ``stride``."""
+
+    stride: int
+
+    def __call__(self, features: Mapping[int, Tensor]) -> Tensor: ...
 
 
 class SegmentationNet(nn.Module):
@@ -41,18 +50,21 @@ class SegmentationNet(nn.Module):
         SegmentError: unknown normalisation, or a decoder that does not suit the encoder.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(
         self,
-        encoder: nn.Module,
-        decoder: Callable[..., nn.Module],
+        encoder: EncoderLike,
+        decoder: Callable[..., DecoderLike],
         num_classes: int,
         normalization: str = "imagenet",
     ) -> None:
         super().__init__()
         if normalization not in NORMALIZATIONS:
             raise SegmentError(f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}")
-        self.encoder = encoder
-        self.decoder = decoder(channels=encoder.channels, num_classes=num_classes)
+        self.encoder: EncoderLike = encoder
+        self.decoder: DecoderLike = decoder(channels=encoder.channels, num_classes=num_classes)
         self.num_classes = num_classes
         mean, deviation, self.bgr = NORMALIZATIONS[normalization]
         # Not in the state dict: the model's configuration says which one it is.

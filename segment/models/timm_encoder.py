@@ -23,6 +23,8 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, name: str, weights: str | None = IMAGENET) -> None:
         super().__init__()
+        self.net: Any
+        self.pretrained = weights is not None
         if not timm.is_model(name):
             known = timm.list_models(f"*{name.split('.')[0][:6]}*")[:5]
             hint = f"close ones: {', '.join(known)}" if known else "timm.list_models() lists all"
@@ -47,7 +49,7 @@ class TimmEncoder(nn.Module):
     def _read(name: str, weights: str) -> dict[str, Tensor]:
         """A file's state dict, checked against the whole network: timm passes over what does not fit."""
         state = load_file(weights)
-        whole = timm.create_model(name, num_classes=0)
+        whole: Any = timm.create_model(name, num_classes=0)
         heads = whole.pretrained_cfg.get("classifier") or ()
         prefixes = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
         load_state(whole, state, weights, unused=prefixes)

@@ -54,10 +54,10 @@ class VGGEncoder(Encoder):
         blocks = _vgg_blocks(model.features)
         if weights is None:
             he_initialise(model.features)
-        stages = [(1, nn.Sequential(*blocks[0]))]
+        stages: list[tuple[int, nn.Module]] = [(1, nn.Sequential(*blocks[0]))]
         stages += [(2**k, nn.Sequential(_pool(), *block)) for k, block in enumerate(blocks[1:], start=1)]
         stages.append((32, _pool()))
-        super().__init__(stages, {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512})
+        super().__init__(stages, {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512}, weights is not None)
 
 
 class VGGFullyConvolutional(Encoder):
@@ -77,14 +77,15 @@ class VGGFullyConvolutional(Encoder):
             he_initialise(nn.ModuleList([model.features, fc6, fc7]))
         else:
             for convolution, linear in ((fc6, model.classifier[0]), (fc7, model.classifier[3])):
-                convolution.weight.data.copy_(linear.weight.data.view_as(convolution.weight))
-                convolution.bias.data.copy_(linear.bias.data)
+                weight = linear.weight.detach().view_as(convolution.weight)
+                convolution.load_state_dict({"weight": weight, "bias": linear.bias.detach()})
         blocks = [nn.Sequential(*block, _pool()) for block in _vgg_blocks(model.features)]
         relu, drop = nn.ReLU(inplace=True), nn.Dropout(dropout)
         head = nn.Sequential(blocks[4], fc6, relu, drop, fc7, relu, drop)
         super().__init__(
             [(2, blocks[0]), (4, blocks[1]), (8, blocks[2]), (16, blocks[3]), (32, head)],
             {2: 64, 4: 128, 8: 256, 16: 512, 32: 4096},
+            weights is not None,
         )
 
 
@@ -106,7 +107,8 @@ class ResNetEncoder(Encoder):
             *((2**k, layer) for k, layer in enumerate(layers[1:], start=3)),
         ]
         expansion = layers[0][0].expansion  # 1 in basic blocks, 4 in bottlenecks
-        super().__init__(stages, {2: 64, **{stride: 16 * stride * expansion for stride in (4, 8, 16, 32)}})
+        channels = {2: 64, **{stride: 16 * stride * expansion for stride in (4, 8, 16, 32)}}
+        super().__init__(stages, channels, weights is not None)
 
 
 class MobileNetV2Encoder(Encoder):
@@ -119,6 +121,5 @@ class MobileNetV2Encoder(Encoder):
     def __init__(self, weights: str | None = IMAGENET) -> None:
         layers = torchvision_model("mobilenet_v2", weights, unused=("classifier.",)).features
         cuts = {2: slice(0, 2), 4: slice(2, 4), 8: slice(4, 7), 16: slice(7, 14), 32: slice(14, 19)}
-        super().__init__(
-            [(stride, layers[cut]) for stride, cut in cuts.items()], {2: 16, 4: 24, 8: 32, 16: 96, 32: 1280}
-        )
+        stages = [(stride, layers[cut]) for stride, cut in cuts.items()]
+        super().__init__(stages, {2: 16, 4: 24, 8: 32, 16: 96, 32: 1280}, weights is not None)

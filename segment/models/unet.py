@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from segment.errors import SegmentError
 from segment.models.encoder import Encoder
-from segment.models.fcn import upsample
 from segment.models.torchvision_encoders import he_initialise
 from segment.models.weights import load_file, load_state
 
 
-def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
-    """Two times 3x3 convolution (padded, so that sizes stay), batch norm, ReLU."""
+def double_convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Two times 3x3 convolution (padded, so that sizes stay), batch norm, ReLU; the first has the stride."""
     layers: list[nn.Module] = []
-    for channels in (inputs, outputs):
-        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True)]
+    for channels, step in ((inputs, stride), (outputs, 1)):
+        convolution = nn.Conv2d(channels, outputs, 3, stride=step, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -36,14 +36,12 @@ class UNetEncoder(Encoder):
         stages, channels, inputs = [], {}, 3
         for level in range(depth):
             outputs, stride = width * 2**level, first_stride * 2**level
-            block = double_convolution(inputs, outputs)
+            block = double_convolution(inputs, outputs, 1 if level else first_stride)
             if level:
                 block.insert(0, nn.MaxPool2d(2, ceil_mode=True))
-            else:
-                block[0].stride = (first_stride, first_stride)
             stages.append((stride, block))
             channels[stride], inputs = outputs, outputs
-        super().__init__(stages, channels)
+        super().__init__(stages, channels, weights is not None)
         if weights is None:
             he_initialise(self)
         else:

@@ -1,0 +1,102 @@
+"""What the framework costs: a training step by the Trainer beside a bare PyTorch loop.
+
+Same net, same weights, same batches, same optimiser and schedule; runs alternate, so that a machine whose
+speed drifts treats both alike. Run it as ``make bench``.
+"""
+
+import argparse
+import copy
+import statistics
+import time
+
+import lightning as L
+import torch
+
+from segment.config import instantiate, load_config, quiet
+from segment.module import SegmentationModule
+
+
+class Batches(torch.utils.data.Dataset):
+    """Batches made beforehand: the loader costs both sides nothing."""
+
+    def __init__(self, batches: list) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.batches[index]
+
+
+class Clock(L.Callback):
+    """Seconds from the first training step's end to the last one's."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        now = time.perf_counter()
+        self.start = now if batch_idx == 0 else self.start
+        self.seconds = now - self.start
+
+
+def framework(config, net, loader, classes) -> float:
+    """Seconds per step through SegmentationModule and Trainer, with everything a run has on but pictures."""
+    clock = Clock()
+    module = SegmentationModule(
+        net, classes, instantiate(config.loss), instantiate(config.optimizer), instantiate(config.scheduler)
+    )
+    trainer = instantiate(
+        config.trainer,
+        max_epochs=1,
+        limit_val_batches=0,
+        logger=L.pytorch.loggers.CSVLogger("runs/bench", name="", version=""),
+        callbacks=[clock, instantiate(config.callbacks.learning_rate)],
+        enable_checkpointing=False,
+    )
+    trainer.fit(module, loader)
+    return clock.seconds / (len(loader) - 1)
+
+
+def bare(config, net, loader, classes) -> float:
+    """Seconds per step of the loop one would write by hand."""
+    loss_function, optimizer = instantiate(config.loss), instantiate(config.optimizer)(net)
+    scheduler = instantiate(config.scheduler)(optimizer, len(loader))
+    net.train()
+    for step, batch in enumerate(loader):
+        loss = loss_function(net(net.normalize(batch["image"])), batch["mask"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        if step == 0:
+            start = time.perf_counter()
+    return (time.perf_counter() - start) / (len(loader) - 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=40, help="steps of a run")
+    parser.add_argument("--runs", type=int, default=7, help="runs of each side")
+    parser.add_argument("overrides", nargs="*", help="words of segment.train's command line")
+    arguments = parser.parse_args()
+    quiet()
+    config = load_config(["trainer.accelerator=cpu", "data.num_workers=0", *arguments.overrides])
+    data = instantiate(config.data)
+    data.setup("fit")
+    drawn = iter(data.train_dataloader())
+    few = [next(drawn) for _ in range(4)]
+    loader = torch.utils.data.DataLoader(Batches([few[i % 4] for i in range(arguments.steps)]), batch_size=None)
+    net = instantiate(config.model, num_classes=len(data.classes))
+    times: dict = {bare: [], framework: []}
+    for run in range(arguments.runs + 1):
+        for side in times:
+            seconds = side(config, copy.deepcopy(net), loader, data.classes)
+            if run:  # the first warms up
+                times[side].append(seconds)
+    by_hand, ours = (statistics.median(times[side]) * 1e3 for side in (bare, framework))
+    pairs = statistics.median(a / b for a, b in zip(times[framework], times[bare], strict=True))
+    print(f"bare loop {by_hand:.1f} ms a step, framework {ours:.1f} ms: {ours - by_hand:+.1f} ms, ratio {pairs:.3f}")
+    print(f"medians of {arguments.runs} alternating runs of {arguments.steps} steps, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()
