@@ -2,7 +2,7 @@
 
 How data flows::
 
-    conf/*.yaml --> train.py, evaluate.py, predict.py, report.py   (only these and config.py know Hydra)
+    conf/*.yaml --> train.py, evaluate.py, predict.py   (only these and config.py know Hydra)
                         | instantiate(...): plain typed arguments from here on
        data/ -----------+                          models/
        classes > transforms > dataset > datamodule     encoders > fcn, unet > net

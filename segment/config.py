@@ -49,8 +49,8 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
         return hydra.utils.instantiate(config, *args, **kwargs)
     except InstantiationException as error:
         cause = error.__cause__
-        if isinstance(cause, InstantiationException) or cause is None:
-            raise SegmentError(" ".join(str(error).split())) from error
+        if cause is None or "keyword argument" in str(cause):  # no such class; a misspelt argument of one
+            raise SegmentError(" ".join(str(cause or error).split())) from error
         raise cause from None
 
 

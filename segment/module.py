@@ -15,6 +15,7 @@ from segment.errors import SegmentError
 from segment.losses import CrossEntropy
 from segment.metrics import SegmentationScores
 from segment.models.net import SegmentationNet
+from segment.optim import constant
 
 CARD = "segment"
 """Key of a checkpoint under which lies all that rebuilding the net and reading its answers takes."""
@@ -44,6 +45,7 @@ class SegmentationModule(L.LightningModule):
         super().__init__()
         self.net, self.classes, self.loss, self.card = net, classes, loss, card or {}
         self._optimizer, self._scheduler = optimizer, scheduler
+        self._steps: int | None = None  # that the schedule is planned for
         self.scores = SegmentationScores(len(classes))
         self.figures: dict[str, Any] = {}
         """What the last evaluation gave; see :func:`segment.metrics.scores`."""
@@ -53,7 +55,7 @@ class SegmentationModule(L.LightningModule):
         loss = self.loss(self.net(self.net.normalize(batch["image"])), batch["mask"])
         if not torch.isfinite(loss):
             raise SegmentError(
-                f"the loss is {float(loss)} at step {self.global_step} (epoch {self.current_epoch}, images "
+                f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, images "
                 f"{', '.join(batch['id'][:4])}{', ...' if len(batch['id']) > 4 else ''}): "
                 "lower optimizer.lr, set trainer.gradient_clip_val=1 or use trainer.precision=32"
             )
@@ -79,8 +81,17 @@ class SegmentationModule(L.LightningModule):
         optimizer = self._optimizer(self.net)
         if self._scheduler is None:
             return optimizer
-        scheduler = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        self._steps, planned = int(self.trainer.estimated_stepping_batches), self._steps
+        if planned not in {None, self._steps} and getattr(self._scheduler, "func", None) is not constant:
+            raise SegmentError(
+                f"resume: the checkpoint's learning rates were planned for {planned} steps, this run has "
+                f"{self._steps}: leave trainer.max_epochs and the batch size as they were, or use scheduler=constant"
+            )
+        scheduler = self._scheduler(optimizer, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CARD] = self.card
+        checkpoint[CARD] = {**self.card, "planned_steps": self._steps}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._steps = checkpoint.get(CARD, {}).get("planned_steps")

@@ -22,7 +22,7 @@ def parameter_groups(
 
     Args:
         lr, weight_decay: of the decoder's weights.
-        encoder_factor: the encoder's learning rate as a multiple of the decoder's; None is 0.1 for a
+        encoder_factor: the encoder's learning rate as a multiple of the decoder's; None is 0.05 for a
             pre-trained encoder and 1 for one that starts from scratch.
         bias_factor: the biases' as a multiple of the weights'; the FCN papers take 2.
         bias_decay: whether biases and the parameters of norms decay; the FCN papers' do not.
@@ -31,7 +31,7 @@ def parameter_groups(
         Groups for a torch optimiser, each with a ``name``; none is empty.
     """
     if encoder_factor is None:
-        encoder_factor = 0.1 if getattr(net.encoder, "pretrained", False) else 1.0
+        encoder_factor = 0.05 if getattr(net.encoder, "pretrained", False) else 1.0
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:

@@ -71,3 +71,12 @@ def test_one_cycle_of_a_run_of_few_steps(steps):
 def test_warmup_longer_than_the_run():
     with pytest.raises(SegmentError, match="warmup_steps=5: this run has 4 steps"):
         rates(polynomial, 4, warmup_steps=5)
+
+
+def test_a_pretrained_encoder_is_treated_gently():
+    net = Net()
+    for pretrained, factor in ((False, 1.0), (True, 0.05)):
+        net.encoder.pretrained = pretrained
+        rates = {group["name"]: group["lr"] for group in parameter_groups(net, 0.1, 0.0)}
+        assert rates["encoder/weight"] == pytest.approx(0.1 * factor)
+        assert rates["decoder/weight"] == 0.1

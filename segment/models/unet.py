@@ -88,6 +88,11 @@ class UNetDecoder(nn.Module):
             inputs = outputs
         self.score = nn.Conv2d(inputs, num_classes, 1)
         he_initialise(self.convolve)
+        for layer in self.up.modules():
+            if isinstance(layer, nn.ConvTranspose2d | nn.Conv2d):
+                # Keep the variance of what comes from below. At torch's default it shrinks sixfold at each level,
+                # and the net learns from the shallow skips alone for its first hundreds of steps.
+                nn.init.normal_(layer.weight, std=layer.in_channels**-0.5)
 
     def forward(self, features: Mapping[int, Tensor]) -> Tensor:
         """Features by stride to scores (N,num_classes,h,w) at ``self.stride``."""
