@@ -39,7 +39,7 @@ class Clock(L.Callback):
 
 
 def framework(config, net, loader, classes) -> float:
-    """Seconds per step through SegmentationModule and Trainer, with everything a run has on but pictures."""
+    """Seconds per step through SegmentationModule and Trainer, with CSV logging and the learning rate monitor."""
     clock = Clock()
     module = SegmentationModule(
         net, classes, instantiate(config.loss), instantiate(config.optimizer), instantiate(config.scheduler)

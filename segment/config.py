@@ -13,9 +13,10 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, InstantiationException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import MissingMandatoryValue
 
 from segment.errors import SegmentError
@@ -24,8 +25,10 @@ _INSTALLED = Path(__file__).parent / "conf"
 CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf")
 """``conf/``: inside the package when installed from a wheel, beside it in a checkout."""
 
-PATHS = ("input", "output", "checkpoint", "resume", "data.root", "model.weights", "model.encoder.weights")
-"""Keys whose values are paths, which may hold characters that mean something in Hydra's grammar."""
+PATHS = ("input", "output", "checkpoint", "resume")
+"""Keys whose values are paths, whatever characters they hold: a comma in them is no sweep."""
+PATHS_OR_SWEEPS = ("data.root", "model.encoder.weights")
+"""Keys whose values are paths where Hydra's grammar can't read them otherwise (``~/voc``, ``my data``)."""
 
 
 def load_config(overrides: Sequence[str] = (), name: str = "train") -> DictConfig:
@@ -49,8 +52,11 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
         return hydra.utils.instantiate(config, *args, **kwargs)
     except InstantiationException as error:
         cause = error.__cause__
-        if cause is None or "keyword argument" in str(cause):  # no such class; a misspelt argument of one
-            raise SegmentError(" ".join(str(cause or error).split())) from error
+        if cause is None or isinstance(cause, InstantiationException):
+            raise SegmentError(" ".join(str(error).split())) from error
+        if isinstance(cause, TypeError | ValueError | ImportError):  # an argument that the part does not take
+            part = str(config.get("_target_", "configuration")).rpartition(".")[2]
+            raise SegmentError(f"{part}: {cause}") from error
         raise cause from None
 
 
@@ -65,12 +71,26 @@ def quote(value: str) -> str:
     return f"'{escaped}'"
 
 
+def _is_quoted(value: str) -> bool:
+    return re.fullmatch(r"(['\"]).*\1", value) is not None
+
+
+def _is_readable(word: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
+
+
 def quote_path(word: str) -> str:
     """``input=a (1).jpg`` as Hydra's grammar wants it, ``input='a (1).jpg'``; any other word as it is."""
     key, equals, value = word.partition("=")
-    if key.lstrip("+") not in PATHS or value in {"", "null", "???"} or re.fullmatch(r"(['\"]).*\1", value):
+    if value in {"", "null", "???"} or _is_quoted(value):
         return word
-    return f"{key}{equals}{quote(value)}"
+    if key in PATHS or (key.lstrip("+") in PATHS_OR_SWEEPS and not _is_readable(word)):
+        return f"{key}{equals}{quote(value)}"
+    return word
 
 
 def value_of(key: str) -> str | None:
@@ -78,8 +98,8 @@ def value_of(key: str) -> str | None:
     given = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{key}=")]
     if not given or given[-1] in {"null", ""}:
         return None
-    quoted = re.fullmatch(r"(['\"])(.*)\1", given[-1])
-    return quoted[2] if quoted else given[-1]
+    value = OverridesParser.create().parse_override(f"key={given[-1]}").value() if _is_quoted(given[-1]) else given[-1]
+    return str(value)
 
 
 def run_folder() -> Path:
@@ -113,8 +133,10 @@ def one_job(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
         if hydra_config.mode is not RunMode.MULTIRUN:
             return run(config)
         arguments, environment = sys.argv, dict(os.environ)
-        folder = f"hydra.run.dir={quote(hydra_config.runtime.output_dir)}"
-        sys.argv = [sys.argv[0], *hydra_config.overrides.task, folder, "hydra.mode=RUN"]
+        sys.argv = [sys.argv[0], *hydra_config.overrides.task, "hydra.mode=RUN"]
+        # Lightning tells its children that they run in run.dir.
+        with read_write(hydra_config):  # type: ignore[arg-type]  # a DictConfig behind its declared type
+            hydra_config.run.dir = hydra_config.runtime.output_dir
         try:
             return run(config)
         finally:

@@ -43,8 +43,8 @@ def offer_own_data() -> None:
 
     It then is as any other: ``data.root=`` changes one key of it, ``data=voc`` takes its place.
     """
-    path = value_of("checkpoint")
-    if path is None or any(word.startswith("data=") for word in sys.argv):
+    own, path = "data=checkpoint", value_of("checkpoint")
+    if path is None or any(word.startswith("data=") and word != own for word in sys.argv):
         return
     from segment.checkpoint import check_targets, load_checkpoint
     from segment.module import CARD
@@ -52,7 +52,8 @@ def offer_own_data() -> None:
     node = load_checkpoint(path)[CARD]["data"]
     check_targets(node, "segment.data")
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
-    sys.argv.insert(1, "data=checkpoint")
+    if own not in sys.argv:  # DDP's child processes are given our words
+        sys.argv.insert(1, own)
 
 
 if __name__ == "__main__":

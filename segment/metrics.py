@@ -20,7 +20,7 @@ def scores(confusion: Tensor) -> dict[str, Any]:
         pixel was counted), and ``per_class_IoU``, a list of C floats, None where a class has no pixel in
         truth or prediction. Such classes are left out of mIoU, classes without true pixels out of mean accuracy.
     """
-    confusion = confusion.double()
+    confusion = confusion.cpu().double()  # one transfer; and Apple's GPUs have no float64
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     union = truth + predicted - hits
     iou, accuracy = hits / union, hits / truth  # NaN where there is nothing to divide by

@@ -81,8 +81,13 @@ class SegmentationModule(L.LightningModule):
         optimizer = self._optimizer(self.net)
         if self._scheduler is None:
             return optimizer
-        self._steps, planned = int(self.trainer.estimated_stepping_batches), self._steps
-        if planned not in {None, self._steps} and getattr(self._scheduler, "func", None) is not constant:
+        steps, planned = self.trainer.estimated_stepping_batches, self._steps
+        if getattr(self._scheduler, "func", None) is constant:
+            steps = planned = 0  # it needs no plan
+        elif steps == float("inf"):
+            raise SegmentError("this schedule needs an end: set trainer.max_epochs or max_steps, or scheduler=constant")
+        self._steps = int(steps)
+        if planned not in {None, 0, self._steps}:
             raise SegmentError(
                 f"resume: the checkpoint's learning rates were planned for {planned} steps, this run has "
                 f"{self._steps}: leave trainer.max_epochs and the batch size as they were, or use scheduler=constant"

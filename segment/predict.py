@@ -26,8 +26,11 @@ def predict(config: DictConfig) -> None:
     targets = plan(images, output)
     checkpoint = load_checkpoint(config.checkpoint)
     classes = classes_of(checkpoint)
-    device = torch.device(config.device or ("cuda" if CUDAAccelerator.is_available() else "cpu"))
-    net = load_net(checkpoint, config.checkpoint).to(device)
+    net = load_net(checkpoint, config.checkpoint)
+    try:
+        net.to(torch.device(config.device or ("cuda" if CUDAAccelerator.is_available() else "cpu")))
+    except (RuntimeError, AssertionError) as error:
+        raise SegmentError(f"device={config.device}: {str(error).splitlines()[0]}") from None
     output.mkdir(parents=True, exist_ok=True)
     for path, (mask_path, overlay_path) in track(list(zip(images, targets, strict=True)), "segmenting"):
         image = read_image(path)

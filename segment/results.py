@@ -35,7 +35,10 @@ def evaluate(
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
     figures = dict(module.figures)
     figures["per_class_IoU"] = dict(zip(module.classes.names, figures["per_class_IoU"], strict=True))
-    return {**figures, "split": split, "checkpoint": str(checkpoint.absolute()), "protocol": PROTOCOL}
+    # limit_val_batches leaves images out, and a reader of the file must see it.
+    images = min(len(data.dataset(split)), sum(trainer.num_val_batches) * trainer.world_size)
+    origin = {"split": split, "images": images, "precision": str(trainer.precision), "protocol": PROTOCOL}
+    return {**figures, **origin, "checkpoint": str(checkpoint.absolute())}
 
 
 def rows_before(metrics: Path, checkpoint: Path) -> list[dict[str, str]]:

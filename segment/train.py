@@ -1,18 +1,26 @@
 """Train a network: ``python -m segment.train model=fcn16s data=voc data.root=DIR``."""
 
 import shlex
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from segment.config import entry_point, instantiate, one_job, plain, quiet, quote, run_folder, value_of
 from segment.errors import SegmentError
 
+WORDS = Path(".hydra", "trained.yaml")
+"""The words of the command line that a run was trained with (Hydra's own record is overwritten at each start)."""
+
 
 def train(config: DictConfig) -> None:
     """Fit, then evaluate the best checkpoint and write down what came of it."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
+    from lightning.pytorch.callbacks import LambdaCallback
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from segment.checkpoint import make_card
     from segment.module import SegmentationModule
@@ -37,24 +45,42 @@ def train(config: DictConfig) -> None:
         instantiate(config.scheduler),
         make_card(plain(config.model), {**plain(config.data), **data.location()}, data.classes),
     )
-    loggers = make_loggers(config, folder, start)
-    callbacks = list(instantiate(config.callbacks).values())
-    trainer = instantiate(config.trainer, logger=loggers, callbacks=callbacks, default_root_dir=str(folder))
+    words = list(HydraConfig.get().overrides.task)
+    begin = LambdaCallback(on_train_start=lambda trainer, _: clear_earlier(trainer, folder, words, start))
+    loggers: list = []
+    trainer: Any = None
     failed = 1
     try:
-        if trainer.is_global_zero:
-            (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier run: not this one's result
+        loggers += make_loggers(config, folder, start)
+        callbacks = [begin, *instantiate(config.callbacks).values()]
+        trainer = instantiate(config.trainer, logger=loggers, callbacks=callbacks, default_root_dir=str(folder))
         trainer.fit(module, data, ckpt_path=start)
-        if trainer.fast_dev_run:
-            if trainer.is_global_zero:
-                print("fast_dev_run is through: one batch trained and evaluated, nothing kept")
-        elif trainer.state.finished:
+        if not trainer.fast_dev_run:
             conclude(trainer, module, data, folder)
+        elif trainer.is_global_zero:
+            print("fast_dev_run is through: one batch trained and evaluated, nothing kept")
         failed = 0
+    except SIGTERMException:  # a SystemExit without a code, which would pass for success
+        sys.exit(128 + signal.SIGTERM)
     finally:
+        if failed and hasattr(getattr(trainer, "strategy", None), "launcher"):
+            kill = getattr(trainer.strategy.launcher, "kill", None)  # DDP's other processes would wait for this one
+            if kill is not None:
+                kill(signal.SIGKILL)
         for logger in loggers[1:]:
             if hasattr(logger.experiment, "finish"):  # wandb's next run would go on in this one
                 logger.experiment.finish(exit_code=failed)
+
+
+def clear_earlier(trainer, folder: Path, words: list[str], start: Path | None) -> None:
+    """When training begins: what an earlier run left is no result of this one. The run's words are for resume=."""
+    if not trainer.is_global_zero or trainer.fast_dev_run:
+        return
+    (folder / "metrics.json").unlink(missing_ok=True)
+    if start is None:
+        for name in ("best.ckpt", "last.ckpt"):
+            (folder / "checkpoints" / name).unlink(missing_ok=True)
+    OmegaConf.save(OmegaConf.create(words), folder / WORDS)
 
 
 def conclude(trainer, module, data, folder: Path) -> None:
@@ -82,6 +108,7 @@ def conclude(trainer, module, data, folder: Path) -> None:
 def make_loggers(config: DictConfig, folder: Path, start: Path | None) -> list:
     """CSV always, and what ``logger=`` names; a resumed run's metrics.csv goes on where its checkpoint was."""
     from lightning.pytorch.loggers import CSVLogger
+    from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
     from segment.results import rows_before
 
@@ -90,8 +117,9 @@ def make_loggers(config: DictConfig, folder: Path, start: Path | None) -> list:
     loggers = [csv, *(instantiate(part, save_dir=str(folder)) for part in (config.get("logger") or {}).values())]
     for logger in loggers:
         logger.log_hyperparams(plain(config))
-    if earlier:
+    if earlier and isinstance(csv.experiment, ExperimentWriter):  # on other ranks a dummy
         csv.experiment.metrics.extend(earlier)
+        csv.save()
     return loggers
 
 
@@ -136,7 +164,7 @@ def continue_in_place() -> None:
         return
     path = Path(str(given)).expanduser()
     folder = path if path.is_dir() else path.parent.parent
-    saved = folder / ".hydra" / "overrides.yaml"
+    saved = folder / WORDS
     if not saved.is_file():
         raise SegmentError(f"resume={given}: expected a run directory or a checkpoint in one, but {saved} is missing")
     words = [word for word in map(str, OmegaConf.load(saved)) if word.partition("=")[0] not in keys]

@@ -1,6 +1,6 @@
 """The LightningDataModule that every data set shares."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -48,10 +48,21 @@ class SegmentationDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if (
+            len(crop_size) != 2
+            or min(crop_size) < 1
+            or batch_size < 1
+            or num_workers < 0
+            or not 0 < scale[0] <= scale[1]
+        ):
+            raise SegmentError(
+                f"data: expected crop_size=[HEIGHT,WIDTH], batch_size from 1, num_workers from 0 and scale=[LOW,HIGH], "
+                f"but got {list(crop_size)}, {batch_size}, {num_workers} and {list(scale)}"
+            )
         self.root = Path(root).expanduser()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.transform = train_transform(crop_size, scale, short_side, flip, colour)
-        self._datasets: dict[str, SegmentationDataset] = {}
+        self._datasets: dict[tuple[str, bool], SegmentationDataset] = {}
 
     def samples(self, split: str) -> list[Sample]:
         """The files of a split ("train", "val", "test" or one of the data set's own)."""
@@ -74,7 +85,7 @@ class SegmentationDataModule(L.LightningDataModule):
         """
         for skipped in range(len(parts) + 1):
             path = self.root.joinpath(*parts[skipped:])
-            if path.is_dir() and (skipped == 0 or self.root.parts[-skipped:] == parts[:skipped]):
+            if path.is_dir() and (skipped == 0 or self.root.absolute().name == parts[skipped - 1]):
                 return path
         raise SegmentError(f"no data set at data.root={self.root}: expected {self.layout} there")
 
@@ -93,21 +104,29 @@ class SegmentationDataModule(L.LightningDataModule):
         return lines
 
     def dataset(self, split: str, augment: bool = False) -> SegmentationDataset:
-        """The checked data set of a split, with or without random augmentation.
+        """The checked data set of a split, with or without random augmentation; checked and made once.
 
         Raises:
             SegmentError: a file is missing, or of the wrong size or mode.
         """
+        key = (split, augment)
+        if key not in self._datasets:
+            self._datasets[key] = self.make_dataset(split, self.transform if augment else None)
+        return self._datasets[key]
+
+    def make_dataset(self, split: str, transform: Callable | None) -> SegmentationDataset:
+        """What :meth:`dataset` keeps."""
         samples = self.samples(split)
         check_headers(samples)
-        return SegmentationDataset(samples, self.table, self.transform if augment else None, self.seed)
+        return SegmentationDataset(samples, self.table, transform, self.seed)
 
     def setup(self, stage: str) -> None:
-        if stage == "fit" and not self._datasets:
-            self._datasets = {"train": self.dataset("train", augment=True), "val": self.dataset("val")}
+        if stage == "fit":
+            self.dataset("train", augment=True)
+            self.dataset("val")
 
     def train_dataloader(self) -> DataLoader[Item]:
-        data = self._datasets["train"]
+        data = self.dataset("train", augment=True)
         sampler = TrainSampler(len(data), self.batch_size, self.seed, *self._rank())
         return self._loader(data, sampler, self.batch_size)
 
@@ -116,7 +135,7 @@ class SegmentationDataModule(L.LightningDataModule):
 
     def eval_dataloader(self, split: str) -> DataLoader[Item]:
         """Every image of a split once, whole and unchanged, one per batch; shared out between processes."""
-        data = self._datasets[split] if split == "val" and split in self._datasets else self.dataset(split)
+        data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
     def _rank(self) -> tuple[int, int]:

@@ -59,7 +59,7 @@ def read_image(path: Path) -> Tensor:
             if image.mode.startswith("I;16"):  # PIL would clip 16 bits at 255 instead of scaling them
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB"))).permute(2, 0, 1)
-    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
+    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise SegmentError(f"cannot read the image {path}: {str(error).rsplit('] ', 1)[-1]}") from None
 
 
@@ -71,8 +71,8 @@ def read_mask(path: Path, label_map: Tensor) -> Tensor:
     """
     try:
         with Image.open(path) as image:
-            values = np.array(image)  # the indices themselves, also of a palette image
-    except (OSError, SyntaxError, ValueError) as error:
+            values = np.array(image, dtype=np.uint8)  # the indices themselves, also of a palette image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise SegmentError(f"cannot read the mask {path}: {error}") from None
     mask = torch.from_numpy(label_map.numpy()[values])
     if bool((mask == INVALID).any()):
@@ -132,7 +132,7 @@ def _header_problem(sample: Sample) -> str | None:
             return None
         with Image.open(sample.mask) as mask:
             mask_size, mode = mask.size, mask.mode
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         return f"sample {sample.id!r}: {error}"
     if mode not in {"P", "L", "1"}:
         return (

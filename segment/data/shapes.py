@@ -175,13 +175,15 @@ class ShapesDataModule(SegmentationDataModule):
 
     def __init__(self, train_size: int = 800, val_size: int = 60, test_size: int = 100, **loading: Any) -> None:
         super().__init__(root=".", **loading)
+        if min(train_size, val_size, test_size) < 1:
+            raise SegmentError(f"data: expected sizes from 1, but got {train_size}, {val_size} and {test_size}")
         self.sizes = {"train": train_size, "val": val_size, "test": test_size}
 
     def location(self) -> dict[str, str]:
         return {}
 
-    def dataset(self, split: str, augment: bool = False) -> SegmentationDataset:
+    def make_dataset(self, split: str, transform: Callable | None) -> SegmentationDataset:
         if split not in self.sizes:
             raise SegmentError(f"shapes has the splits {', '.join(self.sizes)}, not {split!r}")
         position = list(self.sizes).index(split)
-        return ShapesDataset(self.sizes[split], position, self.transform if augment else None, self.seed)
+        return ShapesDataset(self.sizes[split], position, transform, self.seed)

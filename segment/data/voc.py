@@ -32,9 +32,11 @@ class VOCDataModule(SegmentationDataModule):
         self.layout = f"VOCdevkit/VOC{year}/ with JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/"
 
     def samples(self, split: str) -> list[Sample]:
-        """The ids that ``ImageSets/Segmentation/<split>.txt`` lists."""
+        """The ids that ``ImageSets/Segmentation/<split>.txt`` lists; of "test", those masks that are there."""
         base = self.folder("VOCdevkit", f"VOC{self.year}")
-        return [
-            Sample(name, base / "JPEGImages" / f"{name}.jpg", base / "SegmentationClass" / f"{name}.png")
-            for name in self.list_ids(base / "ImageSets" / "Segmentation" / f"{split}.txt")
-        ]
+        samples = []
+        for name in self.list_ids(base / "ImageSets" / "Segmentation" / f"{split}.txt"):
+            mask = base / "SegmentationClass" / f"{name}.png"
+            public = split != "test" or mask.is_file()  # of the test sets, only that of 2007 has masks
+            samples.append(Sample(name, base / "JPEGImages" / f"{name}.jpg", mask if public else None))
+        return samples

@@ -3,6 +3,7 @@
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from segment.errors import SegmentError
@@ -40,10 +41,19 @@ class TimmEncoder(nn.Module):
         self.strides = [stride for stride, _ in info]
         self.channels: dict[int, int] = dict(info)  # the deepest of a stride
         self.multiple = max(self.channels)
-        if len(self.channels) < 2:
-            raise SegmentError(
-                f"timm's {name} keeps one stride ({self.multiple}) throughout: choose a network with a pyramid"
-            )
+        if len(self.channels) < 2 or not self._is_pyramid():
+            raise SegmentError(f"timm's {name} gives no pyramid of (N,C,H,W) features: choose a convolutional network")
+
+    def _is_pyramid(self) -> bool:
+        """Whether an image gives the features that are declared: transformers want one size, or return (N,H,W,C)."""
+        size = 2 * self.multiple
+        try:
+            with torch.no_grad():
+                features = self.eval()(torch.zeros(1, 3, size, size))
+        except (AssertionError, RuntimeError):
+            return False
+        self.train()
+        return all(f.shape[1:] == (self.channels[s], size // s, size // s) for s, f in features.items())
 
     @staticmethod
     def _read(name: str, weights: str) -> dict[str, Tensor]:
