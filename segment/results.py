@@ -41,7 +41,7 @@ def evaluate(
     return {**figures, **origin, "checkpoint": str(checkpoint.absolute())}
 
 
-def rows_before(metrics: Path, checkpoint: Path) -> list[dict[str, str]]:
+def rows_before(metrics: Path, checkpoint: Path) -> list[dict[str, Any]]:
     """The rows of a metrics.csv up to a checkpoint's step: what a resumed run keeps of it."""
     if not metrics.is_file():
         return []

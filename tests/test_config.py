@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from segment.config import CONF_DIR, instantiate, load_config, plain, quote_path
+from segment.config import CONF_DIR, instantiate, load_config, plain, quote_path, value_of
 from segment.models.net import SegmentationNet
 
 
@@ -111,6 +111,18 @@ def test_paths_may_hold_any_character(path):
     overrides = [f"checkpoint={path}", f"input={path}", f"output={path}"]
     assert plain(load_config(overrides, "predict"))["input"] == path
     assert quote_path(quote_path(f"input={path}")) == quote_path(f"input={path}")
+
+
+def test_folders_that_hydra_cannot_read_are_quoted_and_sweeps_are_not():
+    assert load_config(["data=voc", "data.root=~/my data"]).data.root == "~/my data"
+    assert quote_path("model.encoder.weights=imagenet,null") == "model.encoder.weights=imagenet,null"
+
+
+@pytest.mark.parametrize("path", ["it's.ckpt", "a\\", "plain", "b${c}"])
+def test_the_words_before_hydra_are_read_as_hydra_reads_them(monkeypatch, path):
+    for word in (f"checkpoint={path}", quote_path(f"checkpoint={path}")):
+        monkeypatch.setattr("sys.argv", ["x", word])
+        assert value_of("checkpoint") == path
 
 
 @pytest.mark.parametrize("word", ["model.encoder.weights=null", "input='a b'", "resume=", "trainer.devices=2", "-m"])

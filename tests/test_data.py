@@ -121,6 +121,20 @@ def test_label_out_of_range(voc_root):
         data[0]
 
 
+def test_of_the_test_split_masks_may_be_missing(voc_root):
+    voc_file(voc_root, "ImageSets", "Segmentation/test.txt").write_text("2007_00v0\n")
+    voc_file(voc_root, "SegmentationClass", "2007_00v0.png").unlink()
+    data = VOCDataModule(str(voc_root)).dataset("test")
+    assert not data.has_masks
+    assert (data[0]["mask"] == 255).all()
+
+
+def test_a_mask_of_one_bit(voc_root):
+    path = voc_file(voc_root, "SegmentationClass", "2007_00v0.png")
+    Image.open(path).convert("L").point(lambda value: 255 * (value == 1), mode="1").save(path)
+    assert set(VOCDataModule(str(voc_root)).dataset("val")[0]["mask"].unique().tolist()) <= {0, 1}
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_truncated_jpeg_is_named_also_by_a_worker(voc_root, workers):
     path = voc_file(voc_root, "JPEGImages", "2007_00v1.jpg")

@@ -20,6 +20,10 @@ CASES = {
     "no weights file": (["model/encoder=resnet18", "model.encoder.weights=none.pth"], "none.pth does not exist"),
     "class weights": (["loss.class_weights=[1,2]"], "loss.class_weights has 2 values for 6 classes"),
     "non-finite loss": (["optimizer=sgd", "optimizer.lr=1e30", "data.train_size=16"], "the loss is"),
+    "wrong accelerator": (["trainer.accelerator=tpux"], "Trainer: "),
+    "wrong rate": (["optimizer.lr=-1"], "Invalid learning rate"),
+    "wrong crop": (["data.crop_size=[96]"], "expected crop_size=[HEIGHT,WIDTH]"),
+    "no end": (["trainer.max_epochs=-1"], "this schedule needs an end"),
     "resume": (["resume=nowhere"], "resume=nowhere: no checkpoint at nowhere"),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def test_what_a_run_leaves(capfd, trained):
         "protocol",
     }
     assert list(metrics["per_class_IoU"]) == list(SHAPES.names)
+    assert metrics["images"] == 3
     assert {path.name for path in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert {path.name for path in (trained / "predictions").iterdir()} == {"00000.png", "00001.png", "00002.png"}
     assert Image.open(trained / "curves.png").size[0] > 100
@@ -181,6 +183,37 @@ def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
     assert done.stdout.count("mean IoU") == 1
     one = main("evaluate", f"checkpoint={two}/checkpoints/best.ckpt", "trainer.accelerator=cpu")
     assert json.loads((one / "metrics.json").read_text()) == json.loads((two / "metrics.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_sweep_on_two_processes(run, tmp_path):
+    words = [*TINY, "trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.sweep.dir=sweep"]
+    run("train", "-m", *words, "model.decoder.skip_strides=[],[16,8]")
+    for job in "01":
+        assert (tmp_path / "sweep" / job / "metrics.json").is_file()
+
+
+@pytest.mark.slow
+def test_evaluation_on_two_processes(run, trained, tmp_path):
+    odd = tmp_path / "it's, best=1.ckpt"
+    odd.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes())
+    run("evaluate", f"checkpoint={odd}", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.run.dir=two")
+    two = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    one = json.loads((trained / "metrics.json").read_text())
+    assert {**two, "checkpoint": None} == {**one, "checkpoint": None}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_told_to_stop_does_not_pass_for_finished(tmp_path):
+    command = [sys.executable, "-m", "segment.train", *TINY, "data.train_size=2000", "hydra.run.dir=stopped"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not (tmp_path / "stopped" / ".hydra" / "trained.yaml").exists():
+        time.sleep(0.2)
+        assert process.poll() is None
+    process.terminate()
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not (tmp_path / "stopped" / "metrics.json").exists()
 
 
 @needs_shared
