@@ -99,7 +99,7 @@ def value_of(key: str) -> str | None:
     if not given or given[-1] in {"null", ""}:
         return None
     value = OverridesParser.create().parse_override(f"key={given[-1]}").value() if _is_quoted(given[-1]) else given[-1]
-    return str(value)
+    return str(value).replace("\\${", "${")  # OmegaConf undoes this one, later
 
 
 def run_folder() -> Path:

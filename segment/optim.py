@@ -48,8 +48,15 @@ def parameter_groups(
 def grouped(
     net: nn.Module, algorithm: Callable[..., Optimizer], lr: float, weight_decay: float, **factors: Any
 ) -> Optimizer:
-    """An optimiser over :func:`parameter_groups`; ``factors`` are that function's."""
-    return algorithm(parameter_groups(net, lr, weight_decay, **factors), lr=lr, weight_decay=weight_decay)
+    """An optimiser over :func:`parameter_groups`; ``factors`` are that function's.
+
+    Raises:
+        SegmentError: the algorithm does not take such a rate, decay or option.
+    """
+    try:
+        return algorithm(parameter_groups(net, lr, weight_decay, **factors), lr=lr, weight_decay=weight_decay)
+    except (TypeError, ValueError) as error:
+        raise SegmentError(f"optimizer: {error}") from None
 
 
 def constant(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0) -> LRScheduler:

@@ -174,7 +174,7 @@ def test_a_sweep_of_skip_strides(main, tmp_path):
     assert strides == [[], [16, 8]]
 
 
-@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
     """Real DDP on CPU: it trains, and its figures are those of one process, to the last digit."""
     words = [*TINY, f"data.val_size={size}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
