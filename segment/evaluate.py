@@ -26,6 +26,7 @@ def evaluate(config: DictConfig) -> None:
             f"the checkpoint knows {len(classes)} classes ({', '.join(classes.names[:3])}, ...), "
             f"the data has {len(data.classes)} ({', '.join(data.classes.names[:3])}, ...): they must be the same"
         )
+    data.prepare_data()
     dataset = data.dataset(config.split)
     if not dataset.has_masks:
         raise SegmentError(

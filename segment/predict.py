@@ -7,8 +7,6 @@ from omegaconf import DictConfig
 from segment.config import entry_point
 from segment.errors import SegmentError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-
 
 def predict(config: DictConfig) -> None:
     """For each image a palette PNG of class indices, of the image's own size, and an overlay."""
@@ -46,13 +44,15 @@ def find_images(path: Path) -> list[Path]:
     Raises:
         SegmentError: there is no such file or no image in the folder.
     """
+    from segment.data.dataset import IMAGE_SUFFIXES
+
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise SegmentError(f"input={path}: no such file or folder")
-    images = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if not images:
-        raise SegmentError(f"input={path}: no image in this folder ({', '.join(sorted(SUFFIXES))})")
+        raise SegmentError(f"input={path}: no image in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return images
 
 

@@ -33,6 +33,7 @@ def train(config: DictConfig) -> None:
         return
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
+    data.prepare_data()
     data.setup("fit")  # a fault of the data set shows before the net is built
     net = instantiate(config.model, num_classes=len(data.classes))
     if config.compile:
@@ -93,13 +94,13 @@ def conclude(trainer, module, data, folder: Path) -> None:
         raise SegmentError(f"{best} was not written: nothing was validated (trainer.limit_val_batches=0?)")
     load_weights(module.net, load_checkpoint(best), best)
     loggers, trainer.loggers = trainer.loggers, []  # or this evaluation would be a point of the curves
-    metrics = evaluate(trainer, module, data, "val", best)
+    metrics = evaluate(trainer, module, data, data.val_split, best)
     if not trainer.is_global_zero:
         return
     for logger in loggers:
         logger.log_metrics({f"best/{k}": v for k, v in metrics.items() if isinstance(v, float)}, trainer.global_step)
         logger.save()
-    report(metrics, module, data.dataset("val"), folder)
+    report(metrics, module, data.dataset(data.val_split), folder)
     print(f"run directory  {shown(folder)}")
     checkpoint = shlex.quote(f"checkpoint={shown(best)}")
     print(f"next           python -m segment.predict {checkpoint} input=IMAGE_OR_FOLDER output=FOLDER")

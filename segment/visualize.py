@@ -1,6 +1,7 @@
 """Pictures: overlays, image beside truth and prediction, learning curves."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,26 @@ def curves(metrics: Path) -> Figure:
     right.plot(*column("val/mIoU"), color="tab:orange", marker="o")
     right.set_ylabel("validation mIoU", color="tab:orange")
     right.set_ylim(0, 1)
+    return figure
+
+
+def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) -> Figure:
+    """Bars of each class's share of a split's pixels, on a logarithmic scale: rare classes are what one looks for.
+
+    Args:
+        shares: by split, in 0..1, one for each of ``names``.
+    """
+    figure = Figure(figsize=(8, 1.2 + 0.2 * len(names) * max(1, len(shares)) ** 0.5), layout="constrained")
+    axis = figure.subplots()
+    thickness = 0.8 / max(1, len(shares))
+    for position, (split, values) in enumerate(shares.items()):
+        axis.barh(np.arange(len(names)) + position * thickness, values, thickness, label=split)
+    axis.set_yticks(np.arange(len(names)) + 0.4 - thickness / 2, names, fontsize=8)
+    axis.invert_yaxis()
+    axis.margins(y=0.01)
+    axis.set_xscale("log")
+    axis.set_xlabel("share of the pixels")
+    axis.legend()
     return figure
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 from segment.data.ade20k import ADE20K, ADE20KDataModule
 from segment.data.camvid import CamVidDataModule
 from segment.data.classes import voc_palette
-from segment.data.dataset import Draw, EvalSampler, TrainSampler, read_image
+from segment.data.dataset import read_image
+from segment.data.samplers import Draw, EvalSampler, TrainSampler
 from segment.data.shapes import SHAPES, ShapesDataModule, draw
 from segment.data.voc import VOC, VOCDataModule
 from segment.errors import SegmentError
@@ -83,7 +84,9 @@ def test_missing_root(tmp_path):
 
 
 def test_list_missing_or_empty(voc_root):
-    with pytest.raises(SegmentError, match=r"test.txt is missing; lists found there: train, val"):
+    with pytest.raises(SegmentError, match=r"test2.txt is missing; lists found there: train, val"):
+        VOCDataModule(str(voc_root)).dataset("test2")
+    with pytest.raises(SegmentError, match=r"test.txt is missing: .* without masks, after registration"):
         VOCDataModule(str(voc_root)).dataset("test")
     voc_file(voc_root, "ImageSets", "Segmentation/val.txt").write_text("\n\n")
     with pytest.raises(SegmentError, match=r"val.txt is empty"):

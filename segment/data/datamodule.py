@@ -1,15 +1,16 @@
 """The LightningDataModule that every data set shares."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import lightning as L
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
-from segment.data.dataset import EvalSampler, Item, Sample, SegmentationDataset, TrainSampler, check_headers, label_map
+from segment.data.dataset import Item, Sample, SegmentationDataset, check_headers
+from segment.data.download import Release, provide
+from segment.data.labels import Labels, index_labels
+from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.errors import SegmentError
 
@@ -24,16 +25,22 @@ class SegmentationDataModule(L.LightningDataModule):
         batch_size: images per training step and process.
         num_workers: loader processes per training process.
         crop_size: height and width of a training crop, in pixels.
-        scale, short_side, flip, colour: see :func:`segment.data.transforms.train_transform`.
+        scale, short_side, cat_max_ratio, flip, rotation, elastic, colour: see
+            :func:`segment.data.transforms.train_transform`.
+        train_split, val_split: what ``segment.train`` learns from and what it measures on.
         seed: of order and augmentation.
+        download: whether what is missing below ``root`` is downloaded.
+        url, checksum: see :func:`segment.data.download.provide`.
 
     Raises:
-        SegmentError: the folder does not exist.
+        SegmentError: an argument is out of range.
     """
 
-    classes: ClassVar[Classes]
+    classes: Classes
     layout: str
     """What is expected below ``root``, for the error message."""
+    official_sizes: Mapping[str, int] = {}
+    """Number of samples of each split as published."""
 
     def __init__(
         self,
@@ -43,9 +50,17 @@ class SegmentationDataModule(L.LightningDataModule):
         crop_size: Sequence[int] = (512, 512),
         scale: Sequence[float] = (0.5, 2.0),
         short_side: int | None = None,
+        cat_max_ratio: float = 1.0,
         flip: float = 0.5,
+        rotation: float = 0.0,
+        elastic: float = 0.0,
         colour: float = 0.0,
+        train_split: str = "train",
+        val_split: str = "val",
         seed: int = 0,
+        download: bool = False,
+        url: str | None = None,
+        checksum: str | None = None,
     ) -> None:
         super().__init__()
         if (
@@ -61,7 +76,9 @@ class SegmentationDataModule(L.LightningDataModule):
             )
         self.root = Path(root).expanduser()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.transform = train_transform(crop_size, scale, short_side, flip, colour)
+        self.train_split, self.val_split = train_split, val_split
+        self.download, self.url, self.checksum = download, url, checksum
+        self.transform = train_transform(crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour)
         self._datasets: dict[tuple[str, bool], SegmentationDataset] = {}
 
     def samples(self, split: str) -> list[Sample]:
@@ -69,25 +86,40 @@ class SegmentationDataModule(L.LightningDataModule):
         raise SegmentError(f"{type(self).__name__} has no split {split!r}")
 
     @property
-    def table(self) -> Tensor:
-        """How mask values become labels; see :func:`segment.data.dataset.label_map`."""
-        return label_map(len(self.classes))
+    def labels(self) -> Labels:
+        """What the values of a mask file stand for."""
+        return index_labels(len(self.classes))
+
+    def missing(self) -> list[Release]:
+        """What ``download`` would have to bring.
+
+        Raises:
+            SegmentError: this data set can't be downloaded.
+        """
+        raise SegmentError(f"data.download=true: {type(self).__name__} has nothing to download")
 
     def location(self) -> dict[str, str]:
         """Where the data lies, for a checkpoint that will be evaluated from another folder."""
         return {"root": str(self.root.absolute())}
 
-    def folder(self, *parts: str) -> Path:
-        """An existing folder of the data set; ``parts`` may start at ``root`` or already be its end.
-
-        Raises:
-            SegmentError: none of the places is a folder.
-        """
+    def find(self, *parts: str) -> Path | None:
+        """A folder of the data set, if it exists; ``parts`` may start at ``root`` or already be its end."""
         for skipped in range(len(parts) + 1):
             path = self.root.joinpath(*parts[skipped:])
             if path.is_dir() and (skipped == 0 or self.root.absolute().name == parts[skipped - 1]):
                 return path
-        raise SegmentError(f"no data set at data.root={self.root}: expected {self.layout} there")
+        return None
+
+    def folder(self, *parts: str) -> Path:
+        """:meth:`find`, where there is no going on without it.
+
+        Raises:
+            SegmentError: there is no such folder.
+        """
+        path = self.find(*parts)
+        if path is None:
+            raise SegmentError(f"no data set at data.root={self.root}: expected {self.layout} there")
+        return path
 
     def list_ids(self, path: Path) -> list[str]:
         """The lines of a split's list.
@@ -111,27 +143,33 @@ class SegmentationDataModule(L.LightningDataModule):
         """
         key = (split, augment)
         if key not in self._datasets:
-            self._datasets[key] = self.make_dataset(split, self.transform if augment else None)
+            dataset = self.make_dataset(split, self.transform if augment else None)
+            check_headers(dataset.samples, dataset.labels)
+            self._datasets[key] = dataset
         return self._datasets[key]
 
     def make_dataset(self, split: str, transform: Callable | None) -> SegmentationDataset:
-        """What :meth:`dataset` keeps."""
-        samples = self.samples(split)
-        check_headers(samples)
-        return SegmentationDataset(samples, self.table, transform, self.seed)
+        """What :meth:`dataset` checks and keeps."""
+        return SegmentationDataset(self.samples(split), self.labels, transform, self.seed)
+
+    def prepare_data(self) -> None:
+        if self.download:
+            provide(self.missing, self.root, self.url, self.checksum)
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            self.dataset("train", augment=True)
-            self.dataset("val")
+            train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
+            shared = {sample.image for sample in train.samples} & {sample.image for sample in val.samples}
+            if shared:
+                print(f"note: {len(shared)} images of {self.val_split} are trained on, too: its figures will flatter")
 
     def train_dataloader(self) -> DataLoader[Item]:
-        data = self.dataset("train", augment=True)
+        data = self.dataset(self.train_split, augment=True)
         sampler = TrainSampler(len(data), self.batch_size, self.seed, *self._rank())
         return self._loader(data, sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Item]:
-        return self.eval_dataloader("val")
+        return self.eval_dataloader(self.val_split)
 
     def eval_dataloader(self, split: str) -> DataLoader[Item]:
         """Every image of a split once, whole and unchanged, one per batch; shared out between processes."""

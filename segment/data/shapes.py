@@ -16,7 +16,8 @@ from torch import Tensor
 
 from segment.data.classes import IGNORE, Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import SegmentationDataset, label_map
+from segment.data.dataset import SegmentationDataset
+from segment.data.labels import index_labels
 from segment.errors import SegmentError
 
 Points = list[tuple[float, float]]
@@ -149,7 +150,7 @@ class ShapesDataset(SegmentationDataset):
     """``length`` images of a split; number ``i`` is a function of (seed, split, i)."""
 
     def __init__(self, length: int, split: int, transform: Callable | None, seed: int) -> None:
-        super().__init__([], label_map(len(SHAPES)), transform, seed)
+        super().__init__([], index_labels(len(SHAPES)), transform, seed)
         self.length, self.split = length, split
 
     def __len__(self) -> int:

@@ -12,9 +12,13 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from segment.data.classes import IGNORE
+from segment.errors import SegmentError
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean, in 0..255: what pads an image, so that the net sees zero after normalisation."""
+
+TRIES = 10
+"""Places that a crop is tried at."""
 
 
 def _uniform(low: float, high: float) -> float:
@@ -36,28 +40,50 @@ class RandomScaleCrop(v2.Transform):
         size: height and width of the crop, in pixels.
         scale: lowest and highest factor, relative to the image's own size or to ``short_side``.
         short_side: if given, factor 1 is the scale at which the shorter side has this many pixels.
+        cat_max_ratio: another place is tried (up to ten times) while one class has more than this share of the
+            region's labelled pixels; 1 takes the first place.
     """
 
-    def __init__(self, size: Sequence[int], scale: Sequence[float], short_side: int | None = None) -> None:
+    def __init__(
+        self,
+        size: Sequence[int],
+        scale: Sequence[float],
+        short_side: int | None = None,
+        cat_max_ratio: float = 1.0,
+    ) -> None:
         super().__init__()
         self.size, self.scale, self.short_side = tuple(size), tuple(scale), short_side
+        self.cat_max_ratio = cat_max_ratio
 
     def forward(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
         factor = _uniform(*self.scale)
         if self.short_side is not None:
             factor *= self.short_side / min(image.shape[-2:])
-        # Per axis: length of the region in the image, its first pixel, and its length in the crop.
-        lengths, starts, scaled = [], [], []
+        # Per axis: length of the region in the image, and its length in the crop.
+        lengths, scaled = [], []
         for have, want in zip(image.shape[-2:], self.size, strict=True):
             length = min(max(1, round(want / factor)), have)
             lengths.append(length)
-            starts.append(_randint(have - length))
             scaled.append(want if length < have else min(want, max(1, round(have * factor))))
-        box = (*starts, *lengths)
+        box = self._place(mask, lengths)
         image = F.resize(F.crop(image, *box), scaled, InterpolationMode.BILINEAR, antialias=True)
         # nearest-exact, not nearest: the latter shifts the mask by half a pixel against the image.
         mask = F.resize(F.crop(mask, *box), scaled, InterpolationMode.NEAREST_EXACT)
         return self._pad(image, mask)
+
+    def _place(self, mask: Tensor, lengths: Sequence[int]) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the region."""
+        step = max(1, min(lengths) // 64)
+        for _ in range(TRIES):
+            top, left = (_randint(have - length) for have, length in zip(mask.shape[-2:], lengths, strict=True))
+            if self.cat_max_ratio >= 1:
+                break
+            # A share needs no more than some thousand pixels.
+            sparse = mask[top : top + lengths[0] : step, left : left + lengths[1] : step]
+            counts = sparse.flatten().bincount(minlength=256)[:IGNORE]
+            if counts.max() <= self.cat_max_ratio * counts.sum() and counts.sum() > 0:
+                break
+        return top, left, lengths[0], lengths[1]
 
     def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         free_y, free_x = (want - have for want, have in zip(self.size, image.shape[-2:], strict=True))
@@ -68,26 +94,63 @@ class RandomScaleCrop(v2.Transform):
         return F.pad(image, padding, fill=list(MEAN_COLOUR)), F.pad(mask, padding, fill=IGNORE)
 
 
+class ElasticDeformation(v2.Transform):
+    """Smooth deformation as U-Net's authors make it (section 3.1): random shifts on a 3x3 grid, bicubic in between.
+
+    Args:
+        deviation: standard deviation of the shifts in pixels (10 in the paper).
+    """
+
+    def __init__(self, deviation: float) -> None:
+        super().__init__()
+        self.deviation = deviation
+
+    def forward(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
+        height, width = image.shape[-2:]
+        shifts = torch.randn(1, 2, 3, 3) * self.deviation
+        shifts = torch.nn.functional.interpolate(shifts, (height, width), mode="bicubic", align_corners=True)
+        grid = shifts.permute(0, 2, 3, 1) * (2 / torch.tensor([width, height]))  # from pixels to -1..1
+        image = F.elastic(image, grid, InterpolationMode.BILINEAR, fill=list(MEAN_COLOUR))
+        return image, F.elastic(mask, grid, InterpolationMode.NEAREST, fill=IGNORE)
+
+
 def train_transform(
     crop_size: Sequence[int],
     scale: Sequence[float] = (0.5, 2.0),
     short_side: int | None = None,
+    cat_max_ratio: float = 1.0,
     flip: float = 0.5,
+    rotation: float = 0.0,
+    elastic: float = 0.0,
     colour: float = 0.0,
 ) -> v2.Compose:
-    """Scale, crop, flip and change the colours of a uint8 image (3,H,W) and its mask (H,W), in this order.
+    """Scale, crop, flip, warp and change the colours of a uint8 image (3,H,W) and its mask (H,W), in this order.
+
+    What padding or warping uncovers has the mean colour in the image and 255 in the mask.
 
     Args:
-        crop_size, scale, short_side: see :class:`RandomScaleCrop`.
+        crop_size, scale, short_side, cat_max_ratio: see :class:`RandomScaleCrop`.
         flip: probability of a left-right flip.
+        rotation: largest angle in degrees, either way.
+        elastic: see :class:`ElasticDeformation`; 0 for none.
         colour: probability of each step of SSD's photometric distortion; 0 leaves colours alone.
 
     Returns:
         A transform ``(Image, Mask) -> (Image, Mask)``; both results have exactly ``crop_size``.
     """
-    steps: list[v2.Transform] = [RandomScaleCrop(crop_size, scale, short_side)]
+    if not (0 < cat_max_ratio <= 1 and 0 <= flip <= 1 and 0 <= colour <= 1 and rotation >= 0 and elastic >= 0):
+        raise SegmentError(
+            "data: expected cat_max_ratio in (0,1], flip and colour in [0,1], rotation and elastic from 0, but got "
+            f"{cat_max_ratio}, {flip}, {colour}, {rotation} and {elastic}"
+        )
+    steps: list[v2.Transform] = [RandomScaleCrop(crop_size, scale, short_side, cat_max_ratio)]
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
+    if rotation:
+        fill = {tv_tensors.Image: list(MEAN_COLOUR), tv_tensors.Mask: IGNORE}
+        steps.append(v2.RandomRotation(rotation, InterpolationMode.BILINEAR, fill=fill))
+    if elastic:
+        steps.append(ElasticDeformation(elastic))
     if colour:
         steps.append(v2.RandomPhotometricDistort(p=colour))
     return v2.Compose(steps)

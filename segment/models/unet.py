@@ -54,7 +54,8 @@ class UNetDecoder(nn.Module):
     Args:
         channels: of the encoder's features, by stride; every stride is a level.
         num_classes: number of score maps.
-        upsampling: "transposed" (the paper's up-convolution) or "bilinear".
+        upsampling: "bilinear", or "transposed" for the paper's up-convolutions. With a pre-trained encoder and a short
+            training bilinear learns faster: see the table in the README.
         width: channels of the finest level, doubling with each coarser one; by default those of the
             encoder's finest feature, but 32 at least, since pre-trained encoders start as narrow as 16.
 
@@ -66,7 +67,7 @@ class UNetDecoder(nn.Module):
         self,
         channels: Mapping[int, int],
         num_classes: int,
-        upsampling: str = "transposed",
+        upsampling: str = "bilinear",
         width: int | None = None,
     ) -> None:
         super().__init__()
@@ -81,15 +82,15 @@ class UNetDecoder(nn.Module):
             outputs, factor = min(finest * (fine // self.stride), 512), coarse // fine
             if upsampling == "transposed":
                 self.up.append(nn.ConvTranspose2d(inputs, outputs, factor, stride=factor))
-            else:  # the 1x1 convolution comes first: it commutes with interpolation and is cheaper there
-                larger = nn.Upsample(scale_factor=factor, mode="bilinear")
-                self.up.append(nn.Sequential(nn.Conv2d(inputs, outputs, 1), larger))
-            self.convolve.append(double_convolution(outputs + channels[fine], outputs))
+                inputs = outputs
+            else:
+                self.up.append(nn.Upsample(scale_factor=factor, mode="bilinear"))
+            self.convolve.append(double_convolution(inputs + channels[fine], outputs))
             inputs = outputs
         self.score = nn.Conv2d(inputs, num_classes, 1)
         he_initialise(self.convolve)
-        for layer in self.up.modules():
-            if isinstance(layer, nn.ConvTranspose2d | nn.Conv2d):
+        for layer in self.up:
+            if isinstance(layer, nn.ConvTranspose2d):
                 # Keep the variance of what comes from below. At torch's default it shrinks sixfold at each level,
                 # and the net learns from the shallow skips alone for its first hundreds of steps.
                 nn.init.normal_(layer.weight, std=layer.in_channels**-0.5)

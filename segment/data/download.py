@@ -1,0 +1,251 @@
+"""Downloads: resumed, verified, safely unpacked, and in place only when whole."""
+
+import hashlib
+import http.client
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from filelock import FileLock
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+from segment.errors import SegmentError
+
+CHUNK = 1 << 20
+TIMEOUT = 30
+"""Seconds without an answer from a server."""
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+
+
+class Archive(NamedTuple):
+    """Where an archive is, and "md5:...", "sha1:..." or "sha256:..." of the file (None if that is not fixed)."""
+
+    url: str
+    checksum: str | None
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.url).name
+
+
+@dataclass(frozen=True)
+class Release:
+    """Archives that together hold one folder of a data set.
+
+    Args:
+        archives: unpacked into one place.
+        inside: path of the folder in the archives.
+        target: where it belongs, below the data set's root.
+    """
+
+    archives: tuple[Archive, ...]
+    inside: str
+    target: str
+
+
+def provide(
+    missing: Callable[[], Sequence[Release]], root: Path, url: str | None = None, checksum: str | None = None
+) -> None:
+    """Download and unpack what is missing below ``root``; archives that lie there already are used.
+
+    Args:
+        missing: what is not there yet. It is asked again after waiting for its turn: of processes that start
+            together the first one downloads.
+        url: a mirror: a folder that has the archives under their names, or the one archive itself.
+        checksum: of the mirror's archive, if it is another file than the official one.
+
+    Raises:
+        SegmentError: offline, server error, disk full, wrong checksum, unsafe archive. No folder of the data
+            set is there then; a part of a download is kept and continued next time.
+    """
+    if not missing():
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".download.lock"):
+            releases = missing()
+            count = sum(len(release.archives) for release in releases)
+            for release in releases:
+                files = [fetch(_mirrored(archive, url, checksum, count), root) for archive in release.archives]
+                unpack(files, release.inside, root / release.target)
+                print(f"{root / release.target} is complete; {', '.join(map(str, files))} can be deleted")
+    except OSError as error:
+        raise SegmentError(f"cannot write to data.root={root}: {error.strerror or error}") from None
+
+
+def _mirrored(archive: Archive, url: str | None, checksum: str | None, count: int) -> Archive:
+    if url is None:
+        return archive._replace(checksum=checksum or archive.checksum)
+    if url.endswith(SUFFIXES):
+        if count > 1:
+            raise SegmentError(f"data.url={url}: this data set has {count} archives; give the folder that has them all")
+        return Archive(url, checksum or archive.checksum)
+    return Archive(f"{url.rstrip('/')}/{archive.name}", checksum or archive.checksum)
+
+
+def fetch(archive: Archive, folder: Path) -> Path:
+    """The archive's verified file in ``folder``, downloaded or continued if it is not there.
+
+    Raises:
+        SegmentError: see :func:`provide`.
+    """
+    path = folder / archive.name
+    if not path.is_file():
+        part = folder / f"{archive.name}.part"
+        _download(archive.url, part)
+        _verify(part, archive)
+        os.replace(part, path)
+    else:
+        _verify(path, archive)
+    return path
+
+
+def _download(url: str, part: Path) -> None:
+    """Load ``url`` into ``part``; a connection that breaks is taken up again as long as it brings something."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress("{task.description}", *columns) as progress:
+        task = progress.add_task(part.stem, total=None)
+        while True:
+            before = _size(part)
+            with _open(url, before) as answer:
+                if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    return  # nothing is left to load
+                resumed = answer.status == http.client.PARTIAL_CONTENT
+                start = before if resumed else 0
+                total = None if answer.length is None else start + answer.length
+                _expect_room(part.parent, answer.length or 0)
+                progress.update(task, total=total, completed=start)
+                whole = _append(answer, part, "ab" if resumed else "wb", lambda n: progress.advance(task, n))
+            if whole and total in {None, _size(part)}:
+                return
+            if _size(part) <= before:
+                raise SegmentError(f"the connection to {url} breaks at byte {before}: run the same command again later")
+
+
+def _append(answer: http.client.HTTPResponse, part: Path, mode: str, advance: Callable[[int], None]) -> bool:
+    """Write what comes until it ends; whether it ended without a broken connection."""
+    with part.open(mode) as file:
+        while True:
+            try:
+                chunk = answer.read(CHUNK)
+            except (http.client.HTTPException, ConnectionError, TimeoutError):
+                return False
+            if not chunk:
+                return True
+            file.write(chunk)
+            advance(len(chunk))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _open(url: str, start: int) -> http.client.HTTPResponse:
+    """An answer that begins at byte ``start``, or at 0 if the server knows no ranges; 416 if nothing is left."""
+    if not url.startswith(("http://", "https://")):
+        raise SegmentError(f"data.url={url}: expected http:// or https://")
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # "bytes */TOTAL": all is here, or another file is.
+            return error if error.headers.get("Content-Range") == f"bytes */{start}" else _open(url, 0)  # type: ignore[return-value]  # it is an answer, too
+        raise SegmentError(
+            f"the server answers {error.code} ({error.reason}) for {url}: try again later, or data.url=MIRROR"
+        ) from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise SegmentError(
+            f"cannot reach {url} ({reason}): is this machine offline? Put the archive into data.root yourself, "
+            "or name a mirror with data.url="
+        ) from None
+
+
+def _expect_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise SegmentError(
+            f"the disk of {folder} is too full: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
+        )
+
+
+def _verify(path: Path, archive: Archive) -> None:
+    if archive.checksum is None:
+        return
+    kind, _, expected = archive.checksum.partition(":")
+    if kind not in hashlib.algorithms_available or not expected:
+        raise SegmentError(f"data.checksum={archive.checksum}: expected md5:..., sha1:... or sha256:...")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, kind).hexdigest()
+    if found != expected.lower():
+        if path.suffix == ".part":
+            path.unlink()  # nothing of it can be continued
+            raise SegmentError(
+                f"{archive.url} is not the file expected: its {kind} is {found} instead of {expected}; the download "
+                f"was discarded. Try again, or accept this file with data.checksum={kind}:{found}"
+            )
+        raise SegmentError(f"{path} is damaged or another file: its {kind} is {found} instead of {expected}; remove it")
+
+
+def unpack(archives: Sequence[Path], inside: str, target: Path) -> None:
+    """Unpack archives and move their folder ``inside`` to ``target`` when all of it is there.
+
+    Raises:
+        SegmentError: broken archive, a path that leaves the folder, a link, or no such folder in it.
+    """
+    staging = target.parent / f".{target.name}.unpacking"
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        for archive in archives:
+            print(f"unpacking {archive}")
+            for name, size, content in _members(archive):
+                _expect_room(staging, size)
+                path = staging / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with content, path.open("wb") as file:
+                    shutil.copyfileobj(content, file, CHUNK)
+        if not (staging / inside).is_dir():
+            raise SegmentError(f"{archives[0]} holds no folder {inside}: is it another data set's?")
+        os.replace(staging / inside, target)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise SegmentError(f"cannot unpack {archives[0]}: {error}; remove it and try again") from None
+    except OSError as error:
+        raise SegmentError(f"cannot unpack to {target}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _members(archive: Path) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
+    """Path, size and content of every file; anything but plain files and folders below the root is refused."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            for entry in file.infolist():
+                link = entry.external_attr >> 16 & 0o170000 == 0o120000
+                path = _safe(entry.filename, link, archive)
+                if not entry.is_dir():
+                    yield path, entry.file_size, file.open(entry)
+    else:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                path = _safe(member.name, not (member.isreg() or member.isdir()), archive)
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield path, member.size, content
+
+
+def _safe(name: str, link: bool, archive: Path) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if link or path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
+        what = "a link or device" if link else "a path outside the folder"
+        raise SegmentError(f"{archive} is refused: its member {name!r} is {what}; nothing of it was kept")
+    return path

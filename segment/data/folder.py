@@ -1,0 +1,192 @@
+"""Own images and masks."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+
+from segment.data.classes import IGNORE, Classes, Colour, voc_palette
+from segment.data.datamodule import SegmentationDataModule
+from segment.data.dataset import IMAGE_SUFFIXES, Sample, SegmentationDataset
+from segment.data.labels import Labels, index_labels
+from segment.errors import SegmentError
+
+VOID = "void"
+"""The name of values that are no class: they are ignored."""
+
+
+class FolderDataModule(SegmentationDataModule):
+    """A folder of images and a folder of masks; an image and its mask have the same name but for the suffix.
+
+    The splits are taken from what is there: lists of names (``train.txt``, ``val.txt``), folders (``images/train/`` or
+    ``train/images/``), or else a fraction of all images, drawn by ``split_seed``.
+
+    Args:
+        root: the folder that holds the two.
+        classes: names by index, ``[background, cell]``, for masks that hold 0, 1, 2, ... (255 is ignored); or a
+            table from mask value or colour to name, ``{0: membrane, 255: cell}`` or ``{128/64/128: road}``. Values of
+            one name are one class, values named "void" are ignored.
+        images, masks: names of the two folders.
+        mask_suffix: what a mask's name has behind its image's, before the ``.png``.
+        val_fraction: share of the images that are the validation split, where neither lists nor folders say.
+        split_seed: of that choice; it is not the run's seed, so that all runs measure on the same images.
+        loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
+
+    Raises:
+        SegmentError: the classes are none, repeated, or of mixed kinds.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        classes: Sequence[str] | Mapping[Any, str] | None = None,
+        images: str = "images",
+        masks: str = "masks",
+        mask_suffix: str = "",
+        val_fraction: float = 0.2,
+        split_seed: int = 0,
+        **loading: Any,
+    ) -> None:
+        super().__init__(root, **loading)
+        self.classes, self._labels = read_classes(classes)
+        self.by_index = not isinstance(classes, Mapping)
+        self.images, self.masks, self.mask_suffix = images, masks, mask_suffix
+        if not 0 < val_fraction < 1:
+            raise SegmentError(f"data.val_fraction={val_fraction}: expected a share between 0 and 1")
+        self.val_fraction, self.split_seed = val_fraction, split_seed
+        self.layout = f"{images}/ and {masks}/, or train/{images}/, train/{masks}/, val/{images}/, ..."
+
+    @property
+    def labels(self) -> Labels:
+        return self._labels
+
+    def samples(self, split: str) -> list[Sample]:
+        """The pairs of a split; without a masks folder, images alone."""
+        root = self.folder()
+        if (root / f"{split}.txt").is_file():
+            pairs = self._pairs(root / self.images, root / self.masks)
+            return self._listed(self.list_ids(root / f"{split}.txt"), pairs, root / f"{split}.txt")
+        for images, masks in (
+            (root / self.images / split, root / self.masks / split),
+            (root / split / self.images, root / split / self.masks),
+        ):
+            if images.is_dir():
+                return list(self._pairs(images, masks).values())
+        others = [path.name for path in (*root.glob("*.txt"), *root.glob("*/")) if self._is_split(path)]
+        if split not in {"train", "val"} or others or not (root / self.images).is_dir():
+            raise SegmentError(
+                f"no split {split!r} at data.root={root}: expected {split}.txt, {self.images}/{split}/ or "
+                f"{split}/{self.images}/" + (f"; found {', '.join(sorted(others))}" if others else "")
+            )
+        samples = list(self._pairs(root / self.images, root / self.masks).values())
+        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(self.split_seed)).tolist()
+        held_out = {*order[: max(1, round(len(samples) * self.val_fraction))]}
+        return [sample for i, sample in enumerate(samples) if (i in held_out) == (split == "val")]
+
+    def _is_split(self, path: Path) -> bool:
+        return path.suffix == ".txt" or (path / self.images).is_dir()
+
+    def _pairs(self, images: Path, masks: Path) -> dict[str, Sample]:
+        """Samples by the image's name without its suffix, in the order of names."""
+        if not images.is_dir():
+            raise SegmentError(f"no folder {images}: expected {self.layout} at data.root={self.root}")
+        present = {path.stem: path for path in _files(masks)} if masks.is_dir() else None
+        pairs: dict[str, Sample] = {}
+        for path in _files(images):
+            if images == masks and self.mask_suffix and path.stem.endswith(self.mask_suffix):
+                continue
+            if path.stem in pairs:
+                raise SegmentError(f"{pairs[path.stem].image} and {path} have one name: whose is the mask?")
+            name = f"{path.stem}{self.mask_suffix}"
+            mask = None if present is None else present.get(name, masks / f"{name}.png")
+            pairs[path.stem] = Sample(path.stem, path, mask)
+        if not pairs:
+            raise SegmentError(f"no image in {images} ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        return pairs
+
+    def _listed(self, lines: list[str], pairs: Mapping[str, Sample], path: Path) -> list[Sample]:
+        stems = [_stem(line.split()[0]) for line in lines]
+        unknown = [stem for stem in stems if stem not in pairs]
+        if unknown:
+            raise SegmentError(f"{path} lists {unknown[0]!r}, but there is no such image in {self.root / self.images}")
+        return [pairs[stem] for stem in stems]
+
+    def dataset(self, split: str, augment: bool = False) -> SegmentationDataset:
+        """As of any data set; masks of nothing but 0 and 255 are refused where 255 would be "ignore"."""
+        dataset = super().dataset(split, augment)
+        if self.by_index:
+            self._refuse_binary(dataset)
+        return dataset
+
+    def _refuse_binary(self, dataset: SegmentationDataset) -> None:
+        seen: set[int] = set()
+        for sample in dataset.samples:
+            if sample.mask is not None:
+                seen |= {*np.unique(self.labels.read(sample.mask)).tolist()}
+                if seen - {0, IGNORE}:
+                    return  # as a rule the first mask's
+        if seen == {0, IGNORE}:
+            raise SegmentError(
+                f"the masks at data.root={self.root} hold 0 and 255 alone, and 255 means 'ignore': if it is a class, "
+                "say so with data.classes={0:background,255:NAME}"
+            )
+
+
+def read_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Classes, Labels]:
+    """What ``data.classes`` says: names in order of index, or a table from value or colour to name.
+
+    Raises:
+        SegmentError: it says nothing usable.
+    """
+    if not classes:
+        raise SegmentError(
+            "data.classes is missing: give the names in order of index, data.classes=[background,cell], or a table of "
+            "mask values, data.classes={0:background,255:cell}, or of colours, data.classes={128/64/128:road}"
+        )
+    if not isinstance(classes, Mapping):
+        names = [str(name) for name in classes]
+        if len({*names}) < len(names):
+            raise SegmentError(f"data.classes: {', '.join(sorted({n for n in names if names.count(n) > 1}))} repeated")
+        _limit(names)
+        return Classes(tuple(names), voc_palette(len(names))), index_labels(len(names))
+    values = {_value(key): str(name) for key, name in classes.items()}
+    if len({isinstance(value, tuple) for value in values}) > 1:
+        raise SegmentError("data.classes: either mask values or colours, not both")
+    names = [name for name in dict.fromkeys(values.values()) if name != VOID]
+    _limit(names)
+    own = {name: value for value, name in reversed(values.items()) if isinstance(value, tuple)}
+    colours = tuple(own[name] for name in names) if own else voc_palette(len(names))
+    labels = {value: IGNORE if name == VOID else names.index(name) for value, name in values.items()}
+    return Classes(tuple(names), colours), Labels(labels)
+
+
+def _limit(names: Sequence[str]) -> None:
+    if not 1 < len(names) <= 254:
+        raise SegmentError(f"data.classes names {len(names)} classes; expected 2 to 254")
+
+
+def _value(key: Any) -> int | Colour:
+    """A key of the table: a mask value, or a colour as "128/64/128" or "#804080"."""
+    text = str(key).strip()
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    if re.fullmatch(r"\d{1,3}/\d{1,3}/\d{1,3}", text):  # Hydra's grammar has no # in a key
+        red, green, blue = map(int, text.split("/"))
+        if max(red, green, blue) <= 255:
+            return red, green, blue
+    if text.isdecimal() and int(text) <= 255:
+        return int(text)
+    raise SegmentError(f"data.classes: {text!r} is neither a mask value from 0 to 255 nor a colour RED/GREEN/BLUE")
+
+
+def _files(folder: Path) -> list[Path]:
+    """The image files of a folder by name, without those that macOS hides beside them."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+
+
+def _stem(line: str) -> str:
+    name = PurePosixPath(line).name
+    return name.rsplit(".", 1)[0] if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES else name

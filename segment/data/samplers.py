@@ -1,0 +1,59 @@
+"""Which image comes when, on which process; and what a draw is."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch.utils.data import Sampler
+
+
+class Draw(NamedTuple):
+    """What a sampler asks for: which sample, in which epoch, and whether it only fills up a rank's share."""
+
+    sample: int
+    epoch: int = 0
+    filler: bool = False
+
+
+class TrainSampler(Sampler[Draw]):
+    """A rank's share of a shuffled epoch, in whole batches.
+
+    The order is a function of seed and epoch alone. What does not fill a batch on every rank is left out
+    of the epoch; a data set smaller than that is repeated until it does.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
+        self.per_rank = max(1, length // (batch_size * world_size)) * batch_size
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.per_rank
+
+    def set_epoch(self, epoch: int) -> None:  # Lightning calls it
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Draw]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.length, generator=generator).tolist()
+        for position in range(self.rank, self.per_rank * self.world_size, self.world_size):
+            yield Draw(order[position % self.length], self.epoch)
+
+
+class EvalSampler(Sampler[Draw]):
+    """A rank's share of a data set in order, equally long on every rank.
+
+    Ranks of unequal length would wait for each other for ever; Lightning's own sampler repeats images,
+    which count twice. Here what fills up is marked, and its mask is void.
+    """
+
+    def __init__(self, length: int, rank: int = 0, world_size: int = 1) -> None:
+        self.length, self.rank, self.world_size = length, rank, world_size
+
+    def __len__(self) -> int:
+        return math.ceil(self.length / self.world_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        for position in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield Draw(position % self.length, filler=position >= self.length)

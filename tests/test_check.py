@@ -1,0 +1,181 @@
+"""segment.check finds every planted fault, and calls clean data clean."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SHARED, Run, needs_shared, write_pair
+from PIL import Image
+
+from segment.data.ade20k import ADE20KDataModule
+from segment.data.camvid import CamVidDataModule
+from segment.data.check import check, read
+from segment.data.folder import FolderDataModule
+from segment.data.shapes import ShapesDataModule
+from segment.data.voc import VOCDataModule
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Six training and three validation pairs of three classes, sound."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 3)):
+        for i in range(count):
+            values = np.kron(rng.permutation([0, 1, 2, 255]).reshape(2, 2), np.ones((10, 12), int))
+            base = tmp_path / split
+            write_pair(base / "images" / f"{i}.jpg", base / "masks" / f"{i}.png", values, rng.integers(1 << 30), False)
+    return tmp_path
+
+
+def found(root: Path, kind: str = "problems") -> dict[str, str]:
+    data = FolderDataModule(str(root), classes=["a", "b", "c"])
+    return {finding.kind: finding.message for finding in getattr(check(data, ["train", "val"]), kind)}
+
+
+def test_clean_data_is_clean(root):
+    data = FolderDataModule(str(root), classes=["a", "b", "c"])
+    report = check(data, ["train", "val"])
+    assert report.problems == report.notes == []
+    assert [(s.samples, s.read) for s in report.splits.values()] == [(6, 6), (3, 3)]
+    assert report.splits["train"].sizes == {(24, 20): 6}
+    assert report.splits["train"].pixels[[0, 1, 2, 255]].tolist() == [720] * 4
+    assert report.shares("train", 3) == [0.25] * 4
+
+
+def mask(root: Path, image: Image.Image) -> None:
+    image.save(root / "train/masks/2.png")
+
+
+def of(root: Path, value: int) -> None:
+    for path in (root / "train" / "masks").iterdir():
+        Image.fromarray(np.where(np.array(Image.open(path)) == 0, 0, value).astype(np.uint8)).save(path)
+
+
+def reencode(path: Path, to: Path) -> None:
+    Image.open(path).save(to)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "image gone": ("missing image", lambda r: (r / "train/images/2.jpg").unlink()),
+    "mask gone": ("missing mask", lambda r: (r / "val/masks/1.png").unlink()),
+    "image truncated": ("unreadable image", lambda r: truncate(r / "train/images/2.jpg")),
+    "image empty": ("unreadable image", lambda r: (r / "val/images/2.jpg").write_bytes(b"")),
+    "image no image": ("unreadable image", lambda r: (r / "val/images/2.jpg").write_text("<html>")),
+    "mask empty": ("unreadable mask", lambda r: (r / "val/masks/2.png").write_bytes(b"")),
+    "mask truncated": ("unreadable mask", lambda r: (p := r / "val/masks/2.png").write_bytes(p.read_bytes()[:-30])),
+    "mask smaller": ("mask size", lambda r: mask(r, Image.new("L", (23, 20)))),
+    "mask turned": ("mask size", lambda r: mask(r, Image.new("L", (20, 24)))),
+    "mask in colours": ("mask mode", lambda r: mask(r, Image.new("RGB", (24, 20)))),
+    "mask of 16 bits": ("mask mode", lambda r: mask(r, Image.new("I;16", (24, 20)))),
+    "mask with alpha": ("mask mode", lambda r: mask(r, Image.new("LA", (24, 20)))),
+    "label too high": ("label out of range", lambda r: mask(r, Image.new("L", (24, 20), 3))),
+    "mask a JPEG": ("lossy mask", lambda r: Image.new("L", (24, 20)).save(r / "train/masks/2.png", format="JPEG")),
+    "masks of 0 and 255": ("one class", lambda r: of(r, 255)),
+    "masks all void": ("only void", lambda r: [Image.new("L", (24, 20), 255).save(p) for p in r.glob("val/masks/*")]),
+    "same image in both": ("leakage", lambda r: shutil.copy(r / "train/images/4.jpg", r / "val/images/2.jpg")),
+    "same pixels in another format": (
+        "leakage",
+        lambda r: (
+            Image.open(r / "train/images/4.jpg").save(r / "val/images/2.png"),
+            (r / "val/images/2.jpg").unlink(),
+        ),
+    ),
+    "a split is empty": ("split", lambda r: [p.unlink() for p in (r / "val/images").iterdir()]),
+    "a split is missing": ("split", lambda r: shutil.rmtree(r / "val")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_faults_are_found(root, fault):
+    kind, plant = FAULTS[fault]
+    plant(root)
+    problems = found(root)
+    assert kind in problems, problems
+    assert len(problems) == 1
+
+
+NOTES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "an image twice in a split": (
+        "same content",
+        lambda r: shutil.copy(r / "val/images/0.jpg", r / "val/images/1.jpg"),
+    ),
+    "one mask all void": ("only void", lambda r: Image.new("L", (24, 20), 255).save(r / "val/masks/0.png")),
+}
+
+
+@pytest.mark.parametrize("fault", NOTES)
+def test_what_need_not_be_wrong_is_a_note(root, fault):
+    kind, plant = NOTES[fault]
+    plant(root)
+    assert found(root) == {}
+    assert [*found(root, "notes")] == [kind]
+
+
+def test_classes_that_are_absent_or_never_trained(root):
+    of(root, 1)
+    assert found(root) == {}
+    assert found(root, "notes") == {
+        "absent": "train: no pixel of c",
+        "never trained": "val has classes that train has not: c",
+    }
+
+
+def test_lists(voc_root):
+    base = voc_root / "VOCdevkit" / "VOC2012"
+    lists = base / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_text("2007_00t0\n2007_00t1\n2007_00t1\n2007_00v0\n")
+    report = check(VOCDataModule(str(voc_root)), ["train", "val"])
+    assert [p.kind for p in report.problems] == ["listed twice", "leakage"]
+    assert report.problems[1].message == "1 images of train are in val, too: 2007_00v0"
+    kinds = {note.kind: note.message for note in report.notes}
+    assert kinds["number"].endswith("as published it has 1449")
+    assert kinds["unlisted"].startswith("3 pairs are in none of these splits: 2007_00t2")
+
+
+def test_more_files_than_one_process_reads(root):
+    for i in range(6, 40):
+        for kind, suffix in (("images", "jpg"), ("masks", "png")):
+            shutil.copy(root / f"train/{kind}/0.{suffix}", root / f"train/{kind}/{i}.{suffix}")
+    truncate(root / "train/images/3.jpg")
+    dataset = FolderDataModule(str(root), classes=["a", "b", "c"]).make_dataset("train", None)
+    facts = list(read(dataset, workers=2))
+    assert len(facts) == 40
+    assert [i for i, fact in enumerate(facts) if fact.problem] == [[s.id for s in dataset.samples].index("3")]
+
+
+def test_other_data_sets(camvid_root, ade20k_root):
+    for data in (CamVidDataModule(str(camvid_root)), ADE20KDataModule(str(ade20k_root)), ShapesDataModule(3, 2)):
+        report = check(data, ["train", "val"])
+        assert report.problems == []
+        assert {*report.splits} == {"train", "val"}
+
+
+def test_the_entry_point(root, run: Run):
+    words = ("data=folder", f"data.root={root}", "data.classes=[a,b,c]", f"hydra.run.dir={root}/report")
+    clean = run("check", *words)
+    assert "problems: none" in clean.stdout
+    assert (root / "report" / "check.png").stat().st_size > 5000
+    (root / "val/masks/1.png").unlink()
+    truncate(root / "train/images/2.jpg")
+    broken = run("check", *words, check=False)
+    assert broken.returncode == 1
+    assert "error: found 2 problems that would spoil a training" in broken.stderr
+    assert "Traceback" not in broken.stderr
+    content = json.loads((root / "report" / "check.json").read_text())
+    assert [p["kind"] for p in content["problems"]] == ["unreadable image", "missing mask"]
+    assert content["splits"]["train"]["pixels"]["a"] == 600
+
+
+@needs_shared
+def test_real_data_is_sound():
+    data = CamVidDataModule(str(SHARED / "data" / "camvid"))
+    report = check(data, ["train", "val"])
+    assert report.problems == []
+    assert report.splits["val"].sizes == {(480, 360): 101}

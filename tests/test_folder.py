@@ -1,0 +1,206 @@
+"""Own images and masks: every kind of mask, every way to split them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, needs_shared
+from PIL import Image
+
+from segment.config import instantiate, load_config
+from segment.data.classes import voc_palette
+from segment.data.folder import FolderDataModule
+from segment.errors import SegmentError
+
+TRUTH = np.kron(np.array([[0, 1, 2], [2, 0, 1]]), np.ones((8, 8), int))
+"""Class indices (16,24) that each kind of mask below stands for."""
+
+
+def save(root: Path, name: str, mask: Image.Image, suffix: str = ".png") -> None:
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", mask.size, "grey").save(root / "images" / f"{name}.jpg")
+    mask.save(root / "masks" / f"{name}{suffix}")
+
+
+def several(root: Path, count: int = 10, values: np.ndarray = TRUTH) -> Path:
+    for i in range(count):
+        save(root, f"img_{i}", Image.fromarray(values.astype(np.uint8)))
+    return root
+
+
+def first(root: Path, **options) -> torch.Tensor:
+    return FolderDataModule(str(root), **options).dataset("train")[0]["mask"]
+
+
+def palette(values: np.ndarray) -> Image.Image:
+    image = Image.fromarray(values.astype(np.uint8), mode="L")
+    image.putpalette([value for colour in voc_palette(256) for value in colour])
+    return image
+
+
+COLOURS = np.array([(0, 0, 0), (128, 64, 128), (220, 20, 60)], np.uint8)
+HEX = {"#000000": "ground", "#804080": "road", "#dc143c": "person"}
+
+
+@pytest.mark.parametrize(
+    ("mask", "classes"),
+    [
+        (Image.fromarray(TRUTH.astype(np.uint8)), ["ground", "road", "person"]),
+        (palette(TRUTH), ["ground", "road", "person"]),
+        (Image.fromarray(COLOURS[TRUTH]), HEX),
+        (Image.fromarray(COLOURS[TRUTH]).convert("RGBA"), HEX),
+        (Image.fromarray(COLOURS[TRUTH]).quantize(8), HEX),  # colours in a palette of PIL's own order
+        (Image.fromarray(np.array([7, 90, 255], np.uint8)[TRUTH]), {7: "ground", 90: "road", 255: "person"}),
+    ],
+    ids=["index", "palette", "rgb", "rgba", "coloured palette", "values"],
+)
+def test_kinds_of_masks(tmp_path, mask, classes):
+    for i in range(4):
+        save(tmp_path, str(i), mask)
+    assert np.array_equal(first(tmp_path, classes=classes).numpy(), TRUTH)
+    assert FolderDataModule(str(tmp_path), classes=classes).classes.names == ("ground", "road", "person")
+
+
+def test_values_of_one_name_are_one_class_and_void_is_ignored(tmp_path):
+    several(tmp_path)
+    mask = first(tmp_path, classes={0: "a", 1: "void", 2: "a", 3: "b"})
+    assert np.array_equal(mask.numpy(), np.where(TRUTH == 1, 255, 0))
+    with pytest.raises(SegmentError, match=r"holds the label 2, but this data set's labels are 0 to 1"):
+        first(tmp_path, classes={0: "a", 1: "b"})
+
+
+def test_an_unknown_colour_is_named(tmp_path):
+    for i in range(4):
+        save(tmp_path, str(i), Image.fromarray(COLOURS[TRUTH]))
+    with pytest.raises(SegmentError, match=r"holds the colour 220/20/60, .* add 220/20/60: NAME, or 220/20/60: void"):
+        first(tmp_path, classes={"#000000": "ground", "#804080": "road"})
+    with pytest.raises(SegmentError, match=r"has mode RGB; expected one channel .* a table of them in data.classes"):
+        first(tmp_path, classes=["ground", "road", "person"])
+
+
+def test_binary_masks_without_a_table_get_the_hint(tmp_path):
+    several(tmp_path, values=(TRUTH > 0) * 255)
+    with pytest.raises(SegmentError, match=r"0 and 255 alone.*data.classes=\{0:background,255:NAME\}"):
+        FolderDataModule(str(tmp_path), classes=["background", "cell"]).setup("fit")
+    assert set(first(tmp_path, classes={0: "background", 255: "cell"}).unique().tolist()) == {0, 1}
+
+
+def test_empty_masks_among_others_are_no_binary_masks(tmp_path):
+    several(tmp_path, 6, TRUTH * 0)
+    assert (first(tmp_path, classes=["background", "lesion"]) == 0).all()
+
+
+def test_a_fraction_is_the_same_for_any_seed_of_the_run(tmp_path):
+    several(tmp_path)
+    splits = []
+    for seed in (0, 1):
+        data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], val_fraction=0.3, seed=seed)
+        splits.append([[s.id for s in data.samples(name)] for name in ("train", "val")])
+    assert splits[0] == splits[1]
+    train, val = splits[0]
+    assert (len(train), len(val)) == (7, 3)
+    assert not {*train} & {*val}
+    other = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], val_fraction=0.3, split_seed=1).samples("val")
+    assert [s.id for s in other] != val
+
+
+def test_splits_by_list(tmp_path):
+    several(tmp_path)
+    (tmp_path / "train.txt").write_text("img_3\nimages/img_1.jpg\n")
+    (tmp_path / "val.txt").write_text("img_0.jpg\n")
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"])
+    assert [s.id for s in data.samples("train")] == ["img_3", "img_1"]
+    assert [s.id for s in data.samples("val")] == ["img_0"]
+    with pytest.raises(SegmentError, match=r"no split 'test' .*; found train.txt, val.txt"):
+        data.samples("test")
+    (tmp_path / "val.txt").write_text("img_77\n")
+    with pytest.raises(SegmentError, match=r"val.txt lists 'img_77', but there is no such image"):
+        data.samples("val")
+
+
+@pytest.mark.parametrize("inner", [True, False])
+def test_splits_by_folder(tmp_path, inner):
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        several(tmp_path / split, count)
+        if inner:
+            for kind in ("images", "masks"):
+                (tmp_path / kind).mkdir(exist_ok=True)
+                shutil.move(tmp_path / split / kind, tmp_path / kind / split)
+            (tmp_path / split).rmdir()
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"])
+    assert [len(data.dataset(split)) for split in ("train", "val", "test")] == [3, 2, 1]
+
+
+def test_masks_with_a_suffix_in_the_same_folder(tmp_path):
+    several(tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        shutil.move(path, tmp_path / "images" / f"{path.stem}_mask.png")
+    (tmp_path / "images" / "._img_0.jpg").write_bytes(b"of macOS")
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], masks="images", mask_suffix="_mask")
+    data.setup("fit")
+    assert len(data.dataset("train")) + len(data.dataset("val")) == 10
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (None, "data.classes is missing"),
+        (["a", "a"], "a repeated"),
+        (["a"], "names 1 classes"),
+        ({0: "a", "#000000": "b"}, "not both"),
+        ({"red": "a", "blue": "b"}, "'red' is neither a mask value"),
+        ({0: "a", 256: "b"}, "'256' is neither"),
+        ({"1/2/256": "a", "1/2/3": "b"}, "'1/2/256' is neither"),
+    ],
+)
+def test_classes_that_say_nothing(tmp_path, classes, message):
+    with pytest.raises(SegmentError, match=message):
+        FolderDataModule(str(tmp_path), classes=classes)
+
+
+def test_faults(tmp_path):
+    with pytest.raises(SegmentError, match=r"no data set at data.root="):
+        FolderDataModule(str(tmp_path / "nowhere"), classes=["a", "b"]).samples("train")
+    several(tmp_path)
+    (tmp_path / "masks" / "img_4.png").unlink()
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"])
+    with pytest.raises(SegmentError, match=r"img_4.png is missing"):
+        data.setup("fit")
+    save(tmp_path, "img_4", Image.fromarray(TRUTH.astype(np.uint8)))
+    Image.new("RGB", (24, 16)).save(tmp_path / "images" / "img_4.png")
+    with pytest.raises(SegmentError, match="have one name: whose is the mask"):
+        data.samples("train")
+
+
+def test_a_jpeg_mask_is_refused(tmp_path):
+    several(tmp_path)
+    (tmp_path / "masks" / "img_2.png").unlink()
+    Image.fromarray(TRUTH.astype(np.uint8)).save(tmp_path / "masks" / "img_2.jpg")
+    with pytest.raises(SegmentError, match=r"img_2.jpg is a JPEG, which changes labels"):
+        FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).setup("fit")
+
+
+def test_the_command_line_takes_lists_and_tables(tmp_path):
+    for words, names in (
+        (["data.classes=[background,cell]"], ("background", "cell")),
+        (["data.classes={0:membrane,255:cell}"], ("membrane", "cell")),
+        (["data.classes={128/64/128:road,0/0/0:void,0/255/0:grass}"], ("road", "grass")),
+    ):
+        data = instantiate(load_config(["data=folder", f"data.root={tmp_path}", *words]).data)
+        assert data.classes.names == names
+
+
+@needs_shared
+def test_isbi2012():
+    data = instantiate(load_config(["data=isbi2012", f"data.root={SHARED / 'data' / 'isbi2012'}"]).data)
+    data.setup("fit")
+    assert len(data.dataset("train")) == 16
+    item = data.dataset("val")[0]
+    raw = np.array(Image.open(SHARED / "data/isbi2012/label" / f"{item['id']}.png"))
+    assert np.array_equal(item["mask"].numpy(), (raw == 255).astype(int))
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (4, 3, 256, 256)
+    assert {0, 1, 255} >= set(batch["mask"].unique().tolist()) >= {0, 1}
