@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from segment.data.classes import Classes
-from segment.data.dataset import Item
+from segment.data.dataset import Batch
 from segment.errors import SegmentError
 from segment.losses import CrossEntropy
 from segment.metrics import SegmentationScores
@@ -50,7 +50,7 @@ class SegmentationModule(L.LightningModule):
         self.figures: dict[str, Any] = {}
         """What the last evaluation gave; see :func:`segment.metrics.scores`."""
 
-    def training_step(self, batch: Item, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert self.loss is not None, "built for evaluation only"
         loss = self.loss(self.net(self.net.normalize(batch["image"])), batch["mask"])
         if not torch.isfinite(loss):
@@ -65,7 +65,7 @@ class SegmentationModule(L.LightningModule):
             loss = loss * (self.trainer.world_size * self.trainer.accumulate_grad_batches)
         return loss
 
-    def validation_step(self, batch: Item, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.scores.update(self.net.predict(batch["image"]), batch["mask"])
 
     def on_validation_epoch_end(self) -> None:

@@ -1,7 +1,6 @@
 """Read a whole data set and find what would spoil a training or its figures."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +12,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from segment.data.classes import IGNORE
-from segment.data.datamodule import SegmentationDataModule
+from segment.data.datamodule import SegmentationDataModule, cores
 from segment.data.dataset import (
     IMAGE_SUFFIXES,
     Problem,
     Sample,
     SegmentationDataset,
+    as_it_is,
     header_problem,
     read_image,
     size_problem,
@@ -118,20 +118,16 @@ def _facts(image: torch.Tensor, mask: torch.Tensor | None) -> Facts:
 def read(dataset: SegmentationDataset, workers: int | None = None) -> Iterator[Facts]:
     """The facts of every sample in order, read by as many processes as there are cores."""
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = cores()
     return iter(
         DataLoader(
             Inspection(dataset),
             batch_size=None,
             num_workers=workers if len(dataset) > 32 else 0,
-            collate_fn=_as_it_is,  # type: ignore[arg-type]  # without batches it takes one item
+            collate_fn=as_it_is,  # type: ignore[arg-type]  # without batches it takes one item
             prefetch_factor=16 if len(dataset) > 32 else None,  # so that no worker waits for a large picture's
         )
     )
-
-
-def _as_it_is(facts: Facts) -> Facts:
-    return facts
 
 
 def check(

@@ -1,5 +1,6 @@
 """The LightningDataModule that every data set shares."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -7,12 +8,17 @@ import lightning as L
 from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
-from segment.data.dataset import Item, Sample, SegmentationDataset, check_headers
+from segment.data.dataset import Batch, Sample, SegmentationDataset, as_it_is, check_headers
 from segment.data.download import Release, provide
 from segment.data.labels import Labels, index_labels
 from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.errors import SegmentError
+
+
+def cores() -> int:
+    """Number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class SegmentationDataModule(L.LightningDataModule):
@@ -23,7 +29,7 @@ class SegmentationDataModule(L.LightningDataModule):
     Args:
         root: folder of the data set; ``~`` is the home folder.
         batch_size: images per training step and process.
-        num_workers: loader processes per training process.
+        num_workers: loader processes per training process; None for as many as there are cores, 4 at most.
         crop_size: height and width of a training crop, in pixels.
         scale, short_side, cat_max_ratio, flip, rotation, elastic, colour: see
             :func:`segment.data.transforms.train_transform`.
@@ -46,7 +52,7 @@ class SegmentationDataModule(L.LightningDataModule):
         self,
         root: str,
         batch_size: int = 8,
-        num_workers: int = 4,
+        num_workers: int | None = None,
         crop_size: Sequence[int] = (512, 512),
         scale: Sequence[float] = (0.5, 2.0),
         short_side: int | None = None,
@@ -63,6 +69,8 @@ class SegmentationDataModule(L.LightningDataModule):
         checksum: str | None = None,
     ) -> None:
         super().__init__()
+        if num_workers is None:
+            num_workers = min(4, cores())
         if (
             len(crop_size) != 2
             or min(crop_size) < 1
@@ -163,15 +171,15 @@ class SegmentationDataModule(L.LightningDataModule):
             if shared:
                 print(f"note: {len(shared)} images of {self.val_split} are trained on, too: its figures will flatter")
 
-    def train_dataloader(self) -> DataLoader[Item]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         data = self.dataset(self.train_split, augment=True)
         sampler = TrainSampler(len(data), self.batch_size, self.seed, *self._rank())
         return self._loader(data, sampler, self.batch_size)
 
-    def val_dataloader(self) -> DataLoader[Item]:
+    def val_dataloader(self) -> DataLoader[Batch]:
         return self.eval_dataloader(self.val_split)
 
-    def eval_dataloader(self, split: str) -> DataLoader[Item]:
+    def eval_dataloader(self, split: str) -> DataLoader[Batch]:
         """Every image of a split once, whole and unchanged, one per batch; shared out between processes."""
         data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
@@ -179,12 +187,13 @@ class SegmentationDataModule(L.LightningDataModule):
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, data: SegmentationDataset, sampler, batch_size: int) -> DataLoader[Item]:
+    def _loader(self, data: SegmentationDataset, sampler, batch_size: int) -> DataLoader[Batch]:
         return DataLoader(
-            data,
+            data,  # type: ignore[arg-type]  # its __getitems__ makes the batches
             batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
+            collate_fn=as_it_is,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.num_workers > 0,
         )

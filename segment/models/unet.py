@@ -55,7 +55,7 @@ class UNetDecoder(nn.Module):
         channels: of the encoder's features, by stride; every stride is a level.
         num_classes: number of score maps.
         upsampling: "bilinear", or "transposed" for the paper's up-convolutions. With a pre-trained encoder and a short
-            training bilinear learns faster: see the table in the README.
+            training bilinear learns faster: on CamVid 0.509 mIoU after ten of twelve epochs, transposed 0.434.
         width: channels of the finest level, doubling with each coarser one; by default those of the
             encoder's finest feature, but 32 at least, since pre-trained encoders start as narrow as 16.
 

@@ -1,0 +1,208 @@
+"""How many images a second the loader delivers, beside three peers: on the same files, with the same operations.
+
+Each reads VOC's JPEGs and palette masks, scales by 0.5 to 2, cuts out 512x512 (padding with the mean colour and
+255), flips, and gives normalised float batches of 8 with int64 masks. One process, one thread, no caches; the
+sides take turns. Run it as
+
+    python -m benchmarks.loader --root DIR      # DIR holds VOCdevkit/VOC2012
+
+The peers are installed by hand (mmsegmentation pins old versions of what it hardly needs here):
+
+    pip install albumentations
+    pip install --no-deps mmsegmentation==1.2.2 mmengine==0.10.7 mmcv-lite==2.1.0 addict yapf termcolor prettytable \\
+        ftfy regex
+"""
+
+import argparse
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from segment.data.dataset import as_it_is
+from segment.data.samplers import Draw
+from segment.data.transforms import MEAN_COLOUR
+from segment.data.voc import VOCDataModule
+from segment.models.fcn import FCNDecoder
+from segment.models.net import NORMALIZATIONS, SegmentationNet
+from segment.models.torchvision_encoders import MobileNetV2Encoder
+
+CROP, BATCH = 512, 8
+OURS = ("segment", "segment, bytes")
+MEAN, DEVIATION, _ = NORMALIZATIONS["imagenet"]
+
+
+class Pairs(Dataset):
+    """Files of a split through a peer's pipeline, which takes two paths and gives normalised image and mask."""
+
+    def __init__(self, samples: list, pipeline: Callable) -> None:
+        self.samples, self.pipeline = samples, pipeline
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict:
+        sample = self.samples[index]
+        image, mask = self.pipeline(sample.image, sample.mask)
+        return {"image": image, "mask": mask}
+
+
+def torchvision_reference() -> Callable:
+    """The training preset of torchvision's references/segmentation, with transforms v2 on PIL images."""
+    flip = v2.RandomHorizontalFlip(0.5)
+    fill = {tv_tensors.Image: MEAN_COLOUR, Image.Image: MEAN_COLOUR, tv_tensors.Mask: 255}
+    crop = v2.RandomCrop(CROP, pad_if_needed=True, fill=fill)
+    to_tensor = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float, scale=True)])
+    normalize = v2.Normalize([m / 255 for m in MEAN], [d / 255 for d in DEVIATION])
+
+    def pipeline(image_path: Path, mask_path: Path) -> tuple:
+        image = Image.open(image_path).convert("RGB")
+        mask = tv_tensors.Mask(np.array(Image.open(mask_path)))
+        short = min(image.size)
+        resize = v2.RandomResize(short // 2, 2 * short, antialias=True)
+        image, mask = crop(*flip(*resize(image, mask)))
+        return normalize(to_tensor(image)).as_subclass(torch.Tensor), mask.as_subclass(torch.Tensor).long()
+
+    return pipeline
+
+
+def albumentations() -> Callable:
+    import albumentations as A
+    import cv2
+
+    cv2.setNumThreads(1)
+    transform = A.Compose(
+        [
+            A.RandomScale((-0.5, 1.0), p=1),
+            A.PadIfNeeded(CROP, CROP, fill=MEAN_COLOUR, fill_mask=255, position="random"),
+            A.RandomCrop(CROP, CROP),
+            A.HorizontalFlip(p=0.5),
+            A.Normalize([m / 255 for m in MEAN], [d / 255 for d in DEVIATION]),
+            A.ToTensorV2(),
+        ]
+    )
+
+    def pipeline(image_path: Path, mask_path: Path) -> tuple:
+        image = cv2.cvtColor(cv2.imread(str(image_path)), cv2.COLOR_BGR2RGB)
+        out = transform(image=image, mask=np.array(Image.open(mask_path)))
+        return out["image"], out["mask"].long()
+
+    return pipeline
+
+
+def mmsegmentation() -> Callable:
+    ops = types.ModuleType("mmcv.ops")  # the compiled part, which the light build lacks
+    ops.point_sample = None  # type: ignore[attr-defined]
+    sys.modules["mmcv.ops"] = ops
+    from mmcv.transforms import Compose, LoadImageFromFile, Normalize, Pad, RandomFlip, RandomResize
+    from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs, RandomCrop
+
+    load, rest = (
+        LoadImageFromFile(),
+        [
+            LoadAnnotations(),
+            RandomCrop(crop_size=(CROP, CROP)),
+            RandomFlip(prob=0.5),
+            Normalize(MEAN, DEVIATION, to_rgb=True),
+            Pad(size=(CROP, CROP), pad_val={"img": 0, "seg": 255}),
+            PackSegInputs(),
+        ],
+    )
+    rest = rest[:1], Compose(rest[1:])
+
+    def pipeline(image_path: Path, mask_path: Path) -> tuple:
+        item = {
+            "img_path": str(image_path),
+            "seg_map_path": str(mask_path),
+            "seg_fields": [],
+            "reduce_zero_label": False,
+        }
+        item = rest[0][0](load(item))
+        height, width = item["img"].shape[:2]
+        item = RandomResize(scale=(width, height), ratio_range=(0.5, 2.0), keep_ratio=True)(item)
+        out = rest[1](item)
+        return out["inputs"], out["data_samples"].gt_sem_seg.data[0].long()
+
+    return pipeline
+
+
+def ours(data: VOCDataModule, normalized: bool) -> Callable:
+    """Batches of the data module: bytes, as they go to the device, or normalised there as the net does it."""
+    dataset = data.dataset("train", augment=True)
+    net = SegmentationNet(MobileNetV2Encoder(None), FCNDecoder, num_classes=21)
+
+    def loader(epoch: int):
+        draws = [Draw(i, epoch) for i in range(len(dataset))]
+        for batch in DataLoader(dataset, BATCH, sampler=draws, collate_fn=as_it_is):
+            yield {"image": net.normalize(batch["image"]), "mask": batch["mask"]} if normalized else batch
+
+    return loader
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data/voc", help="folder that holds VOCdevkit/VOC2012")
+    parser.add_argument("--images", type=int, default=200, help="images of a run")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each side")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    data = VOCDataModule(arguments.root, batch_size=BATCH, num_workers=0, crop_size=(CROP, CROP))
+    dataset = data.dataset("train", augment=True)
+    dataset.samples = dataset.samples[: arguments.images]
+    sides: dict[str, Callable] = {"segment": ours(data, True), "segment, bytes": ours(data, False)}
+    for name, make in (
+        ("torchvision reference", torchvision_reference),
+        ("albumentations", albumentations),
+        ("mmsegmentation", mmsegmentation),
+    ):
+        try:
+            peer = Pairs(dataset.samples, make())
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+            continue
+        sides[name] = lambda epoch, peer=peer: DataLoader(peer, BATCH)
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    statistics_of: dict[str, np.ndarray] = {}
+    for run in range(arguments.runs + 1):
+        for name, loader in sides.items():
+            start = time.perf_counter()
+            batches = list(loader(run)) if run == 0 else [None for _ in loader(run)]
+            seconds = time.perf_counter() - start
+            if run == 0:  # this one warms up, and is looked at
+                statistics_of[name] = describe(batches)
+            else:
+                rates[name].append(len(dataset) / seconds)
+    print(f"{'':22} images/s    mean  deviation   void  background")
+    for name, values in rates.items():
+        mean, deviation, void, background = statistics_of[name]
+        figures = f"{mean:6.3f}  {deviation:9.3f}  {void:5.3f}  {background:10.3f}"
+        print(f"{name:22} {statistics.median(values):8.0f}  {figures}")
+    best = max((name for name in rates if name not in OURS), key=lambda n: statistics.median(rates[n]), default=None)
+    for name in OURS if best else ():
+        ratio = statistics.median(a / b for a, b in zip(rates[name], rates[best], strict=True))
+        print(f"{name} delivers {ratio:.2f} times the images of {best}, the fastest of the others")
+    print(f"medians of {arguments.runs} runs of {len(dataset)} images, one core, torch {torch.__version__}")
+
+
+def describe(batches: list) -> np.ndarray:
+    """Mean and deviation of the pixels that are not void, share of void, and of background in the rest."""
+    image = torch.cat([batch["image"] for batch in batches])
+    if image.dtype == torch.uint8:
+        image = (image - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+    mask = torch.cat([batch["mask"] for batch in batches])
+    pixels = image.permute(0, 2, 3, 1)[mask != 255]
+    void, background = (mask == 255).float().mean(), (mask == 0).sum() / (mask != 255).sum()
+    return np.array([pixels.mean(), pixels.std(), void, background])
+
+
+if __name__ == "__main__":
+    main()
