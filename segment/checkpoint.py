@@ -51,7 +51,7 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
     """
     config = dict(checkpoint[CARD]["model"])
     check_targets(config, "segment.models")
-    config["encoder"] = {**config["encoder"], "weights": None}  # they are in the checkpoint
+    config |= {"weights": None, "encoder": {**config["encoder"], "weights": None}}  # they are in the checkpoint
     net = instantiate(config, num_classes=len(checkpoint[CARD]["classes"]["names"]))
     load_weights(net, checkpoint, source)
     return net.eval()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Encoder(nn.Module):
@@ -15,7 +16,13 @@ class Encoder(nn.Module):
     Attributes:
         pretrained: whether its weights come from a file or a download; optimisers then go gently with it.
         multiple: the net pads its input to a multiple of this on both axes; 1, since these stages round up.
+        minimum: pixels that the shorter side of an image must have at least.
+        checkpointing: in training, keep only the stages' outputs and compute the rest again on the way back: less
+            memory for a third more time. (Running statistics of batch norms then move twice per step.)
     """
+
+    minimum = 1
+    checkpointing = False
 
     multiple = 1
 
@@ -32,5 +39,6 @@ class Encoder(nn.Module):
         """Normalised image (N,3,H,W) to features {stride: (N,channels,ceil(H/stride),ceil(W/stride))}."""
         features = {}
         for stride, stage in zip(self.strides, self.stages, strict=True):
-            image = features[stride] = stage(image)
+            again = self.checkpointing and self.training
+            image = features[stride] = checkpoint(stage, image, use_reentrant=False) if again else stage(image)
         return features

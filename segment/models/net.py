@@ -6,9 +6,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from segment.errors import SegmentError
 from segment.models.fcn import upsample
+from segment.models.published import load_published
 
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
     # mean and standard deviation in 0..255, and whether the net wants BGR
@@ -24,14 +26,19 @@ class EncoderLike(Protocol):
     channels: dict[int, int]
     multiple: int
     pretrained: bool
+    minimum: int
+    checkpointing: bool
+    stages: nn.ModuleList
 
     def __call__(self, image: Tensor) -> dict[int, Tensor]: ...
 
 
 class DecoderLike(Protocol):
-    """What the net asks of a decoder: scores (N,classes,h,w) at ``stride``."""
+    """What the net asks of a decoder: scores at ``stride``, in which the image's begin at ``offset``."""
 
     stride: int
+    offset: int
+    stretch: bool
 
     def __call__(self, features: Mapping[int, Tensor]) -> Tensor: ...
 
@@ -45,9 +52,14 @@ class SegmentationNet(nn.Module):
         num_classes: number of score maps.
         normalization: what the encoder's weights were trained on: "imagenet" (RGB, mean and deviation of
             ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1).
+        weights: a file for the whole net, see :func:`segment.models.published.load_published`.
+        frozen_stages: number of the encoder's stages, from the image on, that are not trained.
+        frozen_batch_norm: whether the encoder's batch norms keep their statistics, scales and shifts.
+        checkpointing: see :class:`segment.models.encoder.Encoder`.
 
     Raises:
-        SegmentError: unknown normalisation, or a decoder that does not suit the encoder.
+        SegmentError: unknown normalisation, too many stages, a decoder that does not suit the encoder, weights
+            that do not fit.
     """
 
     mean: Tensor
@@ -59,6 +71,10 @@ class SegmentationNet(nn.Module):
         decoder: Callable[..., DecoderLike],
         num_classes: int,
         normalization: str = "imagenet",
+        weights: str | None = None,
+        frozen_stages: int = 0,
+        frozen_batch_norm: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if normalization not in NORMALIZATIONS:
@@ -70,6 +86,22 @@ class SegmentationNet(nn.Module):
         # Not in the state dict: the model's configuration says which one it is.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
+        encoder.checkpointing = checkpointing
+        if not 0 <= frozen_stages <= len(encoder.stages):
+            raise SegmentError(f"model.frozen_stages={frozen_stages}: this encoder has {len(encoder.stages)} stages")
+        self._frozen: list[nn.Module] = list(encoder.stages[:frozen_stages])
+        if frozen_batch_norm:
+            self._frozen += [part for part in encoder.stages.modules() if isinstance(part, _BatchNorm)]
+        for part in self._frozen:
+            part.requires_grad_(False)
+        if weights is not None:
+            load_published(self, weights)
+
+    def train(self, mode: bool = True) -> "SegmentationNet":
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()  # or their batch norms would go on adapting
+        return self
 
     def normalize(self, image: Tensor) -> Tensor:
         """uint8 RGB (N,3,H,W) to the floats that ``forward`` takes, on the net's device."""
@@ -83,33 +115,43 @@ class SegmentationNet(nn.Module):
     def scores(self, image: Tensor) -> Tensor:
         """Normalised image (N,3,H,W) to scores (N,num_classes,ceil(H/s),ceil(W/s)), s the decoder's stride."""
         height, width = image.shape[-2:]
+        if self.encoder.minimum > min(height, width):
+            raise SegmentError(
+                f"the image is {width}x{height}, this encoder wants {self.encoder.minimum} pixels at least on each side"
+            )
         multiple = self.encoder.multiple
         padded = F.pad(image, (0, -width % multiple, 0, -height % multiple)) if multiple > 1 else image
         scores = self.decoder(self.encoder(padded))
-        return scores[..., : -(-height // self.decoder.stride), : -(-width // self.decoder.stride)]
+        first, stride = self.decoder.offset, self.decoder.stride
+        return scores[..., first : first - (-height // stride), first : first - (-width // stride)]
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised image (N,3,H,W), H and W of any size, to scores (N,num_classes,H,W)."""
-        height, width = image.shape[-2:]
-        return upsample(self.scores(image), self.decoder.stride)[..., :height, :width]
+        return self.enlarge(self.scores(image), *image.shape[-2:])
+
+    def enlarge(self, scores: Tensor, height: int, width: int) -> Tensor:
+        """The decoder's scores at the image's size, bilinear."""
+        if self.decoder.stretch:
+            return F.interpolate(scores, (height, width), mode="bilinear", align_corners=False)
+        return upsample(scores, self.decoder.stride)[..., :height, :width]
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
         """uint8 RGB (N,3,H,W) to class indices (N,H,W): the argmax of ``forward``, in little memory."""
         height, width = image.shape[-2:]
-        return class_map(self.scores(self.normalize(image)), self.decoder.stride)[..., :height, :width]
+        return class_map(self.scores(self.normalize(image)), lambda scores: self.enlarge(scores, height, width))
 
 
-def class_map(scores: Tensor, factor: int) -> Tensor:
-    """The class of the highest score (N,h,w) after bilinear enlargement by ``factor``.
+def class_map(scores: Tensor, enlarge: Callable[[Tensor], Tensor]) -> Tensor:
+    """The class of the highest score (N,h,w) after enlargement.
 
-    Equal to ``upsample(scores, factor).argmax(1)``, but one class at a time: 150 score maps at full size
+    Equal to ``enlarge(scores).argmax(1)``, but one class at a time: 150 score maps at full size
     would take gigabytes, and argmax over the channels of NCHW is the slowest part of an evaluation.
     """
-    best = upsample(scores[:, :1], factor)
+    best = enlarge(scores[:, :1])
     classes = torch.zeros(best.shape, dtype=torch.int64, device=scores.device)
     for index in range(1, scores.shape[1]):
-        rival = upsample(scores[:, index : index + 1], factor)
+        rival = enlarge(scores[:, index : index + 1])
         classes.masked_fill_(rival > best, index)
         best = torch.maximum(best, rival)
     return classes[:, 0]

@@ -5,6 +5,7 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from segment.errors import SegmentError
 from segment.models.weights import IMAGENET, load_file, load_state
@@ -17,13 +18,19 @@ class TimmEncoder(nn.Module):
         name: as in ``timm.list_models()``, with or without the tag of its weights (``resnet18.a1_in1k``).
         weights: "imagenet" (timm's default for the name, downloaded once), a file with a state dict of
             the whole network in timm's layout, or None.
+        output_stride: 32, or 16 or 8 where timm can dilate the network.
 
     Raises:
         SegmentError: unknown name, a network without a pyramid of features, or weights that do not load.
     """
 
-    def __init__(self, name: str, weights: str | None = IMAGENET) -> None:
+    minimum = 1
+    checkpointing = False
+
+    def __init__(self, name: str, weights: str | None = IMAGENET, output_stride: int = 32) -> None:
         super().__init__()
+        if output_stride not in {8, 16, 32}:
+            raise SegmentError(f"model.encoder.output_stride={output_stride}: expected 8, 16 or 32")
         self.net: Any
         self.pretrained = weights is not None
         if not timm.is_model(name):
@@ -33,9 +40,13 @@ class TimmEncoder(nn.Module):
         options: dict[str, Any] = {"pretrained": weights == IMAGENET}
         if weights not in {None, IMAGENET}:
             options = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": self._read(name, str(weights))}}
+        if output_stride != 32:
+            options["output_stride"] = output_stride
         try:
             self.net = timm.create_model(name, features_only=True, **options)
         except Exception as error:  # timm raises whatever its hub, its files or its networks raise
+            if output_stride != 32:
+                raise SegmentError(f"timm's {name} has no output stride {output_stride}; use 32") from None
             raise SegmentError(self._reason(name, weights, error)) from None
         info = [(entry["reduction"], entry["num_chs"]) for entry in self.net.feature_info.get_dicts()]
         self.strides = [stride for stride, _ in info]
@@ -79,4 +90,17 @@ class TimmEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """Normalised image (N,3,H,W) to features {stride: (N,channels,H/stride,W/stride)}, the deepest of each."""
-        return dict(zip(self.strides, self.net(image), strict=True))
+        again = self.checkpointing and self.training
+        features = checkpoint(self.net, image, use_reentrant=False) if again else self.net(image)
+        return dict(zip(self.strides, features, strict=True))
+
+    @property
+    def stages(self) -> nn.ModuleList:
+        """The network's parts up to each feature; one, where timm does not name them."""
+        ends = getattr(self.net, "return_layers", {})
+        groups: list[nn.ModuleList] = [nn.ModuleList()]
+        for name, part in self.net.named_children():
+            groups[-1].append(part)
+            if name in ends:
+                groups.append(nn.ModuleList())
+        return nn.ModuleList(group for group in groups if len(group))

@@ -68,11 +68,16 @@ class VGGFullyConvolutional(Encoder):
     Args:
         weights: "imagenet", a file in torchvision's layout (its classifier is reshaped), or None.
         dropout: after fc6 and fc7.
+        padding: of the first convolution. 1 keeps the features in place, with fc6 padded by 3; 100 is the paper's,
+            with fc6 unpadded, and wants the paper's decoder, which knows the crops.
     """
 
-    def __init__(self, weights: str | None = IMAGENET, dropout: float = 0.5) -> None:
+    def __init__(self, weights: str | None = IMAGENET, dropout: float = 0.5, padding: int = 1) -> None:
+        if padding not in {1, 100}:
+            raise SegmentError(f"model.encoder.padding={padding}: expected 1, or 100 as in the paper")
         model = torchvision_model("vgg16", weights, unused=("classifier.6.",), init_weights=False)
-        fc6, fc7 = nn.Conv2d(512, 4096, 7, padding=3), nn.Conv2d(4096, 4096, 1)
+        model.features[0].padding = (padding, padding)
+        fc6, fc7 = nn.Conv2d(512, 4096, 7, padding=3 if padding == 1 else 0), nn.Conv2d(4096, 4096, 1)
         if weights is None:
             he_initialise(nn.ModuleList([model.features, fc6, fc7]))
         else:
@@ -95,19 +100,31 @@ class ResNetEncoder(Encoder):
     Args:
         name: a torchvision network of this family (resnet18, resnet50, resnext50_32x4d, wide_resnet50_2, ...).
         weights: "imagenet", a file in torchvision's layout, or None.
+        output_stride: 32, or 16 or 8: the last stages are dilated instead of strided (Chen et al., 2017). Their
+            features then all have this stride, and the deepest counts.
+
+    Raises:
+        SegmentError: another stride, or a network that cannot be dilated.
     """
 
-    def __init__(self, name: str = "resnet50", weights: str | None = IMAGENET) -> None:
-        model = torchvision_model(name, weights, unused=("fc.",))
+    def __init__(self, name: str = "resnet50", weights: str | None = IMAGENET, output_stride: int = 32) -> None:
+        if output_stride not in {8, 16, 32}:
+            raise SegmentError(f"model.encoder.output_stride={output_stride}: expected 8, 16 or 32")
+        dilated = [False, output_stride == 8, output_stride <= 16]
+        try:
+            model = torchvision_model(name, weights, unused=("fc.",), replace_stride_with_dilation=dilated)
+        except NotImplementedError:  # of ResNets without bottlenecks
+            raise SegmentError(f"model.encoder.output_stride={output_stride}: {name} has no dilation; use 32") from None
         _expect(model, ResNet, name)
         layers = [model.layer1, model.layer2, model.layer3, model.layer4]
         stages = [
             (2, nn.Sequential(model.conv1, model.bn1, model.relu)),
             (4, nn.Sequential(model.maxpool, layers[0])),
-            *((2**k, layer) for k, layer in enumerate(layers[1:], start=3)),
+            *((min(2**k, output_stride), layer) for k, layer in enumerate(layers[1:], start=3)),
         ]
         expansion = layers[0][0].expansion  # 1 in basic blocks, 4 in bottlenecks
-        channels = {2: 64, **{stride: 16 * stride * expansion for stride in (4, 8, 16, 32)}}
+        # A later stage of the same stride takes the place of an earlier one, here and among the features.
+        channels = {2: 64, **{min(stride, output_stride): 16 * stride * expansion for stride in (4, 8, 16, 32)}}
         super().__init__(stages, channels, weights is not None)
 
 

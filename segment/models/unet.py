@@ -1,9 +1,11 @@
 """U-Net (Ronneberger, Fischer & Brox, 2015): an encoder of its own, and a decoder for any encoder."""
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segment.errors import SegmentError
 from segment.models.encoder import Encoder
@@ -11,12 +13,19 @@ from segment.models.torchvision_encoders import he_initialise
 from segment.models.weights import load_file, load_state
 
 
-def double_convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """Two times 3x3 convolution (padded, so that sizes stay), batch norm, ReLU; the first has the stride."""
+def double_convolution(inputs: int, outputs: int, stride: int = 1, norm: str = "batch") -> nn.Sequential:
+    """Two times 3x3 convolution (padded, so that sizes stay), norm, ReLU; the first has the stride.
+
+    Raises:
+        SegmentError: another norm than "batch" or "group" (Wu & He, 2018: up to 32 groups).
+    """
+    if norm not in {"batch", "group"}:
+        raise SegmentError(f"model norm={norm}: expected batch or group")
     layers: list[nn.Module] = []
     for channels, step in ((inputs, stride), (outputs, 1)):
         convolution = nn.Conv2d(channels, outputs, 3, stride=step, padding=1, bias=False)
-        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+        normalised = nn.BatchNorm2d(outputs) if norm == "batch" else nn.GroupNorm(math.gcd(32, outputs), outputs)
+        layers += [convolution, normalised, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -28,24 +37,42 @@ class UNetEncoder(Encoder):
         first_stride: stride of the first level; 1 in the paper, 2 for a quarter of the work.
         depth: number of levels (5 in the paper).
         weights: a file with this encoder's state dict, or None: there are no ImageNet weights of it.
+        ceil_mode: whether the poolings round odd sizes up, as all encoders here, or down.
+        norm: "batch" or "group".
     """
 
-    def __init__(self, width: int = 64, first_stride: int = 1, depth: int = 5, weights: str | None = None) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        first_stride: int = 1,
+        depth: int = 5,
+        weights: str | None = None,
+        ceil_mode: bool = True,
+        norm: str = "batch",
+    ) -> None:
         if weights == "imagenet":
             raise SegmentError("U-Net's own encoder has no ImageNet weights: use model.encoder.weights=null or a file")
         stages, channels, inputs = [], {}, 3
         for level in range(depth):
             outputs, stride = width * 2**level, first_stride * 2**level
-            block = double_convolution(inputs, outputs, 1 if level else first_stride)
+            block = double_convolution(inputs, outputs, 1 if level else first_stride, norm)
             if level:
-                block.insert(0, nn.MaxPool2d(2, ceil_mode=True))
+                block.insert(0, nn.MaxPool2d(2, ceil_mode=ceil_mode))
             stages.append((stride, block))
             channels[stride], inputs = outputs, outputs
         super().__init__(stages, channels, weights is not None)
+        self.minimum = 1 if ceil_mode else first_stride * 2 ** (depth - 1)
         if weights is None:
             he_initialise(self)
         else:
             load_state(self, load_file(weights), weights)
+
+
+def fit(x: Tensor, height: int, width: int) -> Tensor:
+    """Cut what is too large at the end, and put zeros around what is too small, as poolings rounded up or down."""
+    x = x[..., :height, :width]
+    free_y, free_x = height - x.shape[-2], width - x.shape[-1]
+    return F.pad(x, (free_x // 2, free_x - free_x // 2, free_y // 2, free_y - free_y // 2))
 
 
 class UNetDecoder(nn.Module):
@@ -58,10 +85,14 @@ class UNetDecoder(nn.Module):
             training bilinear learns faster: on CamVid 0.509 mIoU after ten of twelve epochs, transposed 0.434.
         width: channels of the finest level, doubling with each coarser one; by default those of the
             encoder's finest feature, but 32 at least, since pre-trained encoders start as narrow as 16.
+        norm: "batch" or "group".
 
     Attributes:
         stride: of the scores that come out: the encoder's finest.
     """
+
+    offset = 0
+    stretch = False
 
     def __init__(
         self,
@@ -69,6 +100,7 @@ class UNetDecoder(nn.Module):
         num_classes: int,
         upsampling: str = "bilinear",
         width: int | None = None,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         if upsampling not in {"bilinear", "transposed"}:
@@ -85,7 +117,7 @@ class UNetDecoder(nn.Module):
                 inputs = outputs
             else:
                 self.up.append(nn.Upsample(scale_factor=factor, mode="bilinear"))
-            self.convolve.append(double_convolution(inputs + channels[fine], outputs))
+            self.convolve.append(double_convolution(inputs + channels[fine], outputs, norm=norm))
             inputs = outputs
         self.score = nn.Conv2d(inputs, num_classes, 1)
         he_initialise(self.convolve)
@@ -100,5 +132,5 @@ class UNetDecoder(nn.Module):
         x = features[self.strides[0]]
         for stride, up, convolve in zip(self.strides[1:], self.up, self.convolve, strict=True):
             skip = features[stride]
-            x = convolve(torch.cat([skip, up(x)[..., : skip.shape[-2], : skip.shape[-1]]], dim=1))
+            x = convolve(torch.cat([skip, fit(up(x), *skip.shape[-2:])], dim=1))
         return self.score(x)
