@@ -46,6 +46,11 @@ def load_config(overrides: Sequence[str] = (), name: str = "train") -> DictConfi
         return hydra.compose(name, overrides=[quote_path(word) for word in overrides])
 
 
+def options(group: str) -> list[str]:
+    """The names that a group has, such as "model" or "model/encoder"."""
+    return sorted(path.stem for path in Path(CONF_DIR, group).glob("*.yaml"))
+
+
 def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
     """``hydra.utils.instantiate`` with the part's own error in place of Hydra's account of it."""
     try:

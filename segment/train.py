@@ -19,6 +19,7 @@ WORDS = Path(".hydra", "trained.yaml")
 def train(config: DictConfig) -> None:
     """Fit, then evaluate the best checkpoint and write down what came of it."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
+    import torch
     from lightning.pytorch.callbacks import LambdaCallback
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -36,6 +37,8 @@ def train(config: DictConfig) -> None:
     data.prepare_data()
     data.setup("fit")  # a fault of the data set shows before the net is built
     net = instantiate(config.model, num_classes=len(data.classes))
+    if config.channels_last:
+        net.to(memory_format=torch.channels_last)
     if config.compile:
         net.compile()
     module = SegmentationModule(

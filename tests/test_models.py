@@ -12,19 +12,20 @@ from torch.nn import functional as F
 
 from segment.config import CONF_DIR, instantiate, load_config
 from segment.errors import SegmentError
-from segment.models.fcn import FCNDecoder, bilinear_kernel, upsample
+from segment.models.fcn import FCNDecoder, FCNHead, bilinear_kernel, upsample
 from segment.models.net import SegmentationNet, class_map
 from segment.models.timm_encoder import TimmEncoder
 from segment.models.torchvision_encoders import MobileNetV2Encoder, ResNetEncoder, VGGEncoder, VGGFullyConvolutional
 from segment.models.unet import UNetDecoder, UNetEncoder
 
-ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml"))
+ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml") if "paper" not in path.stem)
 QUICK = {"mobilenet_v2", "resnet18", "timm", "unet_small"}
 DECODERS = {
-    "fcn": partial(FCNDecoder, skip_strides=[16, 8]),
-    "fcn_transposed": partial(FCNDecoder, skip_strides=[16, 8], upsampling="transposed"),
+    "fcn": partial(FCNDecoder, skip_strides=[8, 4]),
+    "fcn_transposed": partial(FCNDecoder, skip_strides=[8, 4], upsampling="transposed"),
+    "fcn_head": FCNHead,
     "unet": UNetDecoder,
-    "unet_bilinear": partial(UNetDecoder, upsampling="bilinear"),
+    "unet_transposed": partial(UNetDecoder, upsampling="transposed", norm="group"),
 }
 
 
@@ -47,11 +48,17 @@ def test_features_have_the_declared_channels_and_strides(encoder):
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_any_size_in_same_size_out(encoder, decoder):
+    if encoder.layout == "rounded down" and "fcn" in decoder:
+        pytest.skip("they do not go together")
     net = SegmentationNet(encoder, DECODERS[decoder], num_classes=5)
     for parameter in net.decoder.score.parameters():
         torch.nn.init.normal_(parameter)
     net.eval()
     for height, width in ((1, 1), (33, 65), (75, 50)):
+        if min(height, width) < encoder.minimum:
+            with pytest.raises(SegmentError, match="this encoder wants 16 pixels at least"):
+                net(torch.zeros(1, 3, height, width))
+            continue
         image = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
         with torch.no_grad():
             scores = net(net.normalize(image))
@@ -183,8 +190,8 @@ def test_transposed_convolution_starts_bilinear(factor):
 
 def test_class_map_is_the_argmax_also_of_ties():
     scores = torch.randint(0, 3, (2, 7, 5, 6)).float()
-    assert torch.equal(class_map(scores, 1), scores.argmax(1))
-    assert torch.equal(class_map(scores, 4), upsample(scores, 4).argmax(1))
+    assert torch.equal(class_map(scores, lambda x: x), scores.argmax(1))
+    assert torch.equal(class_map(scores, lambda x: upsample(x, 4)), upsample(scores, 4).argmax(1))
 
 
 def test_normalizations():

@@ -276,7 +276,10 @@ def test_weights_of_another_encoder_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model=fcn8s_paper", "model/encoder=unet_small", "model.decoder.skip_strides=[]"], "knows the crops of one"),
+        (
+            ["model=fcn8s_paper", "model/encoder=unet_small", "model.decoder.skip_strides=[]"],
+            "the decoder wants of the FCN papers ones",
+        ),
         (["model=unet_paper", "model/encoder=unet_small"], "goes with model/encoder=unet_paper alone"),
         (["model=unet_paper", "model.tile=100"], r"model.tile=100: expected a multiple of 16"),
         (["model=unet_paper", "model.encoder.weights=x"], "use model.weights=FILE"),

@@ -26,7 +26,10 @@ def trained(main):
     return main("train", *TINY, "trainer.max_epochs=2")
 
 
-@pytest.mark.parametrize("model", MODELS)
+EVERYDAY = {"fcn_small", "fcn8s", "fcn_resnet50", "unet"}
+
+
+@pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in EVERYDAY else pytest.mark.slow) for m in MODELS])
 def test_every_model_on_shapes(main, model, capfd):
     words = ["trainer.fast_dev_run=true", "data.batch_size=1", "data.crop_size=[64,64]", "data.num_workers=0"]
     main("train", f"model={model}", *words, "model.encoder.weights=null", "optimizer=sgd")

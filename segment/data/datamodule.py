@@ -30,7 +30,7 @@ class SegmentationDataModule(L.LightningDataModule):
         root: folder of the data set; ``~`` is the home folder.
         batch_size: images per training step and process.
         num_workers: loader processes per training process; None for as many as there are cores, 4 at most.
-        crop_size: height and width of a training crop, in pixels.
+        crop_size: height and width of a training crop, in pixels; None for whole images, one per batch.
         scale, short_side, cat_max_ratio, flip, rotation, elastic, colour: see
             :func:`segment.data.transforms.train_transform`.
         train_split, val_split: what ``segment.train`` learns from and what it measures on.
@@ -53,7 +53,7 @@ class SegmentationDataModule(L.LightningDataModule):
         root: str,
         batch_size: int = 8,
         num_workers: int | None = None,
-        crop_size: Sequence[int] = (512, 512),
+        crop_size: Sequence[int] | None = (512, 512),
         scale: Sequence[float] = (0.5, 2.0),
         short_side: int | None = None,
         cat_max_ratio: float = 1.0,
@@ -72,15 +72,16 @@ class SegmentationDataModule(L.LightningDataModule):
         if num_workers is None:
             num_workers = min(4, cores())
         if (
-            len(crop_size) != 2
-            or min(crop_size) < 1
+            (crop_size is not None and (len(crop_size) != 2 or min(crop_size) < 1))
+            or (crop_size is None and batch_size != 1)
             or batch_size < 1
             or num_workers < 0
             or not 0 < scale[0] <= scale[1]
         ):
             raise SegmentError(
-                f"data: expected crop_size=[HEIGHT,WIDTH], batch_size from 1, num_workers from 0 and scale=[LOW,HIGH], "
-                f"but got {list(crop_size)}, {batch_size}, {num_workers} and {list(scale)}"
+                "data: expected crop_size=[HEIGHT,WIDTH] (or null with batch_size=1), batch_size from 1, "
+                "num_workers from 0 and scale=[LOW,HIGH], "
+                f"but got {crop_size}, {batch_size}, {num_workers} and {list(scale)}"
             )
         self.root = Path(root).expanduser()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed

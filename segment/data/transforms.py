@@ -137,7 +137,7 @@ class ElasticDeformation(v2.Transform):
 
 
 def train_transform(
-    crop_size: Sequence[int],
+    crop_size: Sequence[int] | None,
     scale: Sequence[float] = (0.5, 2.0),
     short_side: int | None = None,
     cat_max_ratio: float = 1.0,
@@ -151,20 +151,25 @@ def train_transform(
     What padding or warping uncovers has the mean colour in the image and 255 in the mask.
 
     Args:
-        crop_size, scale, short_side, cat_max_ratio, flip: see :class:`RandomScaleCrop`.
+        crop_size, scale, short_side, cat_max_ratio, flip: see :class:`RandomScaleCrop`; without a crop size images stay
+            whole, at their own scale.
         rotation: largest angle in degrees, either way.
         elastic: see :class:`ElasticDeformation`; 0 for none.
         colour: probability of each step of SSD's photometric distortion; 0 leaves colours alone.
 
     Returns:
-        A transform ``(Image, Mask) -> (Image, Mask)``; both results have exactly ``crop_size``.
+        A transform ``(Image, Mask) -> (Image, Mask)``; both results have exactly ``crop_size``, if there is one.
     """
     if not (0 < cat_max_ratio <= 1 and 0 <= flip <= 1 and 0 <= colour <= 1 and rotation >= 0 and elastic >= 0):
         raise SegmentError(
             "data: expected cat_max_ratio in (0,1], flip and colour in [0,1], rotation and elastic from 0, but got "
             f"{cat_max_ratio}, {flip}, {colour}, {rotation} and {elastic}"
         )
-    steps: list[v2.Transform] = [RandomScaleCrop(crop_size, scale, short_side, cat_max_ratio, flip)]
+    steps: list[v2.Transform] = []
+    if crop_size is None:
+        steps.append(v2.RandomHorizontalFlip(flip))
+    else:
+        steps.append(RandomScaleCrop(crop_size, scale, short_side, cat_max_ratio, flip))
     if rotation:
         fill = {tv_tensors.Image: list(MEAN_COLOUR), tv_tensors.Mask: IGNORE}
         steps.append(v2.RandomRotation(rotation, InterpolationMode.BILINEAR, fill=fill))

@@ -93,7 +93,8 @@ class AugmentedVOCDataModule(VOCDataModule):
 
     The further masks are those of SBD's own release (``benchmark_RELEASE/`` beside ``VOCdevkit/``, .mat files) or of
     the common ``SegmentationClassAug`` folder with ``ImageSets/Segmentation/train_aug.txt``. Neither has VOC's
-    void border. Images that VOC trains on itself keep VOC's masks.
+    void border. Images that VOC trains on itself keep VOC's masks. The split ``sbd_train`` is SBD's own training
+    set of 8,498 images, on which the FCN papers train; it and VOC's val overlap, it and ``seg11valid`` do not.
 
     Args:
         root: see :class:`VOCDataModule`.
@@ -117,6 +118,12 @@ class AugmentedVOCDataModule(VOCDataModule):
         Raises:
             SegmentError: neither form of SBD is there, or its list names images of VOC's validation split.
         """
+        if split == "sbd_train":
+            base = self._sbd() or self.folder(SBD, "dataset")
+            return [
+                Sample(name, base / "img" / f"{name}.jpg", base / "cls" / f"{name}.mat")
+                for name in self.list_ids(base / "train.txt")
+            ]
         if split != "train":
             return super().samples(split)
         own, held_out = super().samples("train"), {*self.ids("val")}

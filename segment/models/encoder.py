@@ -16,11 +16,14 @@ class Encoder(nn.Module):
     Attributes:
         pretrained: whether its weights come from a file or a download; optimisers then go gently with it.
         multiple: the net pads its input to a multiple of this on both axes; 1, since these stages round up.
+        layout: "aligned", since the features of a stride lie where its cells do, and odd sizes are rounded up. Nets
+            as published may have others, and decoders of their own.
         minimum: pixels that the shorter side of an image must have at least.
         checkpointing: in training, keep only the stages' outputs and compute the rest again on the way back: less
             memory for a third more time. (Running statistics of batch norms then move twice per step.)
     """
 
+    layout = "aligned"
     minimum = 1
     checkpointing = False
 

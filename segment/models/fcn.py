@@ -64,6 +64,7 @@ class FCNDecoder(nn.Module):
 
     offset = 0
     stretch = False
+    layouts = ("aligned",)
 
     def __init__(
         self,
@@ -129,6 +130,7 @@ class PaperFCNDecoder(nn.Module):
 
     stride = 1
     stretch = False
+    layouts = ("of the FCN papers",)
 
     def __init__(
         self,
@@ -140,8 +142,6 @@ class PaperFCNDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.strides = scored_strides(channels, skip_strides)
-        if channels[max(channels)] != 4096:
-            raise SegmentError("the paper's decoder knows the crops of one encoder: use model/encoder=vgg16_fc_paper")
         if self.strides not in ([32], [32, 16], [32, 16, 8]):
             raise SegmentError(f"model.decoder.skip_strides={list(skip_strides)}: the paper's are [], [16] and [16,8]")
         self.offset = PAPER_OFFSETS[self.strides[-1]]
@@ -181,6 +181,7 @@ class FCNHead(nn.Module):
 
     offset = 0
     stretch = True
+    layouts = ("aligned",)
 
     def __init__(self, channels: Mapping[int, int], num_classes: int, dropout: float = 0.1) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ class EncoderLike(Protocol):
     multiple: int
     pretrained: bool
     minimum: int
+    layout: str
     checkpointing: bool
     stages: nn.ModuleList
 
@@ -34,11 +35,16 @@ class EncoderLike(Protocol):
 
 
 class DecoderLike(Protocol):
-    """What the net asks of a decoder: scores at ``stride``, in which the image's begin at ``offset``."""
+    """What the net asks of a decoder: scores at ``stride``, in which the image's begin at ``offset``.
+
+    ``layouts`` are those of the encoders it suits. ``stretch`` is whether the scores are stretched to the image's
+    size, instead of enlarged by the stride and cut.
+    """
 
     stride: int
     offset: int
     stretch: bool
+    layouts: tuple[str, ...]
 
     def __call__(self, features: Mapping[int, Tensor]) -> Tensor: ...
 
@@ -81,6 +87,12 @@ class SegmentationNet(nn.Module):
             raise SegmentError(f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}")
         self.encoder: EncoderLike = encoder
         self.decoder: DecoderLike = decoder(channels=encoder.channels, num_classes=num_classes)
+        suited = self.decoder.layouts
+        if encoder.layout not in suited:
+            raise SegmentError(
+                f"the encoder's features are {encoder.layout}, the decoder wants {' or '.join(suited)} ones: "
+                "the encoders vgg16_fc_paper, unet_paper and unet_milesial go with the decoders of their models alone"
+            )
         self.num_classes = num_classes
         mean, deviation, self.bgr = NORMALIZATIONS[normalization]
         # Not in the state dict: the model's configuration says which one it is.

@@ -24,6 +24,7 @@ class TimmEncoder(nn.Module):
         SegmentError: unknown name, a network without a pyramid of features, or weights that do not load.
     """
 
+    layout = "aligned"
     minimum = 1
     checkpointing = False
 

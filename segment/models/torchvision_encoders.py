@@ -92,6 +92,7 @@ class VGGFullyConvolutional(Encoder):
             {2: 64, 4: 128, 8: 256, 16: 512, 32: 4096},
             weights is not None,
         )
+        self.layout = "aligned" if padding == 1 else "of the FCN papers"
 
 
 class ResNetEncoder(Encoder):
@@ -111,8 +112,9 @@ class ResNetEncoder(Encoder):
         if output_stride not in {8, 16, 32}:
             raise SegmentError(f"model.encoder.output_stride={output_stride}: expected 8, 16 or 32")
         dilated = [False, output_stride == 8, output_stride <= 16]
+        options = {"replace_stride_with_dilation": dilated} if any(dilated) else {}
         try:
-            model = torchvision_model(name, weights, unused=("fc.",), replace_stride_with_dilation=dilated)
+            model = torchvision_model(name, weights, unused=("fc.",), **options)
         except NotImplementedError:  # of ResNets without bottlenecks
             raise SegmentError(f"model.encoder.output_stride={output_stride}: {name} has no dilation; use 32") from None
         _expect(model, ResNet, name)

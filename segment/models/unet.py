@@ -17,14 +17,16 @@ def double_convolution(inputs: int, outputs: int, stride: int = 1, norm: str = "
     """Two times 3x3 convolution (padded, so that sizes stay), norm, ReLU; the first has the stride.
 
     Raises:
-        SegmentError: another norm than "batch" or "group" (Wu & He, 2018: up to 32 groups).
+        SegmentError: another norm than "batch" or "group" (Wu & He, 2018: 16 channels in a group).
     """
     if norm not in {"batch", "group"}:
         raise SegmentError(f"model norm={norm}: expected batch or group")
     layers: list[nn.Module] = []
     for channels, step in ((inputs, stride), (outputs, 1)):
         convolution = nn.Conv2d(channels, outputs, 3, stride=step, padding=1, bias=False)
-        normalised = nn.BatchNorm2d(outputs) if norm == "batch" else nn.GroupNorm(math.gcd(32, outputs), outputs)
+        normalised = (
+            nn.BatchNorm2d(outputs) if norm == "batch" else nn.GroupNorm(outputs // math.gcd(16, outputs), outputs)
+        )
         layers += [convolution, normalised, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
@@ -61,6 +63,7 @@ class UNetEncoder(Encoder):
             stages.append((stride, block))
             channels[stride], inputs = outputs, outputs
         super().__init__(stages, channels, weights is not None)
+        self.layout = "aligned" if ceil_mode else "rounded down"
         self.minimum = 1 if ceil_mode else first_stride * 2 ** (depth - 1)
         if weights is None:
             he_initialise(self)
@@ -93,6 +96,7 @@ class UNetDecoder(nn.Module):
 
     offset = 0
     stretch = False
+    layouts = ("aligned", "rounded down")
 
     def __init__(
         self,

@@ -30,6 +30,8 @@ class PaperUNetEncoder(Encoder):
         weights: None; :class:`PaperUNet` takes those of the whole net.
     """
 
+    layout = "of the U-Net paper"
+
     def __init__(self, width: int = 64, dropout: float = 0.5, weights: str | None = None) -> None:
         if weights is not None:
             raise SegmentError("model.encoder.weights: the paper's U-Net has none of its own; use model.weights=FILE")
@@ -55,6 +57,7 @@ class PaperUNetDecoder(nn.Module):
     stride = 1
     offset = 0
     stretch = False
+    layouts = ("of the U-Net paper",)
 
     def __init__(self, channels: Mapping[int, int], num_classes: int) -> None:
         super().__init__()
