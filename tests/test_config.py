@@ -8,13 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from segment.config import CONF_DIR, instantiate, load_config, plain, quote_path, value_of
+from segment.config import CONF_DIR, instantiate, load_config, options, plain, quote_path, value_of
 from segment.errors import SegmentError
 from segment.models.net import SegmentationNet
-
-
-def options(group: str) -> list[str]:
-    return sorted(path.stem for path in Path(CONF_DIR, group).glob("*.yaml"))
 
 
 def build(overrides: list[str], classes: int = 7):
@@ -34,7 +30,13 @@ def test_every_entry_points_configuration_composes(name):
     assert load_config([], name)
 
 
-@pytest.mark.parametrize(("model", "encoder"), list(product(options("model"), options("model/encoder"))))
+QUICK = {"mobilenet_v2", "unet_milesial", "vgg16_fc_paper", "resnet50_dilated"}
+
+
+@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize(
+    "encoder", [pytest.param(e, marks=() if e in QUICK else pytest.mark.slow) for e in options("model/encoder")]
+)
 def test_every_model_with_every_encoder(model, encoder):
     words = [f"model={model}", f"model/encoder={encoder}"]
     papers = [kind for kind in ("fcn", "unet") if f"{kind}" in model and model.endswith("_paper")]

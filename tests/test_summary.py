@@ -11,7 +11,7 @@ from segment.summary import measure
 
 
 def test_vgg16s_figures():
-    """Simonyan & Zisserman's 15.3 G for the convolutions at 224x224, fc6 and fc7 on 7x7 cells, and the 404 pixels of fc6."""
+    """Simonyan & Zisserman's 15.3 G for the convolutions at 224x224, fc6 and fc7 on 7x7 cells, fc6's 404 pixels."""
     cost = measure(["model=fcn32s"], 21, 224, 224)
     convolutions = 15_346_630_656
     dense = 49 * (512 * 49 * 4096 + 4096 * 4096 + 4096 * 21)

@@ -49,6 +49,13 @@ class TimmEncoder(nn.Module):
             if output_stride != 32:
                 raise SegmentError(f"timm's {name} has no output stride {output_stride}; use 32") from None
             raise SegmentError(self._reason(name, weights, error)) from None
+        if weights is None:
+            # timm starts the last norm of each residual block at zero. Behind score layers at zero, as FCN has
+            # them, the block's other layers would then learn nothing in the first two steps.
+            for part in self.net.modules():
+                scale = getattr(part, "weight", None)
+                if isinstance(scale, nn.Parameter) and scale.ndim == 1 and not scale.is_meta and not scale.any():
+                    nn.init.ones_(scale)
         info = [(entry["reduction"], entry["num_chs"]) for entry in self.net.feature_info.get_dicts()]
         self.strides = [stride for stride, _ in info]
         self.channels: dict[int, int] = dict(info)  # the deepest of a stride

@@ -1,0 +1,123 @@
+"""Forward pass, training step and memory of our nets beside those of torchfcn, smp and torchvision.
+
+Same inputs, same threads, alternating runs; ratios are ours to theirs, below 1 is faster. Run it as
+
+    python -m benchmarks.models
+
+The peers are installed by hand: ``pip install --no-deps torchfcn==1.9.7 segmentation-models-pytorch==0.6.0``.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+
+from segment.config import instantiate, load_config
+
+
+def ours(*words: str) -> nn.Module:
+    return instantiate(load_config([*words, "model.encoder.weights=null"]).model, num_classes=21)
+
+
+def torchfcn() -> nn.Module:
+    # Its __init__ imports a trainer with further requirements, and its models a module that only downloads.
+    package = types.ModuleType("torchfcn")
+    package.__path__ = list(find_spec("torchfcn").submodule_search_locations)  # type: ignore[union-attr,arg-type]
+    sys.modules["torchfcn"], sys.modules["fcn"] = package, types.ModuleType("fcn")
+    from torchfcn.models import FCN8s
+
+    return FCN8s(21)
+
+
+def smp() -> nn.Module:
+    import segmentation_models_pytorch
+
+    return segmentation_models_pytorch.Unet("resnet34", encoder_weights=None, classes=21)
+
+
+def fcn_resnet50() -> nn.Module:
+    return torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=21)
+
+
+PAIRS: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], int, bool]] = {
+    # name: ours, theirs, side of the image, whether a training step is measured (it takes gigabytes with a VGG16)
+    "fcn8s_paper / torchfcn FCN8s": (lambda: ours("model=fcn8s_paper"), torchfcn, 500, False),
+    "fcn8s / torchfcn FCN8s": (lambda: ours("model=fcn8s"), torchfcn, 500, False),
+    "fcn_resnet50 / torchvision": (lambda: ours("model=fcn_resnet50"), fcn_resnet50, 512, True),
+    "unet resnet34 / smp Unet resnet34": (lambda: ours("model=unet", "model/encoder=resnet34"), smp, 512, True),
+}
+
+
+def forward(net: nn.Module, image: torch.Tensor) -> None:
+    with torch.inference_mode():
+        net.eval()(image)
+
+
+def training_step(net: nn.Module, image: torch.Tensor) -> None:
+    scores = net.train()(image)
+    scores = scores["out"] if isinstance(scores, dict) else scores
+    target = torch.zeros(len(image), *scores.shape[-2:], dtype=torch.int64)
+    F.cross_entropy(scores, target).backward()
+    net.zero_grad(set_to_none=True)
+
+
+def kept(net: nn.Module, image: torch.Tensor) -> int:
+    """Bytes that a training step keeps for the way back."""
+    held: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        scores = net.train()(image)
+    del scores
+    return sum(held.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--channels-last", action="store_true")
+    arguments = parser.parse_args()
+    layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
+    print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
+    for name, (make_ours, make_theirs, side, train) in PAIRS.items():
+        try:
+            nets = [make_ours().to(memory_format=layout), make_theirs().to(memory_format=layout)]
+        except ImportError as error:
+            print(f"{name}: left out, {error}")
+            continue
+        cells = []
+        for work, batch in ((forward, 1), (training_step, 2)):
+            if work is training_step and not train:
+                cells.append("")
+                continue
+            image = torch.randn(batch, 3, side, side).to(memory_format=layout)
+            times: list[list[float]] = [[], []]
+            for run in range(arguments.runs + 1):
+                for seconds, net in zip(times, nets, strict=True):
+                    start = time.perf_counter()
+                    work(net, image)
+                    if run:
+                        seconds.append(time.perf_counter() - start)
+            first, second = map(statistics.median, times)
+            ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
+            cells.append(f"{first:.2f} / {second:.2f} = {ratio:.2f}")
+        memory = [kept(net, torch.randn(2, 3, side, side)) / 1e9 for net in nets] if train else []
+        cells.append(f"{memory[0]:.2f} / {memory[1]:.2f}" if memory else "")
+        print(f"{name:36}{cells[0]:>22}{cells[1]:>22}{cells[2]:>16}", flush=True)
+    print(f"medians of {arguments.runs} alternating runs, {torch.get_num_threads()} threads, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()
