@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from segment.config import instantiate, load_config
+from segment.models.published import translate
 
 
 def ours(*words: str) -> nn.Module:
@@ -28,13 +29,22 @@ def ours(*words: str) -> nn.Module:
 
 
 def torchfcn() -> nn.Module:
-    # Its __init__ imports a trainer with further requirements, and its models a module that only downloads.
-    package = types.ModuleType("torchfcn")
-    package.__path__ = list(find_spec("torchfcn").submodule_search_locations)  # type: ignore[union-attr,arg-type]
-    sys.modules["torchfcn"], sys.modules["fcn"] = package, types.ModuleType("fcn")
+    """Its FCN8s, with weights that are not all zero, as they are at its start."""
+    if "torchfcn" not in sys.modules:
+        # Its __init__ imports a trainer with further requirements, and its models a module that only downloads.
+        found = find_spec("torchfcn")
+        if found is None:
+            raise ImportError("torchfcn is not installed")
+        package = types.ModuleType("torchfcn")
+        package.__path__ = list(found.submodule_search_locations or ())
+        sys.modules["torchfcn"], sys.modules["fcn"] = package, types.ModuleType("fcn")
     from torchfcn.models import FCN8s
 
-    return FCN8s(21)
+    net = FCN8s(21)
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+    return net
 
 
 def smp() -> nn.Module:
@@ -93,10 +103,14 @@ def main() -> None:
     print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
     for name, (make_ours, make_theirs, side, train) in PAIRS.items():
         try:
-            nets = [make_ours().to(memory_format=layout), make_theirs().to(memory_format=layout)]
+            nets = [make_ours(), make_theirs()]
         except ImportError as error:
             print(f"{name}: left out, {error}")
             continue
+        if "torchfcn" in name:  # times of one net differ with its weights
+            state = {k: v for k, v in translate(nets[1].state_dict()).items() if ".up." not in k}
+            nets[0].load_state_dict(state, strict=False)
+        nets = [net.to(memory_format=layout) for net in nets]
         cells = []
         for work, batch in ((forward, 1), (training_step, 2)):
             if work is training_step and not train:
@@ -105,7 +119,8 @@ def main() -> None:
             image = torch.randn(batch, 3, side, side).to(memory_format=layout)
             times: list[list[float]] = [[], []]
             for run in range(arguments.runs + 1):
-                for seconds, net in zip(times, nets, strict=True):
+                sides = list(zip(times, nets, strict=True))
+                for seconds, net in reversed(sides) if run % 2 else sides:
                     start = time.perf_counter()
                     work(net, image)
                     if run:

@@ -2,11 +2,11 @@
 
 How data flows::
 
-    conf/*.yaml --> train.py, evaluate.py, predict.py   (only these and config.py know Hydra)
+    conf/*.yaml --> train.py, evaluate.py, predict.py, check.py, summary.py   (only these and config.py know Hydra)
                         | instantiate(...): plain typed arguments from here on
        data/ -----------+                          models/
-       classes > transforms > dataset > datamodule     encoders > fcn, unet > net
-       voc, camvid, ade20k, shapes                         |
+       labels > dataset > transforms > datamodule      encoders > fcn, unet > net
+       voc, camvid, ade20k, folder, shapes                 |
                         |                                  |
                         +------------> module.py <---------+
                         SegmentationModule: net + loss + metrics + optimiser

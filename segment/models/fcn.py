@@ -160,7 +160,8 @@ class PaperFCNDecoder(nn.Module):
         scores = self.score[str(self.strides[0])](features[self.strides[0]])
         for coarse, fine in zip(self.strides, self.strides[1:], strict=False):
             scores = self.up[f"{coarse}to{fine}"](scores)
-            skip = self.score[str(fine)](features[fine] * self.scales.get(fine, 1))
+            feature = features[fine] * self.scales[fine] if self.scales else features[fine]
+            skip = self.score[str(fine)](feature)
             first = PAPER_CROPS[fine]
             scores = scores + skip[..., first : first + scores.shape[-2], first : first + scores.shape[-1]]
         return self.up[f"{self.strides[-1]}to1"](scores)
