@@ -160,8 +160,10 @@ def test_compiled_nets_give_the_same(kind):
 def test_export_at_any_size_and_onnx(kind, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     net = build(*SMALL.get(kind, [f"model={kind}"])).eval()
-    height, width = torch.export.Dim("height", min=16, max=2048), torch.export.Dim("width", min=16, max=2048)
+    height, width = (torch.export.Dim(name, min=33, max=2048) for name in ("height", "width"))
     sizes = {"image": {2: height, 3: width}}
+    if kind == "fcn8s_paper":  # padding 100 makes conditions of the sizes that torch can't prove, but can trust
+        sizes = {"image": {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}}
     example = torch.randn(1, 3, 96, 128)
     program = torch.export.export(net, (example,), dynamic_shapes=sizes)
     file = tmp_path / "net.onnx"
@@ -183,18 +185,15 @@ def test_export_at_any_size_and_onnx(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["fcn", "unet"])
 def test_a_net_overfits_four_real_images(kind):
     """Four VOC photos by heart: mIoU above 0.95, so nothing stands between the net and the labels."""
-    dataset = VOCDataModule(str(SHARED / "data" / "voc")).dataset("val")
+    half = VOCDataModule(str(SHARED / "data" / "voc"), crop_size=(160, 192), scale=(0.5, 0.5), flip=0)
+    batch = half.dataset("val", augment=True).__getitems__([0, 1, 2, 3])
+    image, mask = batch["image"], batch["mask"]
     weights = SHARED / "weights" / "mobilenet_v2-b0353104.pth"
     model = {"fcn": "fcn8s", "unet": "unet"}[kind]
     words = [f"model={model}", "model/encoder=mobilenet_v2", f"model.encoder.weights={weights}"]
     words += ["model.decoder.skip_strides=[16,8,4]"] if kind == "fcn" else []
     torch.manual_seed(0)
     net = instantiate(load_config(words).model, num_classes=21).train()
-    image = torch.zeros(4, 3, 160, 192, dtype=torch.uint8)
-    mask = torch.zeros(4, 160, 192, dtype=torch.int64)
-    for i in range(4):
-        item = dataset[i]
-        image[i], mask[i] = item["image"][:, :320:2, :384:2], item["mask"][:320:2, :384:2]
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     for _ in range(150):
         loss = CrossEntropy()(net(net.normalize(image)), mask)

@@ -2,8 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+
+class CeilMaxPool2d(nn.MaxPool2d):
+    """A 2x2 max pooling in ceil mode, as in Caffe: no pixel of an odd side is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(2, ceil_mode=True)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not torch.compiler.is_exporting():
+            return super().forward(input)
+        # The same, but torch.export's rule of the size in ceil mode holds for odd or for even sizes alone.
+        odd = (0, input.shape[-1] % 2, 0, input.shape[-2] % 2)
+        return F.max_pool2d(F.pad(input, odd, value=float("-inf")), 2)
 
 
 class Encoder(nn.Module):

@@ -14,6 +14,15 @@ def upsample(scores: Tensor, factor: int) -> Tensor:
     return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False) if factor > 1 else scores
 
 
+def crop(x: Tensor, height: int, width: int, offset: int = 0) -> Tensor:
+    """The part of (N,C,H,W) with this size that begins at (offset, offset)."""
+    if not torch.compiler.is_exporting():
+        return x[..., offset : offset + height, offset : offset + width]
+    # Padding by negative amounts gives a contiguous result, whatever the sizes: one program serves all of them.
+    free_y, free_x = height - x.shape[-2], width - x.shape[-1]
+    return F.pad(x, (-offset, free_x + offset, -offset, free_y + offset))
+
+
 def bilinear_kernel(channels: int, factor: int) -> Tensor:
     """The weight (C,C,2f,2f) with which a transposed convolution of stride f interpolates bilinearly."""
     position = torch.arange(2 * factor) - (factor - 0.5)
@@ -96,7 +105,7 @@ class FCNDecoder(nn.Module):
             skip = self.score[str(fine)](features[fine])
             larger = self.up[str(fine)](scores) if self.up else upsample(scores, coarse // fine)
             # Pooling rounds up, so the enlarged map is the larger one.
-            scores = larger[..., : skip.shape[-2], : skip.shape[-1]] + skip
+            scores = crop(larger, *skip.shape[-2:]) + skip
         return scores
 
 
@@ -162,8 +171,8 @@ class PaperFCNDecoder(nn.Module):
             scores = self.up[f"{coarse}to{fine}"](scores)
             feature = features[fine] * self.scales[fine] if self.scales else features[fine]
             skip = self.score[str(fine)](feature)
-            first = PAPER_CROPS[fine]
-            scores = scores + skip[..., first : first + scores.shape[-2], first : first + scores.shape[-1]]
+            height, width = scores.shape[-2:]
+            scores = scores + crop(skip, height, width, PAPER_CROPS[fine])
         return self.up[f"{self.strides[-1]}to1"](scores)
 
 

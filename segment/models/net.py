@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from segment.errors import SegmentError
-from segment.models.fcn import upsample
+from segment.models.fcn import crop, upsample
 from segment.models.published import load_published
 
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
@@ -132,10 +132,12 @@ class SegmentationNet(nn.Module):
                 f"the image is {width}x{height}, this encoder wants {self.encoder.minimum} pixels at least on each side"
             )
         multiple = self.encoder.multiple
-        padded = F.pad(image, (0, -width % multiple, 0, -height % multiple)) if multiple > 1 else image
+        free_y, free_x = ((multiple - side % multiple) % multiple for side in (height, width))
+        padded = F.pad(image, (0, free_x, 0, free_y)) if multiple > 1 else image
         scores = self.decoder(self.encoder(padded))
-        first, stride = self.decoder.offset, self.decoder.stride
-        return scores[..., first : first - (-height // stride), first : first - (-width // stride)]
+        stride = self.decoder.stride
+        # Divided without negative numbers, which ONNX rounds the other way.
+        return crop(scores, (height + stride - 1) // stride, (width + stride - 1) // stride, self.decoder.offset)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised image (N,3,H,W), H and W of any size, to scores (N,num_classes,H,W)."""
@@ -145,7 +147,7 @@ class SegmentationNet(nn.Module):
         """The decoder's scores at the image's size, bilinear."""
         if self.decoder.stretch:
             return F.interpolate(scores, (height, width), mode="bilinear", align_corners=False)
-        return upsample(scores, self.decoder.stride)[..., :height, :width]
+        return crop(upsample(scores, self.decoder.stride), height, width)
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:

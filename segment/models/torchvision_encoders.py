@@ -4,7 +4,7 @@ from torch import nn
 from torchvision.models import VGG, ResNet
 
 from segment.errors import SegmentError
-from segment.models.encoder import Encoder
+from segment.models.encoder import CeilMaxPool2d, Encoder
 from segment.models.weights import IMAGENET, torchvision_model
 
 
@@ -36,10 +36,6 @@ def _expect(model: nn.Module, family: type[nn.Module], name: str) -> None:
         raise SegmentError(f"model.encoder.name={name}: expected a {family.__name__} of torchvision")
 
 
-def _pool() -> nn.MaxPool2d:
-    return nn.MaxPool2d(2, ceil_mode=True)  # as in Caffe: no pixel of an odd side is lost
-
-
 class VGGEncoder(Encoder):
     """The convolutions of VGG (Simonyan & Zisserman, 2015), strides 1 to 32; stride 32 is the last pooling.
 
@@ -55,8 +51,8 @@ class VGGEncoder(Encoder):
         if weights is None:
             he_initialise(model.features)
         stages: list[tuple[int, nn.Module]] = [(1, nn.Sequential(*blocks[0]))]
-        stages += [(2**k, nn.Sequential(_pool(), *block)) for k, block in enumerate(blocks[1:], start=1)]
-        stages.append((32, _pool()))
+        stages += [(2**k, nn.Sequential(CeilMaxPool2d(), *block)) for k, block in enumerate(blocks[1:], start=1)]
+        stages.append((32, CeilMaxPool2d()))
         super().__init__(stages, {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512}, weights is not None)
 
 
@@ -84,7 +80,7 @@ class VGGFullyConvolutional(Encoder):
             for convolution, linear in ((fc6, model.classifier[0]), (fc7, model.classifier[3])):
                 weight = linear.weight.detach().view_as(convolution.weight)
                 convolution.load_state_dict({"weight": weight, "bias": linear.bias.detach()})
-        blocks = [nn.Sequential(*block, _pool()) for block in _vgg_blocks(model.features)]
+        blocks = [nn.Sequential(*block, CeilMaxPool2d()) for block in _vgg_blocks(model.features)]
         relu, drop = nn.ReLU(inplace=True), nn.Dropout(dropout)
         head = nn.Sequential(blocks[4], fc6, relu, drop, fc7, relu, drop)
         super().__init__(

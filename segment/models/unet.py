@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segment.errors import SegmentError
-from segment.models.encoder import Encoder
+from segment.models.encoder import CeilMaxPool2d, Encoder
 from segment.models.torchvision_encoders import he_initialise
 from segment.models.weights import load_file, load_state
 
@@ -59,7 +59,7 @@ class UNetEncoder(Encoder):
             outputs, stride = width * 2**level, first_stride * 2**level
             block = double_convolution(inputs, outputs, 1 if level else first_stride, norm)
             if level:
-                block.insert(0, nn.MaxPool2d(2, ceil_mode=ceil_mode))
+                block.insert(0, CeilMaxPool2d() if ceil_mode else nn.MaxPool2d(2))
             stages.append((stride, block))
             channels[stride], inputs = outputs, outputs
         super().__init__(stages, channels, weights is not None)
@@ -73,9 +73,9 @@ class UNetEncoder(Encoder):
 
 def fit(x: Tensor, height: int, width: int) -> Tensor:
     """Cut what is too large at the end, and put zeros around what is too small, as poolings rounded up or down."""
-    x = x[..., :height, :width]
     free_y, free_x = height - x.shape[-2], width - x.shape[-1]
-    return F.pad(x, (free_x // 2, free_x - free_x // 2, free_y // 2, free_y - free_y // 2))
+    top, left = torch.sym_max(free_y, 0) // 2, torch.sym_max(free_x, 0) // 2
+    return F.pad(x, (left, free_x - left, top, free_y - top))  # type: ignore[arg-type]  # symbolic when exported
 
 
 class UNetDecoder(nn.Module):
