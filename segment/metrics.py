@@ -52,6 +52,6 @@ class SegmentationScores(MulticlassJaccardIndex):
         counts = torch.bincount((rows * classes + preds).flatten(), minlength=(classes + 1) * classes)
         self.confmat += counts[: classes * classes].view(classes, classes)
 
-    def compute(self) -> dict[str, Any]:  # type: ignore[override]
+    def compute(self) -> dict[str, Any]:  # type: ignore[override]  # torchmetrics returns a tensor
         """See :func:`scores`."""
         return scores(self.confmat)

@@ -1,11 +1,12 @@
 """Cross-entropy against torch's own mean, and in the cases where that is NaN."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from segment.errors import SegmentError
-from segment.losses import CrossEntropy
+from segment.losses import BorderWeightedCrossEntropy, CrossEntropy, border_weights
 
 
 @pytest.fixture
@@ -47,3 +48,27 @@ def test_wrong_arguments_are_named(case):
         CrossEntropy("average")
     with pytest.raises(SegmentError, match="3 values for 4 classes"):
         CrossEntropy(class_weights=[1, 1, 1])(*case)
+
+
+def test_border_weights_are_equation_2():
+    """By hand: two objects with a gap of 4 pixels; in the gap d1 + d2 is 5, at its edge too, far away it fades."""
+    mask = np.zeros((9, 40), np.uint8)
+    mask[:, 10:14], mask[:, 18:22] = 1, 1
+    weights = border_weights(mask, strength=10, width=5)
+    assert np.allclose(weights[:, 14:18], 10 * np.exp(-(5**2) / 50))
+    assert np.allclose(weights[:, 9], 10 * np.exp(-((1 + 9) ** 2) / 50))
+    assert not weights[mask > 0].any()
+    assert not border_weights((mask == 0).astype(np.uint8)[:, :10]).any()  # one object has no border
+
+
+def test_border_weighted_loss_is_the_weighted_mean():
+    torch.manual_seed(0)
+    mask = torch.zeros(1, 9, 40, dtype=torch.int64)
+    mask[:, :, 10:14], mask[:, :, 18:22], mask[:, :2] = 1, 1, 255
+    scores = torch.randn(1, 2, 9, 40)
+    each = -scores.log_softmax(1).gather(1, mask.clamp(max=1)[:, None])[:, 0]
+    weights = 1 + torch.from_numpy(border_weights(mask[0].numpy()))[None]
+    valid = mask != 255
+    expected = (each * weights)[valid].sum() / weights[valid].sum()
+    assert torch.allclose(BorderWeightedCrossEntropy()(scores, mask), expected)
+    assert BorderWeightedCrossEntropy()(scores, torch.full_like(mask, 255)) == 0

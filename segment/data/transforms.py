@@ -3,15 +3,15 @@
 Every random choice is drawn from torch's default CPU generator, which the data set seeds for each draw.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import grid_sample, interpolate
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms import v2
 
 from segment.data.classes import IGNORE
 from segment.errors import SegmentError
@@ -116,24 +116,43 @@ class RandomScaleCrop(v2.Transform):
         return padded, void
 
 
-class ElasticDeformation(v2.Transform):
-    """Smooth deformation as U-Net's authors make it (section 3.1): random shifts on a 3x3 grid, bicubic in between.
+def _sample(planes: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """Planes (C,H,W) at the places of a grid (H,W,2) from -1 to 1, the nearest pixel's value beyond them; float32."""
+    return grid_sample(planes[None].float(), grid[None], mode, padding_mode="border", align_corners=False)[0]
+
+
+class RandomWarp(v2.Transform):
+    """Rotate and deform in one go, so that pixels are interpolated once.
+
+    The deformation is that of U-Net's authors (section 3.1): random shifts on a 3x3 grid, bicubic in between.
+    torchvision's own warps darken the border between the image and what fills the uncovered rest.
 
     Args:
-        deviation: standard deviation of the shifts in pixels (10 in the paper).
+        rotation: largest angle in degrees, either way.
+        elastic: standard deviation of the shifts in pixels (10 in the paper).
     """
 
-    def __init__(self, deviation: float) -> None:
+    def __init__(self, rotation: float = 0.0, elastic: float = 0.0) -> None:
         super().__init__()
-        self.deviation = deviation
+        self.rotation, self.elastic = math.radians(rotation), elastic
 
     def forward(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
         height, width = image.shape[-2:]
-        shifts = torch.randn(1, 2, 3, 3) * self.deviation
-        shifts = interpolate(shifts, (height, width), mode="bicubic", align_corners=True)
-        grid = shifts.permute(0, 2, 3, 1) * (2 / torch.tensor([width, height]))  # from pixels to -1..1
-        image = F.elastic(image, grid, InterpolationMode.BILINEAR, fill=list(MEAN_COLOUR))
-        return image, F.elastic(mask, grid, InterpolationMode.NEAREST, fill=IGNORE)
+        angle = _uniform(-self.rotation, self.rotation)
+        y = torch.arange(height)[:, None] - (height - 1) / 2
+        x = torch.arange(width) - (width - 1) / 2
+        # Where each pixel comes from, in pixels from the middle.
+        source = torch.stack([math.cos(angle) * x - math.sin(angle) * y, math.sin(angle) * x + math.cos(angle) * y])
+        if self.elastic:
+            shifts = torch.randn(1, 2, 3, 3) * self.elastic
+            source += interpolate(shifts, (height, width), mode="bicubic", align_corners=True)[0]
+        grid = source.permute(1, 2, 0) * (2 / torch.tensor([width, height]))  # -1..1 from edge to edge
+        outside = (grid.abs() > 1).any(-1)
+        pixels = _sample(image.as_subclass(Tensor), grid, "bilinear").round().to(torch.uint8)
+        labels = _sample(mask.as_subclass(Tensor)[None], grid, "nearest")[0].to(torch.uint8)
+        pixels[:, outside] = torch.tensor(MEAN_COLOUR, dtype=torch.uint8)[:, None]
+        labels[outside] = IGNORE
+        return tv_tensors.Image(pixels), tv_tensors.Mask(labels)
 
 
 def train_transform(
@@ -153,8 +172,7 @@ def train_transform(
     Args:
         crop_size, scale, short_side, cat_max_ratio, flip: see :class:`RandomScaleCrop`; without a crop size images stay
             whole, at their own scale.
-        rotation: largest angle in degrees, either way.
-        elastic: see :class:`ElasticDeformation`; 0 for none.
+        rotation, elastic: see :class:`RandomWarp`; 0 for none.
         colour: probability of each step of SSD's photometric distortion; 0 leaves colours alone.
 
     Returns:
@@ -170,11 +188,8 @@ def train_transform(
         steps.append(v2.RandomHorizontalFlip(flip))
     else:
         steps.append(RandomScaleCrop(crop_size, scale, short_side, cat_max_ratio, flip))
-    if rotation:
-        fill = {tv_tensors.Image: list(MEAN_COLOUR), tv_tensors.Mask: IGNORE}
-        steps.append(v2.RandomRotation(rotation, InterpolationMode.BILINEAR, fill=fill))
-    if elastic:
-        steps.append(ElasticDeformation(elastic))
+    if rotation or elastic:
+        steps.append(RandomWarp(rotation, elastic))
     if colour:
         steps.append(v2.RandomPhotometricDistort(p=colour))
     return v2.Compose(steps)
