@@ -30,7 +30,7 @@ def test_every_entry_points_configuration_composes(name):
     assert load_config([], name)
 
 
-QUICK = {"mobilenet_v2", "unet_milesial", "vgg16_fc_paper", "resnet50_dilated"}
+QUICK = {"mobilenet_v2", "unet_milesial", "vgg16_fc_paper"}
 
 
 @pytest.mark.parametrize("model", options("model"))

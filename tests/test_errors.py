@@ -96,5 +96,5 @@ def test_a_failing_job_does_not_end_a_sweep(run, tmp_path):
 
 def test_help_lists_the_groups_without_waiting_for_torch(run):
     done = run("train", "--help")
-    assert "model: fcn16s, fcn32s, fcn8s, fcn_small, unet" in done.stdout
+    assert "model: fcn16s, fcn16s_paper, fcn32s" in done.stdout
     assert "python -m segment.train [KEY=VALUE ...]" in done.stdout
