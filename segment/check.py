@@ -33,18 +33,22 @@ def check(config: DictConfig) -> None:
     data = instantiate(config.data)
     data.prepare_data()
     splits = plain(config.splits) or [data.train_split, data.val_split]
+    splits = [splits] if isinstance(splits, str) else splits
     report = read_and_judge(data, splits, lambda facts, name, total: track(facts, f"reading {name}", total=total))
     names = data.classes.names
     (folder / "check.json").write_text(json.dumps(report.to_json(names), indent=2) + "\n")
     shares = {name: report.shares(name, len(names)) for name in report.splits}
-    save(class_shares(shares, [*names, "void"]), folder / "check.png")
+    plotted = any(any(values) for values in shares.values())
+    if plotted:
+        save(class_shares(shares, [*names, "void"]), folder / "check.png")
     console = Console(soft_wrap=True, highlight=False)
     if report.splits:
         console.print(sizes_table(report))
         console.print(shares_table(shares, [*names, "void"]))
     for title, findings in (("notes", report.notes), ("problems", report.problems)):
         console.print(*lines(title, findings), sep="\n", markup=False)
-    console.print(f"written to {folder}: check.json has all findings, check.png is the shares as a plot", markup=False)
+    written = "check.json has all findings" + (", check.png is the shares as a plot" if plotted else "")
+    console.print(f"written to {folder}: {written}", markup=False)
     if report.problems:
         raise SegmentError(
             f"found {len(report.problems)} problem{'s' if len(report.problems) > 1 else ''} that would spoil "

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from segment.config import entry_point, instantiate, load_config, options
+from segment.config import entry_point, instantiate, load_config, options, plain
 from segment.errors import SegmentError
 
 
@@ -28,7 +28,10 @@ def summary(config: DictConfig) -> None:
         "memory: what one image's training step keeps for the way back, in 32 bits, without weights and optimiser",
         "field: receptive field, pixels on a side that the deepest feature sees; of branching encoders an upper bound",
     ]
-    height, width = config.size
+    size = plain(config.size)
+    if not isinstance(size, list) or len(size) != 2 or min(size) < 32:
+        raise SegmentError(f"size={size}: expected [HEIGHT,WIDTH], each from 32")
+    height, width = size
     table = Table(title=f"{height}x{width} pixels (height x width), {config.num_classes} classes", title_justify="left")
     for name in ("model", "encoder", "params M", "GMACs", "memory GB", "strides", "field"):
         table.add_column(name, justify="left" if name in {"model", "encoder", "strides"} else "right", no_wrap=True)

@@ -103,7 +103,8 @@ def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) ->
     axis.invert_yaxis()
     axis.margins(y=0.01)
     axis.set_xscale("log")
-    axis.set_xlabel("share of the pixels")
+    axis.set_xlabel("share of the pixels (logarithmic)")
+    axis.set_xlim(left=min(1e-3, min(v for values in shares.values() for v in values if v) / 2), right=1)
     axis.legend()
     return figure
 

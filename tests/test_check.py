@@ -15,7 +15,7 @@ from segment.data.camvid import CamVidDataModule
 from segment.data.check import check, read
 from segment.data.folder import FolderDataModule
 from segment.data.shapes import ShapesDataModule
-from segment.data.voc import VOCDataModule
+from segment.data.voc import AugmentedVOCDataModule, VOCDataModule
 
 
 @pytest.fixture
@@ -179,3 +179,23 @@ def test_real_data_is_sound():
     report = check(data, ["train", "val"])
     assert report.problems == []
     assert report.splits["val"].sizes == {(480, 360): 101}
+
+
+def test_pairs_that_are_used_are_not_called_unlisted(voc_root):
+    base = voc_root / "VOCdevkit" / "VOC2012"
+    shutil.copytree(base / "SegmentationClass", base / "SegmentationClassAug")
+    (base / "ImageSets" / "Segmentation" / "train_aug.txt").write_text("2007_00t0\n")
+    assert "unlisted" not in {n.kind for n in check(AugmentedVOCDataModule(str(voc_root)), ["train", "val"]).notes}
+
+
+def test_images_and_masks_in_one_folder(root):
+    for path in (root / "train" / "masks").iterdir():
+        path.rename(root / "train" / "images" / f"{path.stem}_mask.png")
+    data = FolderDataModule(str(root / "train"), ["a", "b", "c"], images="images", masks="images", mask_suffix="_mask")
+    report = check(data, ["train", "val"])
+    assert report.problems == report.notes == []
+
+
+def test_a_fault_of_the_whole_folder_is_said_once(tmp_path):
+    report = check(FolderDataModule(str(tmp_path / "nowhere"), classes=["a", "b"]), ["train", "val"])
+    assert [p.kind for p in report.problems] == ["split"]

@@ -204,3 +204,30 @@ def test_isbi2012():
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (4, 3, 256, 256)
     assert {0, 1, 255} >= set(batch["mask"].unique().tolist()) >= {0, 1}
+
+
+def test_void_in_a_list_is_ignored_too(tmp_path):
+    several(tmp_path)
+    data = FolderDataModule(str(tmp_path), classes=["a", "void", "b"])
+    assert data.classes.names == ("a", "b")
+    assert np.array_equal(data.dataset("train")[0]["mask"].numpy(), np.choose(TRUTH, [0, 255, 1]))
+
+
+def test_one_image_makes_no_two_splits(tmp_path):
+    several(tmp_path, 1)
+    with pytest.raises(SegmentError, match="has one image; a training and a validation split want one each"):
+        FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).samples("train")
+
+
+def test_hints_for_other_habits(tmp_path):
+    several(tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    with pytest.raises(SegmentError, match=r"where there is img_0_mask.png: set data.mask_suffix"):
+        FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).samples("train")
+    (tmp_path / "deep" / "images" / "city").mkdir(parents=True)
+    shutil.copy(tmp_path / "images" / "img_0.jpg", tmp_path / "deep" / "images" / "city")
+    with pytest.raises(SegmentError, match=r"no image in .*img_0.jpg lies deeper"):
+        FolderDataModule(str(tmp_path / "deep"), classes=["a", "b"]).samples("train")
+    with pytest.raises(SegmentError, match=r"data.classes=cell: expected a list"):
+        FolderDataModule(str(tmp_path), classes="cell")

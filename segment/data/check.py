@@ -147,7 +147,8 @@ def check(
         try:
             dataset = data.make_dataset(name, None)
         except SegmentError as error:
-            report.problems.append(Problem("split", str(error)))
+            problem = Problem("split", str(error))
+            report.problems += [problem] if problem not in report.problems else []  # of a whole folder, say it once
             continue
         ids = [dataset.id(i) for i in range(len(dataset))]
         report.splits[name], seen[name] = _totals(progress(read(dataset), name, len(ids)), ids, name, report)
@@ -202,7 +203,8 @@ def _judge_leaks(seen: dict[str, dict[str, str]], report: Report) -> None:
 
 def _judge_leftovers(samples: Sequence[Sample], mask_suffix: str, report: Report) -> None:
     """Masks that no split uses: their image is missing, or it is there and not listed."""
-    used = {sample.mask for sample in samples}
+    used = {path for sample in samples for path in (sample.image, sample.mask)}
+    shown = {(sample.image.parent, sample.image.stem) for sample in samples}
     folders = {sample.mask.parent: sample.image.parent for sample in samples if sample.mask is not None}
     unlisted = []
     for masks, images in folders.items():
@@ -210,8 +212,11 @@ def _judge_leftovers(samples: Sequence[Sample], mask_suffix: str, report: Report
         for mask in sorted(masks.iterdir()) if masks.is_dir() else ():
             if mask.suffix.lower() not in IMAGE_SUFFIXES or mask.name.startswith(".") or mask in used:
                 continue
-            if mask.stem.removesuffix(mask_suffix) in stems:
-                unlisted.append(mask.stem)
+            stem = mask.stem.removesuffix(mask_suffix)
+            if not mask.stem.endswith(mask_suffix) or (images, stem) in shown:
+                continue  # no mask, or one of several masks of an image
+            if stem in stems:
+                unlisted.append(stem)
             else:
                 report.problems.append(Problem("missing image", f"{mask} has no image in {images}"))
     if unlisted:

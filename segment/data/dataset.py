@@ -99,11 +99,16 @@ def header_problem(sample: Sample, labels: Labels) -> Problem | None:
         hint = (
             "expected colours (PNG mode RGB or P)"
             if labels.coloured
+            else "expected 8 bits: save it with fewer"
+            if mode.startswith("I")
             else "expected one channel of class indices (PNG mode P or L): convert its colours to indices, "
             "or give data=folder a table of them in data.classes"
         )
         return Problem("mask mode", f"the mask {path} has mode {mode}; {hint}")
-    return size_problem(path, mask_size, size)
+    problem = size_problem(path, mask_size, size)
+    if problem and turned:
+        return problem._replace(message=f"{problem.message}, once turned upright as its EXIF orientation says")
+    return problem
 
 
 def size_problem(mask: Path, mask_size: Sequence[int], size: Sequence[int]) -> Problem | None:

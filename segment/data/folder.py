@@ -11,7 +11,7 @@ import torch
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import IMAGE_SUFFIXES, Sample, SegmentationDataset
-from segment.data.labels import Labels, index_labels
+from segment.data.labels import Labels
 from segment.errors import SegmentError
 
 VOID = "void"
@@ -83,6 +83,8 @@ class FolderDataModule(SegmentationDataModule):
             )
         samples = list(self._pairs(root / self.images, root / self.masks).values())
         order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(self.split_seed)).tolist()
+        if len(samples) < 2:
+            raise SegmentError(f"{root / self.images} has one image; a training and a validation split want one each")
         held_out = {*order[: max(1, round(len(samples) * self.val_fraction))]}
         return [sample for i, sample in enumerate(samples) if (i in held_out) == (split == "val")]
 
@@ -104,7 +106,15 @@ class FolderDataModule(SegmentationDataModule):
             mask = None if present is None else present.get(name, masks / f"{name}.png")
             pairs[path.stem] = Sample(path.stem, path, mask)
         if not pairs:
-            raise SegmentError(f"no image in {images} ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            deeper = next((path for path in images.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES), None)
+            hint = f"; {deeper} lies deeper than train/, val/ and test/" if deeper else ""
+            raise SegmentError(f"no image in {images} ({', '.join(sorted(IMAGE_SUFFIXES))}){hint}")
+        if present and not any(pair.mask in present.values() for pair in pairs.values()):
+            example = next(iter(present.values())).name
+            raise SegmentError(
+                f"no image in {images} has a mask of its name in {masks}, where there is {example}: "
+                "set data.mask_suffix to what the masks' names have more"
+            )
         return pairs
 
     def _listed(self, lines: list[str], pairs: Mapping[str, Sample], path: Path) -> list[Sample]:
@@ -146,12 +156,13 @@ def read_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Cla
             "data.classes is missing: give the names in order of index, data.classes=[background,cell], or a table of "
             "mask values, data.classes={0:background,255:cell}, or of colours, data.classes={128/64/128:road}"
         )
+    if isinstance(classes, str):
+        raise SegmentError(f"data.classes={classes}: expected a list, [{classes},...], or a table, {{0:{classes},...}}")
     if not isinstance(classes, Mapping):
-        names = [str(name) for name in classes]
+        names = [str(name) for name in classes if str(name) != VOID]
         if len({*names}) < len(names):
             raise SegmentError(f"data.classes: {', '.join(sorted({n for n in names if names.count(n) > 1}))} repeated")
-        _limit(names)
-        return Classes(tuple(names), voc_palette(len(names))), index_labels(len(names))
+        classes = {**dict(enumerate(classes)), IGNORE: VOID}
     values = {_value(key): str(name) for key, name in classes.items()}
     if len({isinstance(value, tuple) for value in values}) > 1:
         raise SegmentError("data.classes: either mask values or colours, not both")

@@ -77,7 +77,8 @@ class Labels:
             )
         raise SegmentError(
             f"{path} holds the label {value}, but this data set's labels are "
-            f"{ranges(sorted(v for v in self.table if isinstance(v, int)))}: is it a mask of another data set?"
+            f"{ranges(sorted(v for v in self.table if isinstance(v, int)))}: is it a mask of another data set, "
+            "or do the classes leave one out?"
         )
 
 

@@ -64,10 +64,11 @@ def load_published(net: nn.Module, path: str) -> None:
     wrong = [key for key in wanted if not key.startswith("decoder.")]
     extra = [key for key in state if key not in have]
     if wrong or not fits:
-        raise SegmentError(
-            f"{path} does not fit this net: {len(wrong)} of its tensors are missing there or of another shape "
-            f"({_some(wrong)}); the file has {len(extra)} that the net has not ({_some(extra)})"
-        )
+        other = [key for key in wrong if key in state]
+        missing = [key for key in wrong if key not in state]
+        found = [(missing, "missing from the file"), (other, "of another shape there"), (extra, "unknown to the net")]
+        problems = [f"{len(keys)} {what} ({_some(keys)})" for keys, what in found if keys]
+        raise SegmentError(f"{path} does not fit this net: tensors {'; '.join(problems)}")
     net.load_state_dict(fits, strict=False)
     report = f"weights: {len(fits)} tensors of {path}"
     if wanted:

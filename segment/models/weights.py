@@ -22,7 +22,9 @@ def load_file(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise SegmentError(f"the file {path} does not exist")
+        raise SegmentError(
+            f"the file {path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # a file of another kind may raise anything
@@ -57,6 +59,8 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unus
         for what, found in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
         if found
     ]
+    if problems and "pytorch-lightning_version" in state:
+        raise SegmentError(f"{source} is a run's checkpoint: give it as model.weights, which takes whole nets")
     if problems:
         raise SegmentError(f"{source} does not fit {type(module).__name__}: keys {'; '.join(problems)}")
     module.load_state_dict(given, strict=False)
