@@ -21,8 +21,9 @@ class EpochLine(Callback):
             return
         figures = trainer.callback_metrics
         loss = float(figures["train/loss"]) if "train/loss" in figures else float("nan")
+        of = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""  # a run may end after steps instead
         print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {trainer.global_step}  "
+            f"epoch {trainer.current_epoch + 1}{of}  step {trainer.global_step}  "
             f"loss {loss:.4g}  mIoU {float(figures['val/mIoU']):.4f}",
             flush=True,
         )
