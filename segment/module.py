@@ -52,7 +52,16 @@ class SegmentationModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert self.loss is not None, "built for evaluation only"
-        loss = self.loss(self.net(self.net.normalize(batch["image"])), batch["mask"])
+        try:
+            scores = self.net(self.net.normalize(batch["image"]))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise SegmentError(
+                "a batch norm saw one value per channel, and wants more in training: "
+                "raise data.crop_size or data.batch_size"
+            ) from None
+        loss = self.loss(scores, batch["mask"])
         if not torch.isfinite(loss):
             raise SegmentError(
                 f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, images "

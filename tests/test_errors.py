@@ -98,3 +98,8 @@ def test_help_lists_the_groups_without_waiting_for_torch(run):
     done = run("train", "--help")
     assert "model: fcn16s, fcn16s_paper, fcn32s" in done.stdout
     assert "python -m segment.train [KEY=VALUE ...]" in done.stdout
+
+
+def test_a_crop_too_small_for_batch_norm(main):
+    with pytest.raises(SystemExit, match=r"raise data.crop_size or data.batch_size"):
+        main("train", *SMALL, "data.crop_size=[16,16]", "data.batch_size=1", "trainer.fast_dev_run=true")
