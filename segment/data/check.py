@@ -1,38 +1,18 @@
 """Read a whole data set and find what would spoil a training or its figures."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
 
 from segment.data.classes import IGNORE
-from segment.data.datamodule import SegmentationDataModule, cores
-from segment.data.dataset import (
-    IMAGE_SUFFIXES,
-    Problem,
-    Sample,
-    SegmentationDataset,
-    as_it_is,
-    header_problem,
-    read_image,
-    size_problem,
-)
+from segment.data.datamodule import SegmentationDataModule
+from segment.data.dataset import IMAGE_SUFFIXES, Problem, Sample
+from segment.data.inspection import Facts, read
 from segment.errors import SegmentError
-
-
-class Facts(NamedTuple):
-    """What reading a pair gave; ``pixels`` (256,) are counts by label, ``digest`` stands for the image's content."""
-
-    problem: Problem | None
-    size: tuple[int, int] = (0, 0)
-    digest: str = ""
-    pixels: np.ndarray | None = None
 
 
 @dataclass
@@ -77,59 +57,6 @@ class Report:
         }
 
 
-class Inspection(Dataset[Facts]):
-    """A data set's pairs as facts, for a loader whose workers share the reading."""
-
-    def __init__(self, dataset: SegmentationDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Facts:
-        data = self.dataset
-        if not data.samples:  # drawn, not read
-            return _facts(*data.load(index))
-        sample = data.samples[index]
-        problem = header_problem(sample, data.labels)
-        if problem:
-            return Facts(problem)
-        try:
-            image = read_image(sample.image)
-        except SegmentError as error:
-            return Facts(Problem("unreadable image", str(error)))
-        if sample.mask is None:
-            return _facts(image, None)
-        try:
-            mask = data.labels.read(sample.mask)
-        except SegmentError as error:
-            kind = "unreadable mask" if str(error).startswith("cannot read") else "label out of range"
-            return Facts(Problem(kind, str(error)))
-        problem = size_problem(sample.mask, mask.shape[::-1], image.shape[:0:-1])
-        return Facts(problem) if problem else _facts(image, mask)
-
-
-def _facts(image: torch.Tensor, mask: torch.Tensor | None) -> Facts:
-    digest = hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).hexdigest()
-    pixels = None if mask is None else np.bincount(mask.numpy().ravel(), minlength=256)
-    return Facts(None, (image.shape[2], image.shape[1]), f"{digest}/{tuple(image.shape)}", pixels)
-
-
-def read(dataset: SegmentationDataset, workers: int | None = None) -> Iterator[Facts]:
-    """The facts of every sample in order, read by as many processes as there are cores."""
-    if workers is None:
-        workers = cores()
-    return iter(
-        DataLoader(
-            Inspection(dataset),
-            batch_size=None,
-            num_workers=workers if len(dataset) > 32 else 0,
-            collate_fn=as_it_is,  # type: ignore[arg-type]  # without batches it takes one item
-            prefetch_factor=16 if len(dataset) > 32 else None,  # so that no worker waits for a large picture's
-        )
-    )
-
-
 def check(
     data: SegmentationDataModule,
     splits: Sequence[str],
@@ -156,7 +83,7 @@ def check(
         _judge_list(name, ids, data, report)
     _judge_leaks(seen, report)
     _judge_classes(data, report)
-    _judge_leftovers(samples, getattr(data, "mask_suffix", ""), report)
+    _judge_leftovers(samples, data.mask_suffix, report)
     return report
 
 

@@ -47,6 +47,8 @@ class SegmentationDataModule(L.LightningDataModule):
     """What is expected below ``root``, for the error message."""
     official_sizes: Mapping[str, int] = {}
     """Number of samples of each split as published."""
+    mask_suffix = ""
+    """What a mask's name has behind its image's, before the suffix."""
 
     def __init__(
         self,
@@ -153,13 +155,21 @@ class SegmentationDataModule(L.LightningDataModule):
         key = (split, augment)
         if key not in self._datasets:
             dataset = self.make_dataset(split, self.transform if augment else None)
-            check_headers(dataset.samples, dataset.labels)
+            self.inspect(dataset)
             self._datasets[key] = dataset
         return self._datasets[key]
 
     def make_dataset(self, split: str, transform: Callable | None) -> SegmentationDataset:
         """What :meth:`dataset` checks and keeps."""
         return SegmentationDataset(self.samples(split), self.labels, transform, self.seed)
+
+    def inspect(self, dataset: SegmentationDataset) -> None:
+        """What is looked at once, before a data set is used.
+
+        Raises:
+            SegmentError: see :meth:`dataset`.
+        """
+        check_headers(dataset.samples, dataset.labels)
 
     def prepare_data(self) -> None:
         if self.download:

@@ -121,6 +121,22 @@ def size_problem(mask: Path, mask_size: Sequence[int], size: Sequence[int]) -> P
     )
 
 
+def read_pair(sample: Sample, labels: Labels) -> tuple[Tensor, Tensor | None] | Problem:
+    """Image uint8 (3,H,W) and mask uint8 (H,W), None where there is none; or what is wrong with the files' content."""
+    kind = "unreadable image"
+    try:
+        image = read_image(sample.image)
+        if sample.mask is None:
+            return image, None
+        kind = "unreadable mask"
+        values = labels.values(sample.mask)
+        kind = "label out of range"
+        mask = labels.translate(values, sample.mask)
+    except SegmentError as error:
+        return Problem(kind, str(error))
+    return size_problem(sample.mask, mask.shape[::-1], image.shape[:0:-1]) or (image, mask)
+
+
 def check_headers(samples: Sequence[Sample], labels: Labels) -> None:
     """Look at every file's header before anything is trained.
 
@@ -163,15 +179,11 @@ class SegmentationDataset(Dataset[Item]):
         Raises:
             SegmentError: a file is unreadable, of another size than its partner, or a label out of range.
         """
-        sample = self.samples[index]
-        image = read_image(sample.image)
-        if sample.mask is None:
-            return image, torch.full(image.shape[1:], IGNORE, dtype=torch.uint8)
-        mask = self.labels.read(sample.mask)
-        problem = size_problem(sample.mask, mask.shape[::-1], image.shape[:0:-1])
-        if problem:
-            raise SegmentError(problem.message)
-        return image, mask
+        found = read_pair(self.samples[index], self.labels)
+        if isinstance(found, Problem):
+            raise SegmentError(found.message)
+        image, mask = found
+        return image, torch.full(image.shape[1:], IGNORE, dtype=torch.uint8) if mask is None else mask
 
     def __getitem__(self, key: int | Draw) -> Item:
         draw = key if isinstance(key, Draw) else Draw(key)

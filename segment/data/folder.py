@@ -82,9 +82,9 @@ class FolderDataModule(SegmentationDataModule):
                 f"{split}/{self.images}/" + (f"; found {', '.join(sorted(others))}" if others else "")
             )
         samples = list(self._pairs(root / self.images, root / self.masks).values())
-        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(self.split_seed)).tolist()
         if len(samples) < 2:
             raise SegmentError(f"{root / self.images} has one image; a training and a validation split want one each")
+        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(self.split_seed)).tolist()
         held_out = {*order[: max(1, round(len(samples) * self.val_fraction))]}
         return [sample for i, sample in enumerate(samples) if (i in held_out) == (split == "val")]
 
@@ -124,14 +124,11 @@ class FolderDataModule(SegmentationDataModule):
             raise SegmentError(f"{path} lists {unknown[0]!r}, but there is no such image in {self.root / self.images}")
         return [pairs[stem] for stem in stems]
 
-    def dataset(self, split: str, augment: bool = False) -> SegmentationDataset:
-        """As of any data set; masks of nothing but 0 and 255 are refused where 255 would be "ignore"."""
-        dataset = super().dataset(split, augment)
-        if self.by_index:
-            self._refuse_binary(dataset)
-        return dataset
-
-    def _refuse_binary(self, dataset: SegmentationDataset) -> None:
+    def inspect(self, dataset: SegmentationDataset) -> None:
+        """Headers as of any data set; masks of nothing but 0 and 255 are refused where 255 would be "ignore"."""
+        super().inspect(dataset)
+        if not self.by_index:
+            return
         seen: set[int] = set()
         for sample in dataset.samples:
             if sample.mask is not None:
@@ -167,16 +164,12 @@ def read_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Cla
     if len({isinstance(value, tuple) for value in values}) > 1:
         raise SegmentError("data.classes: either mask values or colours, not both")
     names = [name for name in dict.fromkeys(values.values()) if name != VOID]
-    _limit(names)
+    if not 1 < len(names) <= 254:
+        raise SegmentError(f"data.classes names {len(names)} classes; expected 2 to 254")
     own = {name: value for value, name in reversed(values.items()) if isinstance(value, tuple)}
     colours = tuple(own[name] for name in names) if own else voc_palette(len(names))
     labels = {value: IGNORE if name == VOID else names.index(name) for value, name in values.items()}
     return Classes(tuple(names), colours), Labels(labels)
-
-
-def _limit(names: Sequence[str]) -> None:
-    if not 1 < len(names) <= 254:
-        raise SegmentError(f"data.classes names {len(names)} classes; expected 2 to 254")
 
 
 def _value(key: Any) -> int | Colour:

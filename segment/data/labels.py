@@ -50,13 +50,27 @@ class Labels:
         Raises:
             SegmentError: the file can't be read, or holds a value that the table does not have.
         """
-        values = mat_values(path) if path.suffix == ".mat" else self._image_values(path)
+        return self.translate(self.values(path), path)
+
+    def translate(self, values: np.ndarray, path: Path) -> Tensor:
+        """The labels uint8 (H,W) of a mask's values, which the file at ``path`` holds.
+
+        Raises:
+            SegmentError: the table does not have one of them.
+        """
         mask = self._lookup.take(values)
         if (mask == INVALID).any():
             self._complain(path, values[mask == INVALID].flat[0])
         return from_numpy(mask)
 
-    def _image_values(self, path: Path) -> np.ndarray:
+    def values(self, path: Path) -> np.ndarray:
+        """The values (H,W) of a mask file, colours as one number of 24 bits.
+
+        Raises:
+            SegmentError: the file can't be read.
+        """
+        if path.suffix == ".mat":
+            return mat_values(path)
         try:
             if not self.coloured and (values := _png_values(path)) is not None:
                 return values
