@@ -32,6 +32,13 @@ def bilinear_kernel(channels: int, factor: int) -> Tensor:
     return kernel
 
 
+def bilinear_convolution(channels: int, factor: int, padding: int = 0) -> nn.ConvTranspose2d:
+    """A transposed convolution of this stride that starts as bilinear interpolation."""
+    layer = nn.ConvTranspose2d(channels, channels, 2 * factor, stride=factor, padding=padding, bias=False)
+    layer.weight.data.copy_(bilinear_kernel(channels, factor))
+    return layer
+
+
 def scored_strides(channels: Mapping[int, int], skip_strides: Sequence[int]) -> list[int]:
     """The deepest stride and those of the skips, from coarse to fine.
 
@@ -92,11 +99,7 @@ class FCNDecoder(nn.Module):
         if upsampling == "transposed":
             for coarse, fine in zip(self.strides, self.strides[1:], strict=False):
                 factor = coarse // fine
-                layer = nn.ConvTranspose2d(
-                    num_classes, num_classes, 2 * factor, stride=factor, padding=factor // 2, bias=False
-                )
-                layer.weight.data.copy_(bilinear_kernel(num_classes, factor))
-                self.up[str(fine)] = layer
+                self.up[str(fine)] = bilinear_convolution(num_classes, factor, padding=factor // 2)
 
     def forward(self, features: Mapping[int, Tensor]) -> Tensor:
         """Features by stride to scores (N,num_classes,h,w) at ``self.stride``."""
@@ -158,11 +161,8 @@ class PaperFCNDecoder(nn.Module):
         self.score = zero_scores(channels, self.strides, num_classes)
         self.up = nn.ModuleDict()
         for coarse, fine in zip(self.strides, [*self.strides[1:], 1], strict=True):
-            factor = coarse // fine
-            layer = nn.ConvTranspose2d(num_classes, num_classes, 2 * factor, stride=factor, bias=False)
-            layer.weight.data.copy_(bilinear_kernel(num_classes, factor))
-            layer.weight.requires_grad_(learn_upsampling)
-            self.up[f"{coarse}to{fine}"] = layer
+            self.up[f"{coarse}to{fine}"] = bilinear_convolution(num_classes, coarse // fine)
+        self.up.requires_grad_(learn_upsampling)
 
     def forward(self, features: Mapping[int, Tensor]) -> Tensor:
         """Features by stride to scores at full resolution, of which the image's begin at ``offset``."""

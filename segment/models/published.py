@@ -8,7 +8,7 @@ from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from segment.errors import SegmentError
-from segment.models.weights import load_file
+from segment.models.weights import load_file, misfits, some
 
 VGG16_CONVOLUTIONS = {
     f"features.{index}": f"conv{block}_{number}"
@@ -66,16 +66,15 @@ def load_published(net: nn.Module, path: str) -> None:
     if wrong or not fits:
         other = [key for key in wrong if key in state]
         missing = [key for key in wrong if key not in state]
-        found = [(missing, "missing from the file"), (other, "of another shape there"), (extra, "unknown to the net")]
-        problems = [f"{len(keys)} {what} ({_some(keys)})" for keys, what in found if keys]
-        raise SegmentError(f"{path} does not fit this net: tensors {'; '.join(problems)}")
+        kinds = (("missing from the file", missing), ("of another shape there", other), ("unknown to the net", extra))
+        raise SegmentError(f"{path} does not fit this net: tensors {misfits(*kinds)}")
     net.load_state_dict(fits, strict=False)
     report = f"weights: {len(fits)} tensors of {path}"
     if wanted:
         report += f"; left as they were: {', '.join(wanted)}"
     dropped = [*extra, *(key for key in content if key.startswith("aux_classifier."))]
     if dropped:
-        report += f"; not used: {_some(dropped)}"
+        report += f"; not used: {some(dropped)}"
     rank_zero_only(print)(report)
 
 
@@ -130,7 +129,3 @@ def _milesial(key: str) -> str:
     key = re.sub(r"^up(\d)\.up\.", lambda m: f"decoder.up.{int(m[1]) - 1}.", key)
     key = re.sub(r"^up(\d)\.conv\.double_conv\.", lambda m: f"decoder.convolve.{int(m[1]) - 1}.", key)
     return key.replace("outc.conv.", "decoder.score.")
-
-
-def _some(names: list[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

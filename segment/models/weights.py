@@ -1,7 +1,7 @@
 """Weights from files and downloads, with errors that say which file was expected and what did not fit."""
 
 import urllib.error
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,16 @@ def load_file(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def some(names: Sequence[str], limit: int = 3) -> str:
+    """The first few names."""
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def misfits(*found: tuple[str, Sequence[str]]) -> str:
+    """Kinds of keys that do not fit as "2 missing (a, b); 1 unknown (c)", without kinds that have none."""
+    return "; ".join(f"{len(names)} {what} ({some(names)})" for what, names in found if names)
+
+
 def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unused: tuple[str, ...] = ()) -> None:
     """Load every tensor, or say which do not fit.
 
@@ -54,15 +64,11 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unus
         for k in have
         if k in given and getattr(given[k], "shape", None) != have[k].shape
     ]
-    problems = [
-        f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
-        for what, found in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
-        if found
-    ]
+    problems = misfits(("missing", missing), ("unknown", unknown), ("of another shape", shapes))
     if problems and "pytorch-lightning_version" in state:
         raise SegmentError(f"{source} is a run's checkpoint: give it as model.weights, which takes whole nets")
     if problems:
-        raise SegmentError(f"{source} does not fit {type(module).__name__}: keys {'; '.join(problems)}")
+        raise SegmentError(f"{source} does not fit {type(module).__name__}: keys {problems}")
     module.load_state_dict(given, strict=False)
 
 
