@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,6 +25,9 @@ from segment.errors import SegmentError
 _INSTALLED = Path(__file__).parent / "conf"
 CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf")
 """``conf/``: inside the package when installed from a wheel, beside it in a checkout."""
+
+# Hydra copies its repository, and this singleton with it, for each group it looks into: half the time of --help.
+ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 
 PATHS = ("input", "output", "checkpoint", "resume")
 """Keys whose values are paths, whatever characters they hold: a comma in them is no sweep."""
