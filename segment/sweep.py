@@ -42,14 +42,14 @@ def folder_name(words: Sequence[str], shown: Sequence[str]) -> str:
     return f"{'_'.join(parts)[:80]}_{digest(words)}".lstrip("_")
 
 
-def sweep_name(words: Sequence[str]) -> str:
-    """A name for the sweep that a command line asks for, showing the groups and seeds that it names."""
+def name_of_words(words: Sequence[str]) -> str:
+    """A folder's name for a command line, which shows the groups and seeds that it names."""
     return folder_name(words, sorted(word for word in words if "." not in word.partition("=")[0]))
 
 
 # For conf/train.yaml. A sweep's name is cached, as Hydra does with ${now:}, since in a job the words are the job's.
-OmegaConf.register_new_resolver("sweep_name", sweep_name, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("job_name", lambda words: folder_name(words, words), replace=True)
+OmegaConf.register_new_resolver("sweep_name", name_of_words, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("job_name", name_of_words, replace=True)
 
 
 @dataclass

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import SMALL
 
+from segment.config import CONF_DIR, options
 from segment.job import Status, what_went_wrong
-from segment.sweep import sweep_name
+from segment.sweep import name_of_words
 
 JOB = """
 import json, os, signal, subprocess, sys, time
@@ -129,10 +131,10 @@ def test_values_of_any_kind_arrive_and_make_one_folder_each(sweep, tmp_path):
 
 
 def test_the_same_words_are_the_same_sweep():
-    name = sweep_name(["sweep=skip_strides", "data.root=/x", "seed=0,1"])
-    assert name == sweep_name(["seed=0,1", "sweep=skip_strides", "data.root=/x"])
+    name = name_of_words(["sweep=skip_strides", "data.root=/x", "seed=0,1"])
+    assert name == name_of_words(["seed=0,1", "sweep=skip_strides", "data.root=/x"])
     assert name.startswith("seed-0-1_skip_strides_")
-    assert name != sweep_name(["sweep=skip_strides", "data.root=/y", "seed=0,1"])
+    assert name != name_of_words(["sweep=skip_strides", "data.root=/y", "seed=0,1"])
 
 
 def test_a_job_gets_the_command_lines_other_words_too(sweep, tmp_path):
@@ -147,15 +149,24 @@ def test_a_job_gets_the_command_lines_other_words_too(sweep, tmp_path):
     assert not [word for word in job if "launcher" in word or "sweep.dir" in word]
 
 
-def test_a_sweep_file_starts_a_sweep_and_the_command_line_has_the_last_word(sweep):
-    code, jobs = sweep("sweep=skip_strides", "seed=7", "model/encoder=mobilenet_v2")
+@pytest.mark.parametrize(
+    ("name", "swept"),
+    [
+        ("skip_strides", ["model=fcn32s", "model=fcn16s", "model=fcn8s"]),
+        ("encoders", [f"model/encoder={name}" for name in ("vgg16", "resnet50", "mobilenet_v2", "resnet18")]),
+    ],
+)
+def test_a_sweep_file_starts_a_sweep_and_the_command_line_has_the_last_word(sweep, name, swept):
+    assert f"\n# command   python -m segment.train sweep={name} " in Path(CONF_DIR, "sweep", f"{name}.yaml").read_text()
+    fixed = "model/encoder=mobilenet_v2" if name == "skip_strides" else "model=unet"
+    code, jobs = sweep(f"sweep={name}", "seed=7", fixed)
     assert code == 0
-    assert [[word for word in job if word.startswith("model=")] for job in jobs] == [
-        ["model=fcn32s"],
-        ["model=fcn16s"],
-        ["model=fcn8s"],
-    ]
-    assert all({"seed=7", "model/encoder=mobilenet_v2", "sweep=skip_strides"} <= set(job) for job in jobs)
+    assert [[word for word in job if word in swept] for job in jobs] == [[word] for word in swept]
+    assert all({"seed=7", fixed, f"sweep={name}"} <= set(job) for job in jobs)
+
+
+def test_every_sweep_file_is_tested():
+    assert options("sweep") == ["encoders", "skip_strides"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -232,9 +243,6 @@ def test_ddp_in_a_sweep_with_changing_device_counts(run, tmp_path):
 
 @pytest.mark.slow
 def test_real_runs_with_one_that_fails_and_one_wandb_group(run, tmp_path):
-    from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
-
     words = [*TINY, "logger=wandb", "model.decoder.skip_strides=[],[3],[16,8]", "trainer.accelerator=cpu"]
     done = run("train", "-m", *words, check=False)
     assert done.returncode == 1
@@ -246,14 +254,58 @@ def test_real_runs_with_one_that_fails_and_one_wandb_group(run, tmp_path):
         "strides": "done", "strides-3": "failed", "strides-16-8": "done"
     }  # fmt: skip
     assert found["strides-3"].error.startswith("no feature at stride 3; this encoder has")
-    runs = []
-    for path in sweep.glob("*/wandb/offline-run-*/*.wandb"):
-        store, record = DataStore(), Record()
-        store.open_for_scan(str(path))
-        while not record.HasField("run"):
-            record.ParseFromString(store.scan_data())
-        runs.append((record.run.run_group, record.run.display_name))
-    assert sorted(runs) == sorted(
-        (sweep.name, folder.name) for folder in sweep.glob("*_strides*") if (folder / "wandb").is_dir()
-    )
-    assert len(runs) == 2
+    for folder in (path.parent for path in sweep.glob("*/metrics.json")):
+        [written] = folder.glob("wandb/offline-run-*/*.wandb")
+        assert field(6, sweep.name) in written.read_bytes()
+        assert field(8, folder.name) in written.read_bytes()
+
+
+def field(number: int, text: str) -> bytes:
+    """A text as protobuf writes it; in wandb's RunRecord, 6 is the group and 8 the name."""
+    return bytes([number << 3 | 2, len(text)]) + text.encode()
+
+
+SBATCH = """#!/bin/bash
+cp "$1" script.sh
+echo "Submitted batch job 77"
+SLURM_JOB_ID=77 SLURM_ARRAY_JOB_ID=77 SLURM_ARRAY_TASK_ID=0 bash "$1" > job.log 2>&1 &
+"""
+SRUN = """#!/bin/bash
+while [[ $1 == -* ]]; do [[ $1 == --unbuffered ]] || shift; shift; done
+export SLURM_NTASKS=2 SLURM_STEP_NUM_TASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_NNODES=1 SLURM_NODEID=0
+export SLURM_JOB_NODELIST=localhost
+SLURM_PROCID=0 SLURM_LOCALID=0 "$@" &
+SLURM_PROCID=1 SLURM_LOCALID=1 "$@" &
+wait
+"""
+SACCT = """#!/bin/bash
+echo 'JobID|State|NodeList'; echo '77_0|RUNNING|localhost'
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("submitit") is None, reason="needs the extra slurm (hydra-submitit-launcher)")
+def test_a_job_on_slurm_asks_for_what_the_trainer_has_and_runs_in_the_steps_processes(run, tmp_path, monkeypatch):
+    """The script that a faked sbatch is given; faked srun starts its two processes, which train together."""
+    (tmp_path / "bin").mkdir()
+    for name, text in {
+        "sbatch": SBATCH,
+        "srun": SRUN,
+        "sacct": SACCT,
+        "scontrol": "#!/bin/bash\necho localhost\n",
+    }.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    words = ["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "hydra.sweep.dir=sweep"]
+    words += ["trainer=slurm", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.sync_batchnorm=false"]
+    run("train", "-m", *TINY, *words, "seed=5")
+    lines = (tmp_path / "script.sh").read_text().splitlines()
+    asked = {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")}
+    assert {"nodes=1", "ntasks-per-node=2", "gpus-per-node=2", "partition=gpu", "signal=USR2@120"} <= asked
+    [[name, status]] = statuses(tmp_path).items()
+    assert status.state == "done"
+    assert "seed=5" in name
+    [written] = tmp_path.glob("sweep/seed-5*/metrics.json")
+    assert json.loads(written.read_text())["images"] == 3
+    assert not running_in(tmp_path)
