@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -11,9 +12,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from segment.data.classes import Classes
 from segment.data.dataset import Batch
+from segment.data.samplers import in_order
 from segment.errors import SegmentError
 from segment.losses import CrossEntropy
-from segment.metrics import SegmentationScores
+from segment.metrics import SegmentationScores, scores
 from segment.models.net import SegmentationNet
 from segment.optim import constant
 
@@ -49,6 +51,8 @@ class SegmentationModule(L.LightningModule):
         self.scores = SegmentationScores(len(classes))
         self.figures: dict[str, Any] = {}
         """What the last evaluation gave; see :func:`segment.metrics.scores`."""
+        self.confusion, self.counts = np.empty(0), np.empty(0)
+        """Its confusion matrix (C,C), and (N,3,C) by image in the data set's order, see ``per_image`` of the metric."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert self.loss is not None, "built for evaluation only"
@@ -78,8 +82,11 @@ class SegmentationModule(L.LightningModule):
         self.scores.update(self.net.predict(batch["image"]), batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
-        self.figures = self.scores.compute()
+        with self.scores.sync_context():  # inside, the metric's state is that of all processes
+            self.confusion, counts = self.scores.confmat.cpu().numpy(), self.scores.per_image().cpu().numpy()
         self.scores.reset()
+        self.figures = scores(torch.from_numpy(self.confusion))
+        self.counts = in_order(counts, self.trainer.world_size, len(self.trainer.val_dataloaders.dataset))  # type: ignore[union-attr]
         for name, value in self.figures.items():
             if isinstance(value, float):  # equal on every process: they share the confusion matrix
                 self.log(f"val/{name}", value, prog_bar=name == "mIoU", rank_zero_only=False)
