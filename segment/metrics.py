@@ -1,5 +1,6 @@
 """The figures of semantic segmentation, all from one confusion matrix over a whole split, and how sure they are."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,14 @@ def scores(confusion: Tensor) -> dict[str, Any]:
     confusion = confusion.cpu().double()  # one transfer; and Apple's GPUs have no float64
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     union = truth + predicted - hits
-    iou, accuracy = hits / union, hits / truth  # NaN where there is nothing to divide by
+    per_class, accuracy = hits / union, hits / truth  # NaN where there is nothing to divide by
     total = truth.sum()
     return {
-        "mIoU": float(iou.nanmean()),
+        "mIoU": float(per_class.nanmean()),
         "pixel_accuracy": float(hits.sum() / total),
         "mean_accuracy": float(accuracy.nanmean()),
-        "frequency_weighted_IoU": float((truth * iou).nansum() / total),
-        "per_class_IoU": [None if value != value else value for value in iou.tolist()],
+        "frequency_weighted_IoU": float((truth * per_class).nansum() / total),
+        "per_class_IoU": [or_none(value) for value in per_class.tolist()],
     }
 
 
@@ -75,14 +76,23 @@ class SegmentationScores(MulticlassJaccardIndex):
         return dim_zero_cat(self.counts)
 
 
-def mean_iou(counts: np.ndarray) -> np.ndarray:
-    """mIoU (...) from pixels hit, true and predicted (...,3,C); NaN where nothing was counted."""
+def iou(counts: np.ndarray) -> np.ndarray:
+    """IoU (...,C) from pixels hit, true and predicted (...,3,C); NaN for a class without any."""
     hits, truth, predicted = np.moveaxis(counts.astype(np.float64), -2, 0)
     union = truth + predicted - hits
-    occurs = union > 0
-    iou = np.divide(hits, union, out=np.zeros_like(hits), where=occurs)
-    number = occurs.sum(-1)
-    return np.divide(iou.sum(-1), number, out=np.full(number.shape, np.nan), where=number > 0)
+    return np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def mean_iou(counts: np.ndarray) -> np.ndarray:
+    """mIoU (...) from pixels hit, true and predicted (...,3,C); NaN where nothing was counted."""
+    values = iou(counts)
+    number = (~np.isnan(values)).sum(-1)
+    return np.divide(np.nansum(values, -1), number, out=np.full(number.shape, np.nan), where=number > 0)
+
+
+def or_none(value: float) -> float | None:
+    """A figure for a file or a list, where NaN is None."""
+    return None if math.isnan(value) else value
 
 
 def interval(counts: np.ndarray, resamples: int, seed: int = 0, level: float = 0.95) -> tuple[float, float]:

@@ -61,6 +61,6 @@ class EvalSampler(Sampler[Draw]):
 
 
 def in_order(rows: np.ndarray, world_size: int, length: int) -> np.ndarray:
-    """What was made of each of :class:`EvalSampler`'s draws, rank by rank (K * world_size, ...), as (N, ...) by image."""
+    """What :class:`EvalSampler`s drew, rank after rank: rows (K, ...) of all draws as (N, ...) in the images' order."""
     by_rank = rows.reshape(world_size, -1, *rows.shape[1:])
     return by_rank.swapaxes(0, 1).reshape(rows.shape)[:length]
