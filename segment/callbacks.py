@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from segment.data.classes import Classes
 from segment.module import SegmentationModule
-from segment.results import Comparison, pictures
+from segment.results import Comparison, pictures, spread
 
 
 class EpochLine(Callback):
@@ -49,7 +49,7 @@ class WandbPictures(Callback):
             return
         assert isinstance(pl_module, SegmentationModule)
         dataset = trainer.val_dataloaders.dataset  # type: ignore[union-attr]  # it is set during fit
-        items = pictures(pl_module.net, dataset, self.count)
+        items = pictures(pl_module, dataset, spread(len(dataset), self.count))
         for logger in loggers:
             logger.experiment.log(
                 {

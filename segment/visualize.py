@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
@@ -106,6 +107,34 @@ def curves(metrics: Path) -> Figure:
     right.plot(*column("val/mIoU"), color="tab:orange", marker="o")
     right.set_ylabel("validation mIoU", color="tab:orange")
     right.set_ylim(0, 1)
+    return figure
+
+
+def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
+    """What became of each class's pixels: a row for each true class, in shares of its pixels; absent ones are grey.
+
+    Args:
+        confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
+    """
+    total = confusion.sum(1, keepdims=True)
+    shares = np.divide(confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
+    count = len(names)
+    cell, font = (max(0.42, 3 / count), 8) if count <= 30 else (0.14, 6)  # inches, points
+    figure = Figure(figsize=(3 + cell * count, 2 + cell * count), layout="constrained")
+    axis = figure.subplots()
+    axis.set_facecolor("lightgrey")
+    norm = PowerNorm(0.5, 0, 1)  # a few per cent of a class are worth seeing, too
+    picture = axis.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
+    axis.set_xticks(range(count), names, rotation=90, fontsize=font)
+    axis.set_yticks(range(count), names, fontsize=font)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    if count <= 30:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                colour = "white" if share > 0.4 else "black"
+                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(picture, shrink=0.6, label="share of the true class's pixels")
     return figure
 
 
