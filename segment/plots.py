@@ -1,4 +1,4 @@
-"""Plots that compare: figure against cost, classes with each other."""
+"""The plot of figure against cost."""
 
 import itertools
 from collections.abc import Sequence
@@ -84,24 +84,3 @@ def place_labels(axis: Axes, points: Sequence[Point]) -> list[Bbox]:
                 break
         taken.append(box)
     return taken[len(points) :]
-
-
-def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
-    """Counts (C,C) by true class (rows) and predicted class (columns), as shares of the true class's pixels."""
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = min(2.5 + 0.35 * len(names), 14)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    size = min(9.0, 0.6 * 72 * side / len(names))  # points; a line has a bit more
-    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-    axis.set_yticks(range(len(names)), names, fontsize=size)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("truth")
-    if len(names) <= 30:
-        for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
-            share = shares[row, column]
-            colour = "white" if share > 0.5 else "black"
-            axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    axis.set_title("per cent of the true class's pixels", fontsize=9)
-    return figure

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from segment.comparison.bootstrap import Counts
+from segment.comparison.paired import Counts
 from segment.comparison.runs import MEASUREMENT, Run
 
 CHOICES = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")

@@ -11,9 +11,9 @@ from segment.comparison.section import Section, mean_and_spread
 from segment.config import instantiate
 from segment.errors import SegmentError
 from segment.models.net import SegmentationNet
-from segment.module import CARD
+from segment.module import CARD, SegmentationModule
 from segment.plots import Point, against_cost
-from segment.results import pictures
+from segment.results import pictures, spread
 from segment.visualize import save, side_by_side
 
 PICTURED = 6
@@ -95,7 +95,8 @@ def picture(section: Section, nets: Loaded, images: int, path: Path) -> None:
     dataset = instantiate(config).dataset(run.metrics["split"])
     if not dataset.has_masks:
         raise SegmentError(f"the split {run.metrics['split']} has no masks")
-    seen = [pictures(nets[index][0], dataset, images) for index in chosen]
+    classes, indices = classes_of(card), spread(len(dataset), images)
+    seen = [pictures(SegmentationModule(nets[index][0], classes), dataset, indices) for index in chosen]
     rows = [[same[0].image, same[0].truth, *(item.prediction for item in same)] for same in zip(*seen, strict=True)]
     titles = ["image", "truth", *(section.groups[index].label for index in chosen)]
-    save(side_by_side(rows, titles, classes_of(card)), path, DPI)
+    save(side_by_side(rows, titles, classes), path, DPI)

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from segment.comparison.bootstrap import Counts
+from segment.bootstrap import mean_iou
+from segment.comparison.paired import Counts
 from segment.config import read_record
 from segment.errors import SegmentError
 
 MEASUREMENT = ("split", "images", "precision", "protocol")
 """What has to be equal for two figures to be comparable."""
 BOOKKEEPING = re.compile(
-    r"(seed|resume|hydra|logger|callbacks\.wandb_pictures|callbacks\.epoch_line"
+    r"(seed|resume|hydra|logger|callbacks\.(wandb|epoch_line|throughput)"
     r"|data\.(root|seed|num_workers|download|url|checksum)"
     r"|trainer\.(enable_.*|log_every_n_steps|default_root_dir))(\..*)?"
 )
@@ -165,11 +166,12 @@ def _counts(run: Run) -> Counts | None:
         return None
     try:
         with np.load(path) as content:
-            counts = Counts(*(content[key] for key in Counts._fields))
+            pixels = np.stack([content[key] for key in ("hits", "truth", "predicted")], axis=1)
+            counts = Counts(content["ids"], pixels)
             names = tuple(map(str, content["names"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise SegmentError(f"cannot read per_image.npz: {error}") from None
-    found, told = counts.mean_iou(), run.metrics["mIoU"]
+    found, told = float(mean_iou(counts.pixels.sum(0))), run.metrics["mIoU"]
     if names != run.data[1] or not (found == told or abs(found - (told or 0)) < 1e-6):
         raise SegmentError(f"per_image.npz gives mIoU {found:.4f}, metrics.json {told}: not of one evaluation")
     return counts

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from segment.comparison.bootstrap import Interval, difference
 from segment.comparison.groups import Group, group
+from segment.comparison.paired import Interval, difference
 from segment.comparison.runs import MEASUREMENT, Run
 from segment.comparison.tables import Grid
 
@@ -47,7 +47,7 @@ def sections(runs: Sequence[Run], resamples: int, paper: bool) -> list[Section]:
     result = []
     for (name, _), members in by_data.items():
         groups, notes = group(members)
-        intervals = [difference(one.counts, None, resamples) if one.counts else None for one in groups]
+        intervals = [difference(one.counts, resamples=resamples) if one.counts else None for one in groups]
         section = Section(name, groups, notes, intervals, [None] * len(groups))
         _compare(section, resamples)
         if paper:
@@ -109,7 +109,8 @@ def grids(section: Section) -> list[Grid]:
     firsts = [one.runs[0] for one in section.groups]
     names = list(section.groups[0].values) or ["net"]
     cost, paper = any(section.costs), bool(section.published)
-    headings = [*names, "seeds", "mean IoU", "95 %", *list(FIGURES.values())[1:]]
+    sure = any(section.intervals)
+    headings = [*names, "seeds", "mean IoU", *(["95 %"] * sure), *list(FIGURES.values())[1:]]
     headings += ["params M", "forward ms", "memory MB"] * cost + ["measured on", "source"] * paper
     splits, images = (" and ".join(sorted({str(run.metrics.get(k)) for run in firsts})) for k in ("split", "images"))
     grid = Grid(f"{section.data}, {splits} split, {images} images, per cent", headings, words=len(names))
@@ -117,7 +118,7 @@ def grids(section: Section) -> list[Grid]:
         means = [mean_and_spread(one.scores(figure)) for figure in FIGURES]
         deviation = f" ± {percent(means[0][1])}" if means[0][1] is not None else ""
         row = [*(one.values.values() or [one.label]), str(len(one.seeds)), percent(means[0][0]) + deviation]
-        row += [bounds(interval), *(percent(mean) for mean, _ in means[1:]), *(_cost(price) * cost)]
+        row += [*([bounds(interval)] * sure), *(percent(mean) for mean, _ in means[1:]), *(_cost(price) * cost)]
         row += [f"{section.data} {one.runs[0].metrics.get('split')}", "these runs"] * paper
         grid.rows.append(row)
     if len(firsts) > 1 and len({run.measurement for run in firsts}) == 1:
@@ -126,7 +127,7 @@ def grids(section: Section) -> list[Grid]:
     if paper:
         grid.rules.add(len(grid.rows))
     for known in section.published:
-        row = [known["net"], *[""] * (len(names) - 1), "-", known["mIoU"], "-"]
+        row = [known["net"], *[""] * (len(names) - 1), "-", known["mIoU"], *(["-"] * sure)]
         row += [*(known[figure] or "-" for figure in list(FIGURES)[1:]), *(["-"] * 3 * cost)]
         grid.rows.append([*row, known["measured on"], known["source"]])
     second = Grid("difference in mean IoU, percentage points", ["nets", "difference", "95 %", "images"])
