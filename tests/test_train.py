@@ -163,20 +163,6 @@ def test_tensorboard(main):
     assert list(folder.glob("**/events.out.tfevents.*"))
 
 
-def test_a_sweep_of_skip_strides(main, tmp_path):
-    main(
-        "train", "-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path / 'sweep'}",
-        "model.decoder.skip_strides=[],[16,8]",
-    )  # fmt: skip
-    strides = [
-        load_checkpoint(tmp_path / "sweep" / job / "checkpoints" / "best.ckpt")["segment"]["model"]["decoder"][
-            "skip_strides"
-        ]
-        for job in "01"
-    ]
-    assert strides == [[], [16, 8]]
-
-
 @pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
     """Real DDP on CPU: it trains, and its figures are those of one process, to the last digit."""
@@ -186,14 +172,6 @@ def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
     assert done.stdout.count("mean IoU") == 1
     one = main("evaluate", f"checkpoint={two}/checkpoints/best.ckpt", "trainer.accelerator=cpu")
     assert json.loads((one / "metrics.json").read_text()) == json.loads((two / "metrics.json").read_text())
-
-
-@pytest.mark.slow
-def test_a_sweep_on_two_processes(run, tmp_path):
-    words = [*TINY, "trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.sweep.dir=sweep"]
-    run("train", "-m", *words, "model.decoder.skip_strides=[],[16,8]")
-    for job in "01":
-        assert (tmp_path / "sweep" / job / "metrics.json").is_file()
 
 
 @pytest.mark.slow

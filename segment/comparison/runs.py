@@ -64,7 +64,7 @@ class Run:
 
 
 def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
-    """All runs at and below folders, in the order of their names, numbers by their size.
+    """All runs at and below folders: a sweep's in the order in which its jobs began, others by their names.
 
     Returns:
         The runs that have figures; a line for each that failed, has not finished or cannot be read; and notes.
@@ -94,7 +94,7 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
     return runs, problems, notes
 
 
-def _places(folders: Sequence[Path]) -> Iterator[Path]:
+def _places(folders: Sequence[Path]) -> list[Path]:
     found = {}
     for top in folders:
         if not top.is_dir():
@@ -105,11 +105,16 @@ def _places(folders: Sequence[Path]) -> Iterator[Path]:
             unfinished = (folder / "checkpoints" / "last.ckpt").is_file()
             if {"metrics.json", "job.json"} & set(files) or unfinished:
                 found[folder.resolve()] = folder
-    return iter(sorted(found.values(), key=_natural))
+    return sorted(found.values(), key=_order)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D+|^)(\d*)", str(path))]
+def _order(folder: Path) -> tuple:
+    try:
+        started = str(_json(folder / "job.json").get("started"))
+    except SegmentError:
+        started = ""
+    names = [[(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", part)] for part in folder.parts]
+    return names[:-1], started, names[-1]
 
 
 def _read(folder: Path) -> Run:
