@@ -3,13 +3,10 @@
 import time
 from typing import Any
 
-import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from segment.data.classes import Classes
 from segment.module import SegmentationModule
@@ -83,15 +80,19 @@ class WandbMedia(Callback):
         due = last or (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if not runs(trainer) or not due or trainer.sanity_checking or trainer.state.fn != "fit":
             return
+        import wandb  # seconds, and only for those who use it
+
         assert isinstance(pl_module, SegmentationModule)
+        matrix = confusion_matrix(pl_module.confusion, pl_module.classes.names)
         dataset = trainer.val_dataloaders.dataset  # type: ignore[union-attr]  # it is set during fit
         items = pictures(pl_module, dataset, spread(len(dataset), self.count))
         for run in runs(trainer):
             run.log(
                 {
-                    "predictions": [wandb_image(item, pl_module.classes) for item in items],
+                    # One by one, since wandb shows those of a list in the first one's size.
+                    **{f"predictions/{item.id}": wandb_image(item, pl_module.classes) for item in items},
                     "per_class_IoU": per_class_table(pl_module.classes, pl_module.figures),
-                    "confusion_matrix": wandb_figure(confusion_matrix(pl_module.confusion, pl_module.classes.names)),
+                    "confusion_matrix": wandb.Image(matrix),
                     "trainer/global_step": trainer.global_step,
                 }
             )
@@ -119,7 +120,7 @@ def runs(trainer: Trainer) -> list[Any]:
 
 def wandb_image(item: Comparison, classes: Classes) -> Any:
     """An image with prediction and truth as masks that can be switched on and off in the dashboard."""
-    import wandb  # seconds, and only for those who use it
+    import wandb
 
     labels = {**dict(enumerate(classes.names)), 255: "void"}
     masks = {
@@ -127,16 +128,6 @@ def wandb_image(item: Comparison, classes: Classes) -> Any:
         "truth": {"mask_data": item.truth, "class_labels": labels},
     }
     return wandb.Image(item.image, caption=item.id, masks=masks)
-
-
-def wandb_figure(figure: Figure) -> Any:
-    """A plot as a picture with 150 dots an inch, so that 150 class names can be read."""
-    import wandb
-
-    canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(150)
-    canvas.draw()
-    return wandb.Image(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def per_class_table(classes: Classes, figures: dict[str, Any]) -> Any:
