@@ -50,10 +50,12 @@ def difference(first: Sequence[Counts], second: Sequence[Counts] = (), resamples
     ids = common_ids([*first, *second])
     if not len(ids):
         return None
-    value, figures = 0.0, np.zeros(resamples)
-    for sign, seeds in ((1, first), (-1, second)):
-        for counts in seeds:
-            pixels = counts.of(ids)
-            value += sign * float(mean_iou(pixels.sum(0))) / len(seeds)
-            figures += sign * resample(pixels, resamples) / len(seeds)
-    return Interval(value, *bounds(figures), len(ids))
+
+    def over_seeds(runs: Sequence[Counts]) -> np.ndarray:
+        """mIoU of all images, and then of each resample; 0 of no run."""
+        pixels = [run.of(ids) for run in runs]
+        found = [np.append(mean_iou(part.sum(0)), resample(part, resamples)) for part in pixels]
+        return np.mean(found, axis=0) if found else np.zeros(1 + resamples)
+
+    figures = over_seeds(first) - over_seeds(second)
+    return Interval(float(figures[0]), *bounds(figures[1:]), len(ids))

@@ -15,11 +15,12 @@ from segment.bootstrap import mean_iou
 from segment.comparison.paired import Counts
 from segment.config import read_record
 from segment.errors import SegmentError
+from segment.job import Status
 
 MEASUREMENT = ("split", "images", "precision", "protocol")
 """What has to be equal for two figures to be comparable."""
 BOOKKEEPING = re.compile(
-    r"(seed|resume|hydra|logger|callbacks\.(wandb|epoch_line|throughput)"
+    r"(seed|resume|repeat|checkpoint|hydra|logger|callbacks\.(wandb|epoch_line|throughput)"
     r"|data\.(root|seed|num_workers|download|url|checksum)"
     r"|trainer\.(enable_.*|log_every_n_steps|default_root_dir))(\..*)?"
 )
@@ -64,7 +65,7 @@ class Run:
 
 
 def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
-    """All runs at and below folders: a sweep's in the order in which its jobs began, others by their names.
+    """All runs at and below folders, in the folders' order: a sweep's as its jobs began, others by their names.
 
     Returns:
         The runs that have figures; a line for each that failed, has not finished or cannot be read; and notes.
@@ -95,8 +96,9 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
 
 
 def _places(folders: Sequence[Path]) -> list[Path]:
-    found = {}
+    places: dict[Path, Path] = {}
     for top in folders:
+        found = []
         if not top.is_dir():
             raise SegmentError(f"{top} is no folder: expected one that runs lie in, such as runs/")
         for path, names, files in os.walk(top):
@@ -104,17 +106,26 @@ def _places(folders: Sequence[Path]) -> list[Path]:
             folder = Path(path)
             unfinished = (folder / "checkpoints" / "last.ckpt").is_file()
             if {"metrics.json", "job.json"} & set(files) or unfinished:
-                found[folder.resolve()] = folder
-    return sorted(found.values(), key=_order)
+                found.append(folder)
+        for folder in sorted(found, key=_order):
+            places.setdefault(folder.resolve(), folder)
+    return list(places.values())
 
 
 def _order(folder: Path) -> tuple:
     try:
-        started = str(_json(folder / "job.json").get("started"))
+        job = _status(folder)
     except SegmentError:
-        started = ""
+        job = None
     names = [[(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", part)] for part in folder.parts]
-    return names[:-1], started, names[-1]
+    return names[:-1], job.started if job else "", names[-1]
+
+
+def _status(folder: Path) -> Status | None:
+    try:
+        return Status.read(folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise SegmentError(f"cannot read job.json: {error}") from None
 
 
 def _read(folder: Path) -> Run:
@@ -123,15 +134,11 @@ def _read(folder: Path) -> Run:
     Raises:
         SegmentError: it failed, has not finished, or its files cannot be read.
     """
-    if (folder / "job.json").is_file():
-        job = _json(folder / "job.json")
-        words = " ".join(map(str, job.get("overrides") or []))
-        if job.get("state") == "failed":
-            code, signal = job.get("exit_code"), job.get("signal")
-            reason = str(job.get("error") or f"signal {signal}" if signal else job.get("error") or f"exit code {code}")
-            raise SegmentError(f"failed ({words}): {' '.join(reason.split())}")
-        if job.get("state") != "done":
-            raise SegmentError(f"not finished ({words}), begun {job.get('started')}")
+    job = _status(folder)
+    if job and job.state == "failed":
+        raise SegmentError(f"failed ({' '.join(job.overrides)}): {' '.join(job.reason.split())}")
+    if job and job.state != "done":
+        raise SegmentError(f"not finished ({' '.join(job.overrides)}), begun {job.started}")
     path = folder / "metrics.json"
     if not path.is_file():
         raise SegmentError("no metrics.json: the run was stopped, or still goes on")
@@ -143,7 +150,7 @@ def _read(folder: Path) -> Run:
     checkpoint = folder / "checkpoints" / "best.ckpt"
     if not checkpoint.is_file():
         checkpoint = Path(str(metrics.get("checkpoint")))
-    if "checkpoint" in config:  # an evaluation: it is the training that made the net
+    if isinstance(config.get("checkpoint"), str):  # an evaluation: it is the training that made the net
         config, choices = read_record(checkpoint.parent.parent)
         if not config:
             config, choices = {"evaluation": str(folder)}, {}
