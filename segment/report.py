@@ -103,9 +103,15 @@ def main(words: Sequence[str] | None = None) -> None:
     add("--output", metavar="FOLDER", type=Path, help="write report.md, .csv, .tex, cost.png, .pdf and pictures.png")
     add("--paper", action="store_true", help="add published figures, each with its split and source")
     add("--no-cost", dest="cost", action="store_false", help="measure neither time nor memory")
-    add("--size", metavar="HEIGHTxWIDTH", type=size, default=(512, 512), help="of the image that costs are measured on")
+    add(
+        "--size",
+        metavar="HEIGHTxWIDTH",
+        type=size,
+        default=(512, 512),
+        help="of the image that costs are measured on (512x512)",
+    )
     add("--images", metavar="N", type=count, default=4, help="images in pictures.png, spread over the split (4)")
-    add("--resamples", metavar="N", type=count, default=2000, help="of the bootstrap (2000)")
+    add("--resamples", metavar="N", type=count, default=2000, help="of the bootstrap; 0: no intervals (2000)")
     try:
         report(parser.parse_args(words))
     except SegmentError as error:

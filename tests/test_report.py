@@ -171,7 +171,7 @@ def test_what_cannot_be_compared_is_said(strides, tmp_path, capsys):
 
 
 def test_broken_and_unfinished_runs_are_listed(strides, capsys):
-    broken = ("{", "[]", "{}", '{"mIoU": 1, "per_class_IoU": 3}')
+    broken = ("{", "[]", "{}", '{"mIoU": 1, "per_class_IoU": 3}', '{"mIoU": "x", "per_class_IoU": {}}')
     for i, text in enumerate(broken):
         (strides / f"broken{i}").mkdir()
         (strides / f"broken{i}" / "metrics.json").write_text(text)

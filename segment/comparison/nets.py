@@ -91,10 +91,11 @@ def picture(section: Section, nets: Loaded, images: int, path: Path) -> None:
     run, card = section.groups[chosen[0]].runs[0], nets[chosen[0]][1]
     own = run.checkpoint.parent.parent == run.folder  # else an evaluation, perhaps with data of another place
     config = card[CARD]["data"] if own else run.measured
+    split = str(run.metrics.get("split"))
     check_targets(config, "segment.data")
-    dataset = instantiate(config).dataset(run.metrics["split"])
+    dataset = instantiate(config).dataset(split)
     if not dataset.has_masks:
-        raise SegmentError(f"the split {run.metrics['split']} has no masks")
+        raise SegmentError(f"the split {split} has no masks")
     classes, indices = classes_of(card), spread(len(dataset), images)
     seen = [pictures(SegmentationModule(nets[index][0], classes), dataset, indices) for index in chosen]
     rows = [[same[0].image, same[0].truth, *(item.prediction for item in same)] for same in zip(*seen, strict=True)]

@@ -143,7 +143,9 @@ def _read(folder: Path) -> Run:
     if not path.is_file():
         raise SegmentError("no metrics.json: the run was stopped, or still goes on")
     metrics = _json(path)
-    if "mIoU" not in metrics or not isinstance(metrics.get("per_class_IoU"), dict):
+    if not isinstance(metrics.get("mIoU", ""), float | int | None) or not isinstance(
+        metrics.get("per_class_IoU"), dict
+    ):
         raise SegmentError("metrics.json holds no figures of segment.train or segment.evaluate")
     config, choices = read_record(folder)
     measured = config.get("data") or {}
@@ -183,6 +185,8 @@ def _counts(run: Run) -> Counts | None:
             names = tuple(map(str, content["names"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise SegmentError(f"cannot read per_image.npz: {error}") from None
+    if counts.ids.shape != counts.pixels.shape[:1] or counts.pixels.ndim != 3:
+        raise SegmentError(f"per_image.npz has {len(counts.ids)} names for pixels of shape {counts.pixels.shape}")
     found, told = float(mean_iou(counts.pixels.sum(0))), run.metrics["mIoU"]
     if names != run.data[1] or not (found == told or abs(found - (told or 0)) < 1e-6):
         raise SegmentError(f"per_image.npz gives mIoU {found:.4f}, metrics.json {told}: not of one evaluation")

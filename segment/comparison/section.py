@@ -47,9 +47,12 @@ def sections(runs: Sequence[Run], resamples: int, paper: bool) -> list[Section]:
     result = []
     for (name, _), members in by_data.items():
         groups, notes = group(members)
-        intervals = [difference(one.counts, resamples=resamples) if one.counts else None for one in groups]
+        intervals = [
+            difference(one.counts, resamples=resamples) if one.counts and resamples else None for one in groups
+        ]
         section = Section(name, groups, notes, intervals, [None] * len(groups))
-        _compare(section, resamples)
+        if resamples:
+            _compare(section, resamples)
         if paper:
             section.published = published(name)
             if not section.published:
