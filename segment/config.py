@@ -17,7 +17,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from segment.errors import SegmentError
 
@@ -71,6 +72,22 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
 def plain(config: Any) -> Any:
     """A configuration as dictionaries, lists and values, all interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What Hydra wrote down of a run: its configuration, and the option of each group.
+
+    Empty where there is no record that can be read.
+    """
+    found: list[Any] = []
+    for name, key in (("config", ""), ("hydra", "hydra.runtime.choices")):
+        try:
+            content = OmegaConf.load(folder / ".hydra" / f"{name}.yaml")
+            found.append(plain(OmegaConf.select(content, key) if key else content))
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+            found.append(None)
+    config, choices = (part if isinstance(part, dict) else {} for part in found)
+    return config, choices
 
 
 def quote(value: str) -> str:

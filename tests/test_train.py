@@ -146,18 +146,6 @@ def test_compiled_training_gives_a_checkpoint_that_loads_without(main):
     load_net(load_checkpoint(folder / "checkpoints" / "best.ckpt"), "best.ckpt")
 
 
-def test_wandb_offline(main, monkeypatch, tmp_path):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    folder = main("train", *TINY, "trainer.max_epochs=1", "logger=wandb")
-    (media,) = (folder / "wandb").glob("offline-run-*/files/media")
-    assert len(list(media.glob("images/mask/*.png"))) >= 2  # prediction and truth as overlays
-    assert list(media.glob("table/per_class_IoU*.json"))
-    import wandb
-
-    assert wandb.run is None
-
-
 def test_tensorboard(main):
     folder = main("train", *TINY, "trainer.max_epochs=1", "logger=tensorboard")
     assert list(folder.glob("**/events.out.tfevents.*"))
