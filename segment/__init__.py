@@ -12,6 +12,8 @@ How data flows::
                         SegmentationModule: net + loss + metrics + optimiser
                                         |
                                 lightning.Trainer --> loggers, checkpoints, pictures, metrics.json
+                                                            |
+    report.py (no Hydra): comparison/ runs > groups > sections <--+ --> tables, plot, pictures
 """
 
 __version__ = "0.1.0"

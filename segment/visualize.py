@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from PIL import Image
 
@@ -75,8 +76,9 @@ def side_by_side(
     width = panel * len(titles)
     per_line = max(1, min(len(legend), 8, int(width / 1.4)))
     lines = -(-len(legend) // per_line)
-    height = panel * sum(ratios) + 0.05 * panel * len(rows) + 0.5 + 0.25 * lines
-    figure = Figure(figsize=(width, height), layout="constrained")
+    height = 0.96 * panel * sum(ratios) + 0.08 * len(rows) + 0.4 + 0.2 * lines
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    figure = Figure(figsize=(width, height), layout=layout)
     axes = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": ratios})
     for line, row in zip(axes, rows, strict=True):
         for axis, picture in zip(line, (row[0], *(colours[mask] for mask in row[1:])), strict=True):
