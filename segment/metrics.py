@@ -1,10 +1,12 @@
 """The figures of semantic segmentation, all from one confusion matrix over a whole split."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassJaccardIndex
+from torchmetrics.utilities import dim_zero_cat
 
 from segment.data.classes import IGNORE
 
@@ -23,35 +25,53 @@ def scores(confusion: Tensor) -> dict[str, Any]:
     confusion = confusion.cpu().double()  # one transfer; and Apple's GPUs have no float64
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     union = truth + predicted - hits
-    iou, accuracy = hits / union, hits / truth  # NaN where there is nothing to divide by
+    per_class, accuracy = hits / union, hits / truth  # NaN where there is nothing to divide by
     total = truth.sum()
     return {
-        "mIoU": float(iou.nanmean()),
+        "mIoU": float(per_class.nanmean()),
         "pixel_accuracy": float(hits.sum() / total),
         "mean_accuracy": float(accuracy.nanmean()),
-        "frequency_weighted_IoU": float((truth * iou).nansum() / total),
-        "per_class_IoU": [None if value != value else value for value in iou.tolist()],
+        "frequency_weighted_IoU": float((truth * per_class).nansum() / total),
+        "per_class_IoU": [or_none(value) for value in per_class.tolist()],
     }
 
 
 class SegmentationScores(MulticlassJaccardIndex):
-    """torchmetrics' JaccardIndex, with an update of one pass and with the other figures beside mIoU.
+    """torchmetrics' JaccardIndex, with an update of one pass, the other figures beside mIoU, and counts by image.
 
     The state is torchmetrics' own confusion matrix, summed over processes, so every figure is the same
-    on one and on many. Only ``update`` differs: a single count in place of a filtered copy (see benchmarks/).
+    on one and on many. Only ``update`` differs: a single count in place of a filtered copy, see benchmarks/metric.py.
     """
+
+    counts: list[Tensor]
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes, average="macro", ignore_index=IGNORE, validate_args=False)
+        self.add_state("counts", default=[], dist_reduce_fx="cat")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Count predicted classes and labels, integers of one shape; 255 in ``target`` is ignored."""
+        """Count predicted classes and labels, integers (N,H,W) both; 255 in ``target`` is ignored."""
         classes = self.num_classes
-        # One row more than there are classes takes the ignored pixels.
-        rows = target.clamp(max=classes)
-        counts = torch.bincount((rows * classes + preds).flatten(), minlength=(classes + 1) * classes)
-        self.confmat += counts[: classes * classes].view(classes, classes)
+        for prediction, truth in zip(preds.flatten(1), target.flatten(1), strict=True):
+            # Small labels would overflow; and a row for every label, also for the ignored, spares a look at each.
+            pairs = torch.add(prediction, truth.int() if truth.itemsize < 4 else truth, alpha=classes).int()
+            confusion = torch.bincount(pairs, minlength=classes * (IGNORE + 1))[: classes * classes]
+            confusion = confusion.view(classes, classes)
+            self.confmat += confusion
+            self.counts.append(torch.stack([confusion.diagonal(), confusion.sum(1), confusion.sum(0)])[None])
 
     def compute(self) -> dict[str, Any]:  # type: ignore[override]  # torchmetrics returns a tensor
         """See :func:`scores`."""
         return scores(self.confmat)
+
+    def per_image(self) -> Tensor:
+        """(N,3,C): of each image that was counted here and each class the pixels hit, true and predicted.
+
+        Inside ``with metric.sync_context():`` of all processes, one after the other.
+        """
+        return dim_zero_cat(self.counts)
+
+
+def or_none(value: float) -> float | None:
+    """A figure for a file or a list, where NaN is None."""
+    return None if math.isnan(value) else value
