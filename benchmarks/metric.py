@@ -1,21 +1,19 @@
-"""The metric's update beside that of torchmetrics' JaccardIndex with its defaults, and what boundary figures cost.
+"""The metric's update beside that of torchmetrics' JaccardIndex with its defaults; and boundary figures, which are ours.
 
-Same class maps (4,512,512) with ignored pixels, alternating sides, medians. Run it as
+Class maps (4,512,512) with ignored pixels. Noise has another class at every pixel; blocks of 64 x 64 are more like what
+a net says, and slower to count.
 
-    python -m benchmarks.metric --threads 2
-
-Noise has a new class at every pixel; blocks of 64 x 64 are more like what a net says, and slower to count.
+    python -m benchmarks.metric
 """
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torchmetrics import JaccardIndex
 
+from benchmarks.timing import keep, ratio, take_turns
 from segment.boundary import BoundaryScores
 from segment.data.classes import IGNORE
 from segment.metrics import SegmentationScores
@@ -37,38 +35,38 @@ def class_maps(classes: int, blocks: bool) -> tuple[Tensor, Tensor]:
     return prediction, truth.masked_fill(draw(20) == 0, IGNORE)
 
 
-def milliseconds(sides: list[Callable[[], None]], runs: int) -> list[list[float]]:
-    """Of each side, in turns."""
-    times: list[list[float]] = [[] for _ in sides]
-    for run in range(runs + 2):
-        for seconds, work in zip(times, sides, strict=True):
-            start = time.perf_counter()
-            work()
-            if run >= 2:
-                seconds.append(1000 * (time.perf_counter() - start))
-    return times
+def compare(classes: int, blocks: bool, threads: int, runs: int) -> dict[str, float | int | str]:
+    """Milliseconds of an update, and how many times as long torchmetrics' takes."""
+    torch.set_num_threads(threads)
+    prediction, truth = class_maps(classes, blocks)
+    metrics = {
+        "ours": SegmentationScores(classes),
+        "JaccardIndex": JaccardIndex(task="multiclass", num_classes=classes, ignore_index=IGNORE),
+        "boundary": BoundaryScores(classes),
+    }
+    seconds = take_turns({k: lambda metric=m: metric.update(prediction, truth) for k, m in metrics.items()}, runs)
+    assert torch.equal(metrics["ours"].confmat, metrics["JaccardIndex"].confmat), "both count the same"
+    medians = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
+    times = ratio(seconds, "JaccardIndex", "ours")
+    return {"classes": classes, "maps": "blocks" if blocks else "noise", "threads": threads, **medians, "times": times}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=25)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    print(f"{'update, ms':24}{'ours':>8}{'JaccardIndex':>14}{'ratio':>8}{'boundary':>10}")
-    for classes in (21, 150):
-        for blocks in (False, True):
-            prediction, truth = class_maps(classes, blocks)
-            ours, boundary = SegmentationScores(classes), BoundaryScores(classes)
-            theirs = JaccardIndex(task="multiclass", num_classes=classes, ignore_index=IGNORE)
-            sides = [lambda m=metric: m.update(prediction, truth) for metric in (ours, theirs, boundary)]  # noqa: B023
-            times = milliseconds(sides, arguments.runs)
-            assert torch.equal(ours.confmat, theirs.confmat), "both count the same"
-            ratio = statistics.median(b / a for a, b in zip(times[0], times[1], strict=True))
-            first, second, third = map(statistics.median, times)
-            kind = f"{classes} classes, {'blocks' if blocks else 'noise'}"
-            print(f"{kind:24}{first:>8.2f}{second:>14.1f}{ratio:>8.1f}{third:>10.1f}", flush=True)
-    print(f"medians of {arguments.runs} alternating runs, {arguments.threads} threads, torch {torch.__version__}")
+    print(f"{'update, ms':34}{'ours':>8}{'JaccardIndex':>14}{'times':>8}{'boundary':>10}")
+    rows = []
+    for threads in arguments.threads:
+        for classes in (21, 150):
+            for blocks in (False, True):
+                row = compare(classes, blocks, threads, arguments.runs)
+                name = "{classes} classes, {maps}, {threads} threads".format(**row)
+                print(f"{name:34}{{ours:>8.2f}}{{JaccardIndex:>14.1f}}{{times:>8.1f}}{{boundary:>10.1f}}".format(**row))
+                rows.append(row)
+    keep("metric", rows, "torchmetrics", "numpy")
+    print(f"medians of {arguments.runs} alternating runs, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from scipy import ndimage
 from torch import Tensor
 from torchmetrics import Metric
 
+from segment.bootstrap import iou, mean_iou
 from segment.data.classes import IGNORE
-from segment.metrics import iou, mean_iou, or_none
+from segment.metrics import or_none
 
 WIDTHS = (1, 2, 4, 8, 16, 32)
 """Of the trimaps, in pixels to each side of a boundary."""

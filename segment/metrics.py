@@ -1,4 +1,4 @@
-"""The figures of semantic segmentation, all from one confusion matrix over a whole split, and how sure they are."""
+"""The figures of semantic segmentation, all from one confusion matrix over a whole split."""
 
 import math
 from typing import Any
@@ -10,9 +10,6 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.utilities import dim_zero_cat
 
 from segment.data.classes import IGNORE
-
-CHUNK = 100
-"""Resamples that are drawn at a time: their weights take 8 bytes for each image."""
 
 
 def scores(confusion: Tensor) -> dict[str, Any]:
@@ -90,48 +87,6 @@ def count_pairs(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
     return counts[: classes * classes].view(classes, classes)
 
 
-def iou(counts: np.ndarray) -> np.ndarray:
-    """IoU (...,C) from pixels hit, true and predicted (...,3,C); NaN for a class without any."""
-    hits, truth, predicted = np.moveaxis(counts.astype(np.float64), -2, 0)
-    union = truth + predicted - hits
-    return np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
-
-
-def mean_iou(counts: np.ndarray) -> np.ndarray:
-    """mIoU (...) from pixels hit, true and predicted (...,3,C); NaN where nothing was counted."""
-    values = iou(counts)
-    number = (~np.isnan(values)).sum(-1)
-    return np.divide(np.nansum(values, -1), number, out=np.full(number.shape, np.nan), where=number > 0)
-
-
 def or_none(value: float) -> float | None:
     """A figure for a file or a list, where NaN is None."""
     return None if math.isnan(value) else value
-
-
-def interval(counts: np.ndarray, resamples: int, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap of mIoU over images (Efron and Tibshirani, 1993, chapter 13).
-
-    Args:
-        counts: (N,3,C), see :meth:`SegmentationScores.per_image`.
-        resamples: how many times N images are drawn from the N, with replacement.
-        seed: of the draws; one seed, one interval.
-        level: share of the resamples that the interval holds.
-
-    Returns:
-        Lower and upper end, NaN where nothing was counted.
-    """
-    images, rng = len(counts), np.random.default_rng(seed)
-    flat = counts.reshape(images, -1).astype(np.float64)
-    found = []
-    for begin in range(0, resamples, CHUNK):
-        number = min(CHUNK, resamples - begin)
-        drawn = rng.integers(images, size=(number, images)) + images * np.arange(number)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=number * images).reshape(number, images)
-        found.append(mean_iou((weights @ flat).reshape(number, *counts.shape[1:])))
-    drawn_figures = np.concatenate(found)
-    drawn_figures = drawn_figures[~np.isnan(drawn_figures)]
-    if not len(drawn_figures):
-        return float("nan"), float("nan")
-    low, high = np.quantile(drawn_figures, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -11,10 +11,11 @@ import lightning as L
 import numpy as np
 from rich.console import Console
 
+from segment.bootstrap import interval, mean_iou
 from segment.data.classes import Classes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
-from segment.metrics import interval, mean_iou, or_none
+from segment.metrics import or_none
 from segment.models.weights import load_file
 from segment.module import SegmentationModule
 from segment.table import percent, table

@@ -9,8 +9,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segment.config import entry_point, instantiate, one_job, plain, quiet, quote, run_folder, value_of
+from segment.config import entry_point, instantiate, plain, quiet, quote, run_folder, value_of
 from segment.errors import SegmentError
+from segment.sweep import one_job
 
 WORDS = Path(".hydra", "trained.yaml")
 """The words of the command line that a run was trained with (Hydra's own record is overwritten at each start)."""
@@ -176,4 +177,4 @@ def continue_in_place() -> None:
 
 
 if __name__ == "__main__":
-    entry_point("train", one_job(train), continue_in_place)
+    entry_point("train", one_job("segment.train", train), continue_in_place)

@@ -1,6 +1,8 @@
-"""Pictures: overlays, image beside truth and prediction, learning curves."""
+"""Pictures: overlays, images beside truth and predictions, curves and plots."""
 
 import csv
+import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,16 +45,25 @@ def comparison(
         image: uint8 (H,W,3) RGB.
         truth, prediction: class indices (H,W); 255 in ``truth`` is void.
     """
-    height, width = truth.shape
-    panel = 4.0  # inches
-    figure = Figure(figsize=(3 * panel, panel * min(height / width, 1.6) + 1.1), layout="constrained")
+    figure = side_by_side([(image, truth, prediction)], ("image", "truth", "prediction"), classes, panel=4.0)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def side_by_side(
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], classes: Classes, panel: float = 2.0
+) -> Figure:
+    """Images, each beside masks of it, as in figure 6 of Long et al. (2015), with a legend of the classes that occur.
+
+    Args:
+        rows: for each image itself, uint8 (H,W,3) RGB, and class indices (H,W); 255 is void.
+        titles: of the columns.
+        panel: width of one picture, in inches.
+    """
+    ratios = [min(row[0].shape[0] / row[0].shape[1], 1.6) for row in rows]
     colours = np.array(classes.flat_palette(), np.uint8).reshape(256, 3)
-    panels = (("image", image), ("truth", colours[truth]), ("prediction", colours[prediction]))
-    for axis, (name, picture) in zip(figure.subplots(1, 3), panels, strict=True):
-        axis.imshow(picture, interpolation="nearest")
-        axis.set_title(name)
-        axis.set_axis_off()
-    seen = sorted(set(np.unique(truth)) | set(np.unique(prediction)))
+    seen = sorted(set().union(*(np.unique(mask).tolist() for row in rows for mask in row[1:])))
     legend = [
         Patch(
             facecolor=tuple(colours[label] / 255),
@@ -61,9 +72,19 @@ def comparison(
         )
         for label in seen
     ]
-    figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 8), frameon=False)
-    if title:
-        figure.suptitle(title)
+    width = panel * len(titles)
+    per_line = max(1, min(len(legend), 8, int(width / 1.4)))
+    lines = -(-len(legend) // per_line)
+    height = panel * sum(ratios) + 0.05 * panel * len(rows) + 0.5 + 0.25 * lines
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": ratios})
+    for line, row in zip(axes, rows, strict=True):
+        for axis, picture in zip(line, (row[0], *(colours[mask] for mask in row[1:])), strict=True):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_axis_off()
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(textwrap.fill(title, int(panel * 11)), fontsize=10)
+    figure.legend(handles=legend, loc="outside lower center", ncols=per_line, frameon=False, fontsize=9)
     return figure
 
 
@@ -138,7 +159,9 @@ def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) ->
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; without pyplot, so that no display and no global state is touched."""
+def save(figure: Figure, path: Path, dpi: int = 100) -> None:
+    """Write a figure as its suffix says, in one move; without pyplot, so that no global state is touched."""
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=100)
+    part = path.with_name(path.name + ".part")
+    figure.savefig(part, dpi=dpi, format=path.suffix[1:])
+    os.replace(part, path)

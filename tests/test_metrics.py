@@ -13,10 +13,11 @@ import torch
 from scipy import ndimage
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from segment.bootstrap import interval, mean_iou
 from segment.boundary import WIDTHS, BoundaryScores
 from segment.data.classes import Classes
 from segment.data.samplers import EvalSampler, in_order
-from segment.metrics import SegmentationScores, interval, mean_iou, scores
+from segment.metrics import SegmentationScores, scores
 from segment.results import mean_of_some
 
 

@@ -86,6 +86,8 @@ def header_problem(sample: Sample, labels: Labels) -> Problem | None:
         with Image.open(path) as image:
             turned = image.getexif().get(0x0112, 1) >= 5  # orientations that swap width and height
             size = image.size[::-1] if turned else image.size
+            if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
+                return Problem("several pages", f"{path} has {pages} pages: make each an image file of its own")
         if sample.mask is None or sample.mask.suffix == ".mat":
             return None
         path = sample.mask
