@@ -1,4 +1,4 @@
-"""The metric's update beside that of torchmetrics' JaccardIndex with its defaults; and boundary figures, which are ours.
+"""The metric's update beside torchmetrics' JaccardIndex with its defaults; and boundary figures, which only we have.
 
 Class maps (4,512,512) with ignored pixels. Noise has another class at every pixel; blocks of 64 x 64 are more like what
 a net says, and slower to count.

@@ -142,11 +142,8 @@ def extremes(counts: np.ndarray, dataset: SegmentationDataset, count: int = PICT
     own = mean_iou(counts)
     order = [int(i) for i in np.argsort(own, kind="stable") if not np.isnan(own[i])]
     half = min(count // 2, (len(order) + 1) // 2)
-    worst, best = order[:half], order[: half - 1 : -1][: count // 2]
-    named = [
-        (f"{word}_{rank}", i) for word, part in (("worst", worst), ("best", best)) for rank, i in enumerate(part, 1)
-    ]
-    return {f"{name}_{dataset.id(i)}": i for name, i in named}
+    groups = {"worst": order[:half], "best": order[half:][::-1][: count // 2]}
+    return {f"{word}_{rank}_{dataset.id(i)}": i for word, found in groups.items() for rank, i in enumerate(found, 1)}
 
 
 def pictures(module: SegmentationModule, dataset: SegmentationDataset, indices: Iterable[int]) -> list[Comparison]:

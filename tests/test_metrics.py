@@ -17,7 +17,7 @@ from segment.bootstrap import interval, mean_iou
 from segment.boundary import WIDTHS, BoundaryScores
 from segment.data.classes import Classes
 from segment.data.samplers import EvalSampler, in_order
-from segment.metrics import SegmentationScores, scores
+from segment.metrics import SegmentationScores, count_pairs, scores
 from segment.results import mean_of_some
 
 
@@ -110,8 +110,10 @@ def test_counts_equal_pixel_by_pixel_and_image_by_image():
         confusion += own
     assert np.array_equal(metric.confmat.numpy(), confusion)
     devices = ["cpu", *["cuda"] * torch.cuda.is_available()]
+    labels = torch.arange(150)
     for dtype, device in itertools.product((torch.uint8, torch.int32, torch.int64), devices):
         assert torch.equal(counted(cases(), dtype, device).confmat.cpu(), metric.confmat)
+        assert torch.equal(count_pairs(*[labels.to(device, dtype)] * 2, 150).cpu(), torch.eye(150))
 
 
 def test_counts_equal_mmsegmentations(monkeypatch):
