@@ -1,6 +1,5 @@
 """One job of a sweep: a fresh process with a directory, a lock and a status of its own."""
 
-import ctypes
 import fcntl
 import json
 import os
@@ -8,16 +7,23 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 GRACE = 60
 """Seconds that a job has to save and end when the sweep is told to stop."""
+WATCH = """
+read _
+kill -TERM $1
+for _ in $(seq $2); do kill -0 -- -$1 || exit 0; sleep 1; done
+kill -KILL -- -$1
+"""
+"""What a shell does for a job: its input ends when the sweep is killed; then the job is told to stop, and made to."""
 KEPT = 100_000
 """Bytes of a job's standard error that are searched for what went wrong."""
 
@@ -110,8 +116,8 @@ def wandb_names(folder: Path) -> dict[str, str]:
 def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None = None) -> tuple[int, str]:
     """Run a command to its end, and end all that it started.
 
-    Its output goes where ours goes. If we are told to stop (an exception out of a signal handler), so is the command,
-    by SIGTERM, and has :data:`GRACE` seconds to save; if we are killed, the kernel tells it (Linux).
+    Its output goes where ours goes. If we are told to stop (an exception out of a signal handler) or are killed, so is
+    the command, by SIGTERM, and has :data:`GRACE` seconds to save.
 
     Returns:
         Exit code, as :class:`subprocess.Popen` has it, and the line of standard error that says what went wrong.
@@ -123,12 +129,18 @@ def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None
         stderr=subprocess.PIPE,
         pass_fds=() if lock is None else (lock,),
         start_new_session=True,  # a group of its own, so that DDP's other processes can be ended with it
-        preexec_fn=_told_when_parent_dies(),
     )
     assert process.stderr is not None
     kept = bytearray()
     copier = Thread(target=_copy, args=(process.stderr, kept), daemon=True)
     copier.start()
+    watch = subprocess.Popen(
+        ["sh", "-c", WATCH, "sh", str(process.pid), str(GRACE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # or who reads our output would wait for the watch too
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         process.wait()
     except BaseException:
@@ -139,16 +151,11 @@ def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        watch.kill()
+        watch.communicate()
         process.wait()
         copier.join(timeout=5)  # what left the group may hold the pipe open
     return process.returncode, what_went_wrong(kept.decode(errors="replace"))
-
-
-def _told_when_parent_dies() -> Callable[[], Any] | None:
-    if sys.platform != "linux":
-        return None
-    prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
-    return lambda: prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def _copy(source: BinaryIO, kept: bytearray) -> None:

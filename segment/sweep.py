@@ -119,7 +119,9 @@ def launch(module: str, config: DictConfig, batch: Sequence[Sequence[str]]) -> l
 
 
 def _stop(number: int, _frame: Any) -> None:
-    print("\nstopping the job that runs; the same command goes on from there", file=sys.stderr)
+    print(
+        "\nstopping when the job has saved (once more to kill it); the same command goes on from there", file=sys.stderr
+    )
     sys.exit(128 + number)
 
 
