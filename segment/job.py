@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 GRACE = 60
 """Seconds that a job has to save and end when the sweep is told to stop."""
@@ -80,23 +80,23 @@ def locked(folder: Path, wait: bool) -> Iterator[int | None]:
 
 
 def run_job(
-    command: Sequence[str], folder: Path, overrides: Sequence[str], inherited: Sequence[int] = (), kept: bool = True
+    command: Sequence[str], folder: Path, overrides: Sequence[str], lock: int | None = None, recorded: bool = True
 ) -> Status:
     """Run a job in its directory.
 
     Args:
-        inherited: file descriptors that the job gets.
-        kept: whether ``job.json`` says how it goes.
+        lock: file descriptor of its lock, which it inherits.
+        recorded: whether ``job.json`` says how it goes.
     """
     status = Status(list(overrides))
-    if kept:
+    if recorded:
         status.write(folder)
     code, error = -signal.SIGTERM, "stopped with its sweep"
     try:
-        code, error = run(command, wandb_names(folder), inherited)
+        code, error = run(command, wandb_names(folder), lock)
     finally:
         status.end(code, error)
-        if kept:
+        if recorded:
             status.write(folder)
     return status
 
@@ -107,7 +107,7 @@ def wandb_names(folder: Path) -> dict[str, str]:
     return {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_NAME": folder.name, **os.environ}
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], inherited: Sequence[int] = ()) -> tuple[int, str]:
+def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None = None) -> tuple[int, str]:
     """Run a command to its end, and end all that it started.
 
     Its output goes where ours goes. If we are told to stop (an exception out of a signal handler), so is the command,
@@ -121,7 +121,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], inherited: Seque
         env=environment,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        pass_fds=inherited,
+        pass_fds=() if lock is None else (lock,),
         start_new_session=True,  # a group of its own, so that DDP's other processes can be ended with it
         preexec_fn=_told_when_parent_dies(),
     )
@@ -144,7 +144,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], inherited: Seque
     return process.returncode, what_went_wrong(kept.decode(errors="replace"))
 
 
-def _told_when_parent_dies():
+def _told_when_parent_dies() -> Callable[[], Any] | None:
     if sys.platform != "linux":
         return None
     prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
@@ -162,7 +162,7 @@ def _copy(source: BinaryIO, kept: bytearray) -> None:
 def what_went_wrong(text: str) -> str:
     """The line of a process's standard error that names its fault, and not the hints and warnings around it."""
     noise = ("wandb:", "Set the environment variable HYDRA_FULL_ERROR")
-    lines = [line for line in text.splitlines() if not line.startswith(noise)]
+    lines = [re.sub(r"^\[rank\d+\]: ?", "", line) for line in text.splitlines() if not line.startswith(noise)]
     for kind in (r"error: ", r"[\w.]+(Error|Exception|Interrupt|Exit)\b", r"\S"):
         found = [line for line in lines if re.match(kind, line)]
         if found:

@@ -173,7 +173,7 @@ def continue_in_place() -> None:
     if not saved.is_file():
         raise SegmentError(f"resume={given}: expected a run directory or a checkpoint in one, but {saved} is missing")
     words = [word for word in map(str, OmegaConf.load(saved)) if word.partition("=")[0] not in keys]
-    sys.argv[1:] = [*words, *sys.argv[1:], f"hydra.run.dir={quote(str(folder.absolute()))}"]
+    sys.argv[1:] = [*words, *sys.argv[1:], f"hydra.run.dir={quote(str(folder.absolute()))}", "hydra.mode=RUN"]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from PIL import Image
 
@@ -28,12 +29,16 @@ def palette_image(mask: np.ndarray, classes: Classes) -> Image.Image:
 
 def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: float = 0.55) -> np.ndarray:
     """The classes' colours over an RGB image uint8 (H,W,3); background and void stay clear."""
-    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3)[mask]
-    clear = mask == IGNORE
+    strength = np.full((256, 1), opacity, np.float32)
+    strength[IGNORE] = 0
     if BACKGROUND in classes.names:
-        clear |= mask == classes.names.index(BACKGROUND)
-    strength = np.where(clear, 0.0, opacity)[..., None]
-    return (image * (1 - strength) + colours * strength).round().astype(np.uint8)
+        strength[classes.names.index(BACKGROUND)] = 0
+    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3) * strength + 0.5  # to round
+    result = np.empty_like(image)
+    for row in range(0, len(image), 32):  # an image of 24 million pixels as floats would take gigabytes
+        part = mask[row : row + 32]
+        result[row : row + 32] = image[row : row + 32] * (1 - strength)[part] + colours[part]
+    return result
 
 
 def comparison(
@@ -75,8 +80,9 @@ def side_by_side(
     width = panel * len(titles)
     per_line = max(1, min(len(legend), 8, int(width / 1.4)))
     lines = -(-len(legend) // per_line)
-    height = panel * sum(ratios) + 0.05 * panel * len(rows) + 0.5 + 0.25 * lines
-    figure = Figure(figsize=(width, height), layout="constrained")
+    height = 0.96 * panel * sum(ratios) + 0.08 * len(rows) + 0.4 + 0.2 * lines
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    figure = Figure(figsize=(width, height), layout=layout)
     axes = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": ratios})
     for line, row in zip(axes, rows, strict=True):
         for axis, picture in zip(line, (row[0], *(colours[mask] for mask in row[1:])), strict=True):

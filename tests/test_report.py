@@ -160,13 +160,18 @@ def test_what_cannot_be_compared_is_said(strides, tmp_path, capsys):
     write_run(strides / "6", [4], 0, counts(40, 0.9))
     write_run(strides / "7", [4], 0, counts(40, 0.8))
     write_run(strides / "8", [8], 0, None, mIoU=None)
+    (strides / "1" / "per_image.npz").unlink()
     report([str(strides), "--no-cost", "--output", str(tmp_path)])
     shown = capsys.readouterr().out
     assert "not comparable as they stand: the figures differ in images, protocol" in shown
     assert "protocol B: flips, too" in shown
     assert "5: no intervals, per_image.npz gives mIoU" in shown
     assert "2 runs share 1 seeds" in shown
-    assert "**" not in (tmp_path / "report.md").read_text().splitlines()[4]  # no row stands out
+    table = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("|")]
+    assert not any("**" in line for line in table)  # none is the best
+    rows = list(csv.DictReader((tmp_path / "report.csv").open()))
+    assert [bool(row["mIoU_low"]) for row in rows] == [False, True, False, False, True, False]
+    assert "for want of a per_image.npz in each run: skip_strides [], " in shown
     assert "neither cost nor pictures" in shown
 
 

@@ -86,7 +86,7 @@ def picture(section: Section, nets: Loaded, images: int, path: Path) -> None:
     """
     best = sorted(nets, key=lambda index: -section.groups[index].mean_iou)[:PICTURED]
     if len(best) < len(nets):
-        section.notes.append(f"pictures{path.stem[8:]}.png shows the best {PICTURED} of {len(nets)}")
+        section.notes.append(f"{path.name} shows the best {PICTURED} of {len(nets)}")
     chosen = sorted(best)
     run, card = section.groups[chosen[0]].runs[0], nets[chosen[0]][1]
     own = run.checkpoint.parent.parent == run.folder  # else an evaluation, perhaps with data of another place
