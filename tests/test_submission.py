@@ -123,7 +123,7 @@ def test_each_fault_is_named(root, tmp_path, monkeypatch, capsys, fault):
     said = validate(monkeypatch, capsys, pack(tmp_path / "a.tgz", members), root)
     assert re.search(expected, said)
     assert said.count("\n") == 1, "and no other"
-    assert "would be refused: 1 " in said
+    assert re.search(r"would be refused: [a-z ]+ \(1\)$", said)
     assert not (tmp_path / "results").exists()
 
 
@@ -147,7 +147,7 @@ def test_archives_that_are_none(root, tmp_path, monkeypatch, capsys):
         (tmp_path / "cut.tgz", r"archive: cut.tgz is no whole .tar, .tar.gz or .tgz: it ends after [12] files"),
         (tmp_path / "link.tgz", "no file: .*2008_000006.png is a link or a device"),
         (twice, "duplicate: .*2008_000006.png is in the archive more than once"),
-        (tmp_path / "none.tgz", "error: .*none.tgz does not exist"),
+        (tmp_path / "none.tgz", "error: .*none.tgz is no file"),
     ):
         said = validate(monkeypatch, capsys, path, root)
         assert re.search(expected, said)
