@@ -25,7 +25,7 @@ _INSTALLED = Path(__file__).parent / "conf"
 CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf")
 """``conf/``: inside the package when installed from a wheel, beside it in a checkout."""
 
-PATHS = ("input", "output", "checkpoint", "resume")
+PATHS = ("input", "output", "checkpoint", "resume", "repeat")
 """Keys whose values are paths, whatever characters they hold: a comma in them is no sweep."""
 PATHS_OR_SWEEPS = ("data.root", "model.encoder.weights")
 """Keys whose values are paths where Hydra's grammar can't read them otherwise (``~/voc``, ``my data``)."""

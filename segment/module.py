@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -31,6 +33,7 @@ class SegmentationModule(L.LightningModule):
         optimizer: makes one for a net.
         scheduler: makes one for an optimiser and a number of steps; it moves on with each step.
         card: plain data that goes into every checkpoint, see :mod:`segment.checkpoint`.
+        seed: of what the net draws while it trains (dropout).
     """
 
     def __init__(
@@ -41,14 +44,21 @@ class SegmentationModule(L.LightningModule):
         optimizer: Callable[[torch.nn.Module], Optimizer] | None = None,
         scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
         card: dict[str, Any] | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
+        self.seed = seed
         self.net, self.classes, self.loss, self.card = net, classes, loss, card or {}
         self._optimizer, self._scheduler = optimizer, scheduler
         self._steps: int | None = None  # that the schedule is planned for
         self.scores = SegmentationScores(len(classes))
         self.figures: dict[str, Any] = {}
         """What the last evaluation gave; see :func:`segment.metrics.scores`."""
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """What a step draws depends on seed, epoch, batch and process alone: a run that goes on draws the same."""
+        words = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx, self.global_rank])
+        torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert self.loss is not None, "built for evaluation only"
@@ -106,6 +116,13 @@ class SegmentationModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CARD] = {**self.card, "planned_steps": self._steps}
+        if "callbacks" in checkpoint:
+            return
+        # Of weights alone Lightning's callbacks hear nothing: where they are averaged, the average was validated.
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, WeightAveraging):
+                callback.on_save_checkpoint(self.trainer, self, checkpoint)
+                del checkpoint["current_model_state"], checkpoint["averaging_state"]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._steps = checkpoint.get(CARD, {}).get("planned_steps")

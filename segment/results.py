@@ -1,6 +1,5 @@
 """What a run leaves behind: metrics.json, pictures, and the table a user reads."""
 
-import csv
 import json
 import os
 from pathlib import Path
@@ -15,7 +14,6 @@ from segment.data.classes import Classes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
 from segment.models.net import SegmentationNet
-from segment.models.weights import load_file
 from segment.module import SegmentationModule
 from segment.visualize import comparison, curves, save
 
@@ -39,15 +37,6 @@ def evaluate(
     images = min(len(data.dataset(split)), sum(trainer.num_val_batches) * trainer.world_size)
     origin = {"split": split, "images": images, "precision": str(trainer.precision), "protocol": PROTOCOL}
     return {**figures, **origin, "checkpoint": str(checkpoint.absolute())}
-
-
-def rows_before(metrics: Path, checkpoint: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.csv up to a checkpoint's step: what a resumed run keeps of it."""
-    if not metrics.is_file():
-        return []
-    last = load_file(checkpoint)["global_step"]
-    with metrics.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) < last]
 
 
 def write_metrics(metrics: dict[str, Any], path: Path) -> None:
