@@ -25,7 +25,10 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         with whole_file(Path(path), "wb") as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch's writer puts an error of its own in the place of a full disk's
+                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def make_card(model: Mapping[str, Any], data: Mapping[str, Any], classes: Classes) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class MetricsFile(CSVLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> Rows:
+    def experiment(self) -> Any:
         if self._experiment is None:
             self._experiment = Rows(self.log_dir, self._earlier)
         return self._experiment

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -44,18 +44,17 @@ class LastCheckpoint(Checkpoint):
 
     # ----- when to save
 
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_sanity_check_start(self, trainer: Any, pl_module: LightningModule) -> None:
         self._listen(trainer)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         self._listen(trainer)
-        self._saved = trainer.global_step
         loop = trainer.fit_loop.epoch_loop
-        fetcher: Any = trainer.fit_loop._data_fetcher
-        if loop.restarting and not loop.val_loop.restarted_mid_evaluation and loop._should_check_val_fx(fetcher):
-            loop._batches_that_stepped -= 1  # Lightning skips the validation that is done, but counts its step again
+        if loop.restarting and not loop.val_loop.restarted_mid_evaluation:
+            # Where validation has just been done Lightning leaves it out, but counts its step once more.
+            loop._batches_that_stepped -= loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self._between_steps(trainer):
             return
         stop = self._told_to_stop(trainer)
@@ -66,7 +65,7 @@ class LastCheckpoint(Checkpoint):
             self._leave(trainer)
 
     def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Any, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or not self._between_steps(trainer):
             return
@@ -79,7 +78,7 @@ class LastCheckpoint(Checkpoint):
                 self.save(trainer)
             self._leave(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: LightningModule) -> None:
         loop = trainer.fit_loop
         end = (
             trainer.should_stop
@@ -89,7 +88,7 @@ class LastCheckpoint(Checkpoint):
         if end or self.every_n_steps is None:
             self.save(trainer)
 
-    def save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Any) -> None:
         """Write the checkpoint, and before it all rows up to it."""
         if trainer.fast_dev_run:
             return
@@ -99,23 +98,25 @@ class LastCheckpoint(Checkpoint):
         self._saved = trainer.global_step
 
     @staticmethod
-    def _between_steps(trainer: Trainer) -> bool:
+    def _between_steps(trainer: Any) -> bool:
         """Whether no gradients of a batch wait for the step they belong to."""
         batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         return batches % trainer.accumulate_grad_batches == 0 or batches == trainer.num_training_batches
 
     # ----- what is saved
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Any, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         settle(checkpoint["loops"]["fit_loop"], int(trainer.num_training_batches), self._validating)
         checkpoint["folder"] = str(self.path.parent)
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        loops, datamodule = checkpoint["loops"]["fit_loop"], trainer.datamodule  # type: ignore[attr-defined]
-        datamodule.start = (
+    def on_load_checkpoint(self, trainer: Any, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        loops = checkpoint["loops"]["fit_loop"]
+        trainer.datamodule.start = (
             loops["epoch_progress"]["current"]["processed"],
             loops["epoch_loop.batch_progress"]["current"]["completed"],
         )
+        if checkpoint["folder"] == str(self.path.parent):
+            self._saved = checkpoint["global_step"]
         states = checkpoint["callbacks"].values()
         # Early stopping remembers that it stopped the training, but does not stop it again.
         trainer.should_stop = any(state.get("stopping_reason") for state in states)
@@ -125,7 +126,7 @@ class LastCheckpoint(Checkpoint):
 
     # ----- signals
 
-    def _listen(self, trainer: Trainer) -> None:
+    def _listen(self, trainer: Any) -> None:
         """Take the place of Lightning's handlers, which save and stop in the middle of things.
 
         Lightning puts back what was there before when training ends.
@@ -134,21 +135,26 @@ class LastCheckpoint(Checkpoint):
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             self._requeue_signal = environment.requeue_signal
         if threading.current_thread() is threading.main_thread():
-            for number in {signal.SIGTERM, self._requeue_signal} - {None}:
+            for number in filter(None, (signal.SIGTERM, self._requeue_signal)):
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
         self._signal = self._signal or signal.Signals(number)
 
-    def _told_to_stop(self, trainer: Trainer) -> bool:
+    def _told_to_stop(self, trainer: Any) -> bool:
         """Whether any process was; all of them get the same answer."""
         return trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
 
-    def _leave(self, trainer: Trainer) -> None:
+    def _leave(self, trainer: Any) -> None:
         requeue = self._signal is not None and self._signal == self._requeue_signal
         requeue = trainer.strategy.reduce_boolean_decision(requeue, all=False)
         if trainer.is_global_zero:
-            print(f"told to stop: {self.path} is saved, of step {self._saved}; resume= goes on from it", flush=True)
+            kept = (
+                f"{self.path} is of step {self._saved}, resume= goes on from there"
+                if self._saved
+                else "nothing to save"
+            )
+            print(f"told to stop: {kept}", flush=True)
             if requeue:
                 job = os.environ["SLURM_JOB_ID"]
                 if "SLURM_ARRAY_JOB_ID" in os.environ:

@@ -36,7 +36,7 @@ def train(config: DictConfig) -> None:
     if earlier:
         check_same_run(earlier["config"], plain(config))
         if (folder / "metrics.json").is_file() and same_length(earlier["config"], plain(config)):
-            print(f"finished: {shown(folder)} has all its epochs and its metrics.json")
+            print(f"finished: {shown(folder)} is trained, and its figures are in metrics.json")
             return
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
@@ -70,6 +70,8 @@ def train(config: DictConfig) -> None:
             plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
             default_root_dir=str(folder),
         )
+        if config.trainer.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+            raise SegmentError("trainer.sync_batchnorm=true: torch can do this on GPUs only; leave it out on CPUs")
         trainer.fit(module, data, ckpt_path=start)
         if not trainer.fast_dev_run:
             conclude(trainer, module, data, folder)
@@ -83,8 +85,8 @@ def train(config: DictConfig) -> None:
         if error.errno not in FULL:
             raise
         raise SegmentError(
-            f"cannot write {error.filename or folder}: {error.strerror}; what was there before is whole: "
-            "make room, and go on with resume="
+            f"cannot write {error.filename or folder} ({error.strerror}); files that were there are as they were: "
+            f"make room, and go on with resume={shown(folder)}"
         ) from None
     finally:
         if failed and hasattr(getattr(trainer, "strategy", None), "launcher"):

@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -204,19 +203,6 @@ def test_evaluation_on_two_processes(run, trained, tmp_path):
     two = json.loads((tmp_path / "two" / "metrics.json").read_text())
     one = json.loads((trained / "metrics.json").read_text())
     assert {**two, "checkpoint": None} == {**one, "checkpoint": None}
-
-
-@pytest.mark.slow
-def test_a_run_that_is_told_to_stop_does_not_pass_for_finished(tmp_path):
-    command = [sys.executable, "-m", "segment.train", *TINY, "data.train_size=2000", "hydra.run.dir=stopped"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while not (tmp_path / "stopped" / ".hydra" / "trained.yaml").exists():
-        time.sleep(0.2)
-        assert process.poll() is None
-    process.terminate()
-    process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert not (tmp_path / "stopped" / "metrics.json").exists()
 
 
 @needs_shared
