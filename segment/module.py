@@ -109,7 +109,7 @@ class SegmentationModule(L.LightningModule):
         if planned not in {None, 0, self._steps}:
             raise SegmentError(
                 f"resume: the checkpoint's learning rates were planned for {planned} steps, this run has "
-                f"{self._steps}: leave trainer.max_epochs and the batch size as they were, or use scheduler=constant"
+                f"{self._steps}: leave trainer.max_epochs as it was; only a run with scheduler=constant may get longer"
             )
         scheduler = self._scheduler(optimizer, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

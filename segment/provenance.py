@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import segment
+from segment.config import CONF_DIR
 from segment.files import whole_file
 
 NAME = "provenance.json"
@@ -51,9 +52,9 @@ def write(folder: Path, record: Mapping[str, Any], step: int, earlier: Mapping[s
 
 
 def code() -> tuple[dict[str, Any], str]:
-    """The commit of our own code, what of it is not committed (as a hash, and names of new files), and the diff.
+    """The commit of our own code, what of it is not committed (a hash of the diff, and new files), and the diff.
 
-    All None and empty where the code is no checkout.
+    Nothing of it is known where the code is no checkout.
     """
     root = Path(segment.__file__).parent
 
@@ -62,8 +63,8 @@ def code() -> tuple[dict[str, Any], str]:
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")  # or it is a package installed below another checkout
-        commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "HEAD")
-        new = git("ls-files", "--others", "--exclude-standard", "--full-name", ":/").splitlines()
+        commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "HEAD", "--", ".", CONF_DIR)
+        new = git("ls-files", "--others", "--exclude-standard", "--full-name", "--", ".", CONF_DIR).splitlines()
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "changes": None, "new_files": []}, ""
     changes = hashlib.sha256(diff.encode()).hexdigest()[:16] if diff else None

@@ -21,13 +21,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def train(config: DictConfig) -> None:
     """Fit, then evaluate the best checkpoint and write down what came of it."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
-    import torch
-    from lightning.pytorch.callbacks import LambdaCallback
     from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-    from segment.checkpoint import WholeCheckpoints, make_card
-    from segment.module import SegmentationModule
-    from segment.saving import LastCheckpoint
 
     quiet()
     folder = run_folder()
@@ -42,36 +36,13 @@ def train(config: DictConfig) -> None:
     data = instantiate(config.data)
     data.prepare_data()
     data.setup("fit")  # a fault of the data set shows before the net is built
-    net = instantiate(config.model, num_classes=len(data.classes))
-    if config.channels_last:
-        net.to(memory_format=torch.channels_last)
-    if config.compile:
-        net.compile()
-    module = SegmentationModule(
-        net,
-        data.classes,
-        instantiate(config.loss),
-        instantiate(config.optimizer),
-        instantiate(config.scheduler),
-        make_card(plain(config.model), {**plain(config.data), **data.location()}, data.classes),
-        config.seed,
-    )
-    begin = LambdaCallback(on_train_start=lambda trainer, _: begin_training(trainer, config, folder, start, earlier))
-    last = LastCheckpoint(folder / "checkpoints" / "last.ckpt", config.checkpoint.every_n_steps)
+    module = make_module(config, data)
     loggers: list = []
     trainer: Any = None
     failed = 1
     try:
         loggers += make_loggers(config, folder, start, earlier)
-        trainer = instantiate(
-            config.trainer,
-            logger=loggers,
-            callbacks=[begin, *instantiate(config.callbacks).values(), last],  # the last one saves what the others know
-            plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
-            default_root_dir=str(folder),
-        )
-        if config.trainer.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
-            raise SegmentError("trainer.sync_batchnorm=true: torch can do this on GPUs only; leave it out on CPUs")
+        trainer = make_trainer(config, folder, loggers, start, earlier)
         trainer.fit(module, data, ckpt_path=start)
         if not trainer.fast_dev_run:
             conclude(trainer, module, data, folder)
@@ -96,6 +67,61 @@ def train(config: DictConfig) -> None:
         for logger in loggers[1:]:
             if hasattr(logger.experiment, "finish"):  # wandb's next run would go on in this one
                 logger.experiment.finish(exit_code=failed)
+
+
+def make_module(config: DictConfig, data: Any) -> Any:
+    """The net with all that training it takes."""
+    import torch
+
+    from segment.checkpoint import make_card
+    from segment.module import SegmentationModule
+
+    net = instantiate(config.model, num_classes=len(data.classes))
+    if config.channels_last:
+        net.to(memory_format=torch.channels_last)
+    if config.compile:
+        net.compile()
+    return SegmentationModule(
+        net,
+        data.classes,
+        instantiate(config.loss),
+        instantiate(config.optimizer),
+        instantiate(config.scheduler),
+        make_card(plain(config.model), {**plain(config.data), **data.location()}, data.classes),
+        config.seed,
+    )
+
+
+def make_trainer(
+    config: DictConfig, folder: Path, loggers: list, start: Path | None, earlier: dict[str, Any] | None
+) -> Any:
+    """Lightning's Trainer with what makes a run that can go on.
+
+    Raises:
+        SegmentError: it has other processes than the run had that goes on, or can't do what is asked of it.
+    """
+    from lightning.pytorch.callbacks import LambdaCallback
+
+    from segment.checkpoint import WholeCheckpoints
+    from segment.saving import LastCheckpoint
+
+    begin = LambdaCallback(on_train_start=lambda trainer, _: begin_training(trainer, config, folder, start, earlier))
+    last = LastCheckpoint(folder / "checkpoints" / "last.ckpt", config.checkpoint.every_n_steps)
+    trainer = instantiate(
+        config.trainer,
+        logger=loggers,
+        callbacks=[begin, *instantiate(config.callbacks).values(), last],  # the last one saves what the others know
+        plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
+        default_root_dir=str(folder),
+    )
+    if config.trainer.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+        raise SegmentError("trainer.sync_batchnorm=true: torch can do this on GPUs only; leave it out on CPUs")
+    if earlier and trainer.world_size != earlier["world_size"]:
+        raise SegmentError(
+            f"resume: this run trains on {earlier['world_size']} processes, but here are {trainer.world_size}: "
+            "set trainer.devices and trainer.num_nodes as they were"
+        )
+    return trainer
 
 
 def begin_training(

@@ -33,10 +33,10 @@ TINY = (
 )  # fmt: skip
 """Batch norm, dropout and a one-cycle schedule; 6 batches an epoch."""
 HARD = (
-    *TINY, "trainer.accumulate_grad_batches=4", "trainer.val_check_interval=0.5", "checkpoint.every_n_steps=1",
-    "callbacks=[default,ema]", "callbacks.ema.decay=0.5",
+    *TINY, "seed=2", "data.train_size=20", "trainer.accumulate_grad_batches=4", "trainer.val_check_interval=0.2",
+    "checkpoint.every_n_steps=1", "callbacks=[default,ema]", "callbacks.ema.decay=0.5",
 )  # fmt: skip
-"""Steps after batches 4 and 6, validation after 3 and 6, of averaged weights."""
+"""Of 10 batches steps after 4, 8 and 10, validation of averaged weights after every second; the best is the fourth."""
 
 
 def outcome(run: Path) -> dict[str, Any]:
@@ -70,14 +70,6 @@ class Killed(BaseException):
     """Comes as suddenly as SIGKILL, and leaves the tests' process alive."""
 
 
-def kill() -> None:
-    raise Killed
-
-
-def terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kept")
@@ -102,31 +94,45 @@ def trained(main: Callable[..., Path], kept: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("hook", "call", "interrupt", "step"),
+    ("hook", "call", "end", "step", "words"),
     [
-        ("training_step", 6, kill, 1),  # in the middle of an epoch and of the batches of a step
-        ("validation_step", 2 + 3 + 2, terminate, 2),  # in the validation at the end of an epoch, after two before it
+        # In the middle of an epoch and of a step's batches, after a validation; in an epoch's last validation.
+        ("training_step", 6, "kill", 1, ()),
+        ("validation_step", 2 + 4 * 3 + 2, "terminate", 3, ()),
+        # In a validation in the middle of a step's batches; after an epoch.
+        pytest.param("validation_step", 2 + 2 * 3 + 2, "terminate", 2, (), marks=pytest.mark.slow),
+        pytest.param("training_step", 12, "kill", 3, ("checkpoint.every_n_steps=null",), marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_run_ends_as_one_that_is_not(
-    main, tmp_path, monkeypatch, uninterrupted, hook, call, interrupt, step
+    main, tmp_path, monkeypatch, uninterrupted, hook, call, end, step, words
 ):
-    calls, original = [], getattr(SegmentationModule, hook)
+    calls, original, run, left = [], getattr(SegmentationModule, hook), tmp_path / "run", tmp_path / "left"
 
     def interrupted(module, *arguments):
         calls.append(1)
+        if len(calls) == call and end == "kill":
+            shutil.copytree(run, left)  # no more than this is on the disk
+            raise Killed
         if len(calls) == call:
-            interrupt()
+            os.kill(os.getpid(), signal.SIGTERM)
         return original(module, *arguments)
 
-    monkeypatch.setattr(SegmentationModule, hook, interrupted)
-    with pytest.raises((Killed, SystemExit)) as ended:
-        main("train", *HARD, f"hydra.run.dir={tmp_path / 'run'}")
-    assert interrupt is kill or ended.value.code == 143
-    (tmp_path / "run").rename(tmp_path / "moved")  # the best score so far is remembered there, too
-    assert load_checkpoint(tmp_path / "moved" / "checkpoints" / "last.ckpt")["global_step"] == step
-    main("train", *HARD, f"hydra.run.dir={tmp_path / 'moved'}", "resume=auto")
-    assert outcome(tmp_path / "moved") == uninterrupted
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(SegmentationModule, hook, interrupted)
+        with pytest.raises(SystemExit) as ended:
+            main("train", *HARD, *words, f"hydra.run.dir={run}")
+        assert ended.value.code == 143
+        run.rename(left)
+    assert load_checkpoint(left / "checkpoints" / "last.ckpt")["global_step"] == step
+    main("train", *HARD, f"hydra.run.dir={left}", "resume=auto")
+    assert outcome(left) == uninterrupted  # in another place, too
+
+
+def test_averaged_weights_are_what_is_validated_kept_and_measured(uninterrupted):
+    assert uninterrupted["best"][0] == 2
+    shown = [float(row["val/mIoU"]) for row in uninterrupted["rows"] if row["val/mIoU"]]
+    assert max(shown) == shown[3] == pytest.approx(uninterrupted["metrics"]["mIoU"])
 
 
 def metrics(run: Path) -> dict[str, Any]:

@@ -114,13 +114,13 @@ def test_resume_auto_starts_fresh_where_there_is_nothing(main, tmp_path):
     assert (folder / "metrics.json").is_file()
 
 
-def test_resume_by_path_takes_the_runs_own_words(main, run):
-    folder = main("train", *TINY, "trainer.max_epochs=2")
-    done = run("train", f"resume={folder}", "trainer.max_epochs=3", check=False)
+def test_resume_by_path_takes_the_runs_own_words(main, run, trained):
+    done = run("train", f"resume={trained}", "trainer.max_epochs=3", check=False)
     assert done.returncode == 1
     assert "planned for 8 steps, this run has 12" in done.stderr
     assert "Traceback" not in done.stderr
-    done = run("train", f"resume={folder}/checkpoints/last.ckpt", "scheduler=constant", "trainer.max_epochs=3")
+    folder = main("train", *TINY, "scheduler=constant", "trainer.max_epochs=2")
+    done = run("train", f"resume={folder}/checkpoints/last.ckpt", "trainer.max_epochs=3")
     assert "epoch 3/3" in done.stdout
     assert load_checkpoint(folder / "checkpoints" / "last.ckpt")["epoch"] == 2
 
