@@ -6,14 +6,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from segment.config import instantiate
 from segment.data.classes import Classes
 from segment.errors import SegmentError
+from segment.files import whole_file
 from segment.models.net import SegmentationNet
 from segment.models.weights import load_file, load_state
 from segment.module import CARD
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all.
+
+    Lightning writes below /tmp and moves, which is a copy where /tmp is another file system.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with whole_file(Path(path), "wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch's writer puts an error of its own in the place of a full disk's
+                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def make_card(model: Mapping[str, Any], data: Mapping[str, Any], classes: Classes) -> dict[str, Any]:
@@ -39,6 +56,18 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path} is not a checkpoint of segment.train: expected a file such as checkpoints/best.ckpt"
         )
     return checkpoint
+
+
+def steps_of(path: Path) -> int:
+    """How many steps a checkpoint that training can go on from has had.
+
+    Raises:
+        SegmentError: see :func:`load_checkpoint`; or it has weights and nothing else.
+    """
+    checkpoint = load_checkpoint(path)
+    if "optimizer_states" not in checkpoint:
+        raise SegmentError(f"resume: {path} has weights only; go on from last.ckpt, or start with model.weights={path}")
+    return int(checkpoint["global_step"])
 
 
 def classes_of(checkpoint: Mapping[str, Any]) -> Classes:

@@ -16,7 +16,6 @@ from segment.data.classes import Classes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
 from segment.metrics import or_none
-from segment.models.weights import load_file
 from segment.module import SegmentationModule
 from segment.table import percent, table
 from segment.visualize import BACKGROUND, comparison, confusion_matrix, curves, save
@@ -67,15 +66,6 @@ def mean_of_some(per_class: Mapping[str, float | None], classes: Classes) -> dic
         groups["mIoU_stuff"] = per_class.keys() & classes.stuff
     known = {key: [v for k, v in per_class.items() if k in names and v is not None] for key, names in groups.items()}
     return {key: sum(values) / len(values) if values else None for key, values in known.items()}
-
-
-def rows_before(metrics: Path, checkpoint: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.csv up to a checkpoint's step: what a resumed run keeps of it."""
-    if not metrics.is_file():
-        return []
-    last = load_file(checkpoint)["global_step"]
-    with metrics.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) < last]
 
 
 def write_metrics(metrics: dict[str, Any], path: Path) -> None:

@@ -1,5 +1,6 @@
 """Pairs of image and mask on disk: how they are checked, read and handed to the loader."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -154,6 +155,15 @@ class SegmentationDataset(Dataset[Item]):
 
     def id(self, index: int) -> str:
         return self.samples[index].id
+
+    def identity(self) -> Any:
+        """What tells this data set from another one, as plain data: names and sizes of its files, and its labels."""
+        files = [(s.id, *(path and path.stat().st_size for path in (s.image, s.mask))) for s in self.samples]
+        return files, sorted(self.labels.table.items())
+
+    def fingerprint(self) -> str:
+        """A hash of :meth:`identity`, in which no file is opened and no folder named: data may move."""
+        return hashlib.sha256(repr(self.identity()).encode()).hexdigest()[:16]
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         """Image uint8 (3,H,W) and mask uint8 (H,W), untransformed; all void where there is no mask.
