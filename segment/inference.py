@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from segment.errors import SegmentError
 from segment.models.class_map import highest
-from segment.models.memory import MARGIN, Span, bytes_per_pixel, cut
+from segment.models.memory import Span, bytes_per_pixel, cut
 from segment.models.net import SegmentationNet
 
 KEPT_BYTES = 20
@@ -166,12 +166,13 @@ class Inference:
             needed = (fixed + cost * asked + scores * y * x) / 2**30
             if needed <= self.max_memory:
                 return list(product(rows, columns))
-            if max(y, x) <= stride + 2 * MARGIN:
+            finest = [count * stride >= side for count, side in zip(counts, (height, width), strict=True)]
+            if all(finest):
                 raise SegmentError(
                     f"max_memory={self.max_memory:g}: an image of {width}x{height} takes {needed:.2f} GiB "
                     f"with this net, whose weights are {weights / 2**30:.2f} of them"
                 )
-            counts[0 if y >= x else 1] += 1
+            counts[0 if finest[1] or (y >= x and not finest[0]) else 1] += 1
 
 
 def gaussian(height: int, width: int) -> Tensor:

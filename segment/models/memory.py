@@ -63,11 +63,15 @@ class Span(NamedTuple):
 
 
 def cut(side: int, count: int, stride: int = 1) -> list[Span]:
-    """At most ``count`` spans of nearly one length that begin on the net's grid, with a margin at inner borders."""
+    """At most ``count`` spans of nearly one length, with a margin at inner borders.
+
+    They begin on the net's grid, and end on that of the mirrored image.
+    """
     length = -(-side // (count * stride)) * stride
     spans = []
     for first in range(0, side, length):
         last = min(first + length, side)
-        start, stop = max(0, first - MARGIN), min(last + MARGIN, side)
+        start = max(0, first - MARGIN) // stride * stride
+        stop = side - max(0, side - last - MARGIN) // stride * stride
         spans.append(Span(slice(start, stop), slice(first, last), slice(first - start, last - start)))
     return spans
