@@ -21,9 +21,9 @@ GRACE = 60
 """Seconds that a job has to save and end when the sweep is told to stop."""
 WATCH = """
 read _
-kill -TERM $1
-for _ in $(seq $2); do kill -0 -- -$1 || exit 0; sleep 1; done
-kill -KILL -- -$1
+kill -s TERM $1
+for _ in $(seq $2); do kill -s 0 -- -$1 || exit 0; sleep 1; done
+kill -s KILL -- -$1
 """
 """What a shell does for a job: its input ends when the sweep is killed; then the job is told to stop, and made to."""
 KEPT = 100_000

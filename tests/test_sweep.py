@@ -218,6 +218,24 @@ def test_a_sweep_that_is_killed_goes_on_when_its_job_has_saved(background, sweep
     assert [job[2] for job in jobs] == ["seed=2", "seed=1"]  # the job that lingers is waited for
 
 
+STUBBORN = """
+import os, signal, subprocess, sys, time
+import segment.job
+segment.job.GRACE = 1
+job = "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN); subprocess.run(['sleep', '1000'])"
+segment.job.run([sys.executable, "-c", job], os.environ)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_job_that_does_not_stop_is_made_to(tmp_path, number):
+    process = subprocess.Popen([sys.executable, "-c", STUBBORN], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    until(lambda: [p for p in running_in(tmp_path) if p.name() == "sleep"])
+    process.send_signal(number)
+    process.wait(20)
+    until(lambda: not running_in(tmp_path))
+
+
 def test_two_sweeps_at_once_run_each_job_once(background, sweep, tmp_path):
     (tmp_path / "fault-0").write_text("sleep")
     first = background("seed=0,1")
