@@ -65,8 +65,16 @@ def sweep(main, tmp_path):
 
 
 @pytest.fixture
-def background(tmp_path):
-    """Start a sweep that goes on while the test looks; nothing of it is left after the test."""
+def tidy(tmp_path):
+    """Nothing that the test started is left after it."""
+    yield
+    for process in running_in(tmp_path):
+        process.kill()
+
+
+@pytest.fixture
+def background(tmp_path, tidy):
+    """Start a sweep that goes on while the test looks."""
     (tmp_path / "job.py").write_text(JOB)
     sweeps = []
 
@@ -78,8 +86,7 @@ def background(tmp_path):
     yield start
     for process in sweeps:
         process.kill()
-    for process in running_in(tmp_path):
-        process.kill()
+        process.wait()
 
 
 def running_in(folder: Path) -> list[psutil.Process]:
@@ -227,6 +234,7 @@ segment.job.run([sys.executable, "-c", job], os.environ)
 """
 
 
+@pytest.mark.usefixtures("tidy")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_job_that_does_not_stop_is_made_to(tmp_path, number):
     process = subprocess.Popen([sys.executable, "-c", STUBBORN], cwd=tmp_path, stderr=subprocess.DEVNULL)
