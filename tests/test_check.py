@@ -62,6 +62,13 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
 
 
+def flip_a_bit(path: Path) -> None:
+    """In the middle of a PNG's pixels: torchvision's decoder would end the process, PIL's may notice nothing."""
+    content = bytearray(path.read_bytes())
+    content[(content.index(b"IDAT") + content.index(b"IEND")) // 2] ^= 4
+    path.write_bytes(content)
+
+
 FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "image gone": ("missing image", lambda r: (r / "train/images/2.jpg").unlink()),
     "mask gone": ("missing mask", lambda r: (r / "val/masks/1.png").unlink()),
@@ -70,6 +77,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "image no image": ("unreadable image", lambda r: (r / "val/images/2.jpg").write_text("<html>")),
     "mask empty": ("unreadable mask", lambda r: (r / "val/masks/2.png").write_bytes(b"")),
     "mask truncated": ("unreadable mask", lambda r: (p := r / "val/masks/2.png").write_bytes(p.read_bytes()[:-30])),
+    "mask with a flipped bit": ("unreadable mask", lambda r: flip_a_bit(r / "train/masks/2.png")),
     "mask smaller": ("mask size", lambda r: mask(r, Image.new("L", (23, 20)))),
     "mask turned": ("mask size", lambda r: mask(r, Image.new("L", (20, 24)))),
     "mask in colours": ("mask mode", lambda r: mask(r, Image.new("RGB", (24, 20)))),

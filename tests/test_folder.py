@@ -12,6 +12,7 @@ from PIL import Image
 from segment.config import instantiate, load_config
 from segment.data.classes import voc_palette
 from segment.data.folder import FolderDataModule
+from segment.data.labels import Labels
 from segment.errors import SegmentError
 
 TRUTH = np.kron(np.array([[0, 1, 2], [2, 0, 1]]), np.ones((8, 8), int))
@@ -79,6 +80,19 @@ def test_an_unknown_colour_is_named(tmp_path):
         first(tmp_path, classes={"#000000": "ground", "#804080": "road"})
     with pytest.raises(SegmentError, match=r"has mode RGB; expected one channel .* a table of them in data.classes"):
         first(tmp_path, classes=["ground", "road", "person"])
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB"])
+def test_a_damaged_mask_is_never_read(tmp_path, mode):
+    """One bit of it flipped anywhere behind the header, or the end cut off at any byte."""
+    Image.fromarray(COLOURS[TRUTH]).quantize(8).convert(mode).save(tmp_path / "mask.png")
+    content = (tmp_path / "mask.png").read_bytes()
+    labels = Labels({tuple(c): i for i, c in enumerate(COLOURS.tolist())} if mode == "RGB" else {0: 0, 1: 1})
+    for i in range(33, len(content), 7):
+        for damaged in (content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :], content[:i]):
+            (tmp_path / "mask.png").write_bytes(damaged)
+            with pytest.raises(SegmentError, match=r"cannot read the mask .*mask.png: (it is damaged|the file is cut)"):
+                labels.values(tmp_path / "mask.png")
 
 
 def test_binary_masks_without_a_table_get_the_hint(tmp_path):

@@ -1,5 +1,7 @@
 """What the values of a mask file stand for."""
 
+import io
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,9 @@ from segment.errors import SegmentError
 
 INVALID = 254
 """What values become that no mask of the data set may hold."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+"""What a PNG begins with."""
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What PIL raises at files that are broken or none of its."""
@@ -75,15 +80,20 @@ class Labels:
         if path.suffix == ".mat":
             return mat_values(path)
         try:
-            if not self.coloured and (values := _png_values(path)) is not None:
-                return values
-            with Image.open(path) as image:
+            content = path.read_bytes()
+            if content.startswith(PNG):
+                _expect_sound(content)
+                # Depth is byte 24, the kind of colour byte 25: 8 bits of grey or palette index, twice as fast as by PIL.
+                if not self.coloured and content[24:26] in {b"\x08\x00", b"\x08\x03"}:
+                    return decode_image(frombuffer(bytearray(content), dtype=uint8)).numpy()[0]
+            with Image.open(io.BytesIO(content)) as image:
                 if not self.coloured:
                     return np.array(image, dtype=np.uint8)  # the indices themselves, also of a palette image
                 red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.int32), -1, 0)
                 return (red << 16) + (green << 8) + blue
-        except UNREADABLE as error:
-            raise SegmentError(f"cannot read the mask {path}: {error}") from None
+        except (*UNREADABLE, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise SegmentError(f"cannot read the mask {path}: {reason}") from None
 
     def _complain(self, path: Path, value: int) -> None:
         if self.coloured:
@@ -104,16 +114,22 @@ def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNOR
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
 
 
-def _png_values(path: Path) -> np.ndarray | None:
-    """The values (H,W) of a PNG with 8 bits of grey or palette index a pixel, twice as fast as PIL; None of others."""
-    content = path.read_bytes()
-    # A PNG begins with a signature of 8 bytes and the chunk IHDR: depth is its byte 24, the kind of colour byte 25.
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[24:26] not in {b"\x08\x00", b"\x08\x03"}:
-        return None
-    try:
-        return decode_image(frombuffer(bytearray(content), dtype=uint8)).numpy()[0]
-    except RuntimeError:
-        return None  # PIL says better what is wrong
+def _expect_sound(content: bytes) -> None:
+    """Check each chunk of a PNG (its specification, section 5.3): of a damaged one PIL reads a wrong mask without a
+    word, and torchvision 0.29 ends the process.
+
+    Raises:
+        ValueError: a chunk is cut off, or its checksum is another.
+    """
+    start, kind = len(PNG), b""
+    while kind != b"IEND":
+        end = start + 8 + int.from_bytes(content[start : start + 4], "big")  # length, kind, content, checksum
+        kind = content[start + 4 : start + 8]
+        if end + 4 > len(content):
+            raise ValueError("the file is cut off")
+        if zlib.crc32(memoryview(content)[start + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+            raise ValueError(f"it is damaged: the checksum of its chunk {kind.decode('latin-1')!r} is wrong")
+        start = end + 4
 
 
 def mat_values(path: Path) -> np.ndarray:
