@@ -101,6 +101,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
             (r / "val/images/2.jpg").unlink(),
         ),
     ),
+    "no masks of a split": ("no masks", lambda r: shutil.rmtree(r / "val" / "masks")),
     "a split is empty": ("split", lambda r: [p.unlink() for p in (r / "val/images").iterdir()]),
     "a split is missing": ("split", lambda r: shutil.rmtree(r / "val")),
 }

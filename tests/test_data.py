@@ -10,6 +10,7 @@ from PIL import Image
 
 from segment.data.ade20k import ADE20K, ADE20KDataModule
 from segment.data.camvid import CamVidDataModule
+from segment.data.check import check
 from segment.data.classes import voc_palette
 from segment.data.dataset import read_image
 from segment.data.samplers import Draw, EvalSampler, TrainSampler
@@ -130,6 +131,18 @@ def test_of_the_test_split_masks_may_be_missing(voc_root):
     data = VOCDataModule(str(voc_root)).dataset("test")
     assert not data.has_masks
     assert (data[0]["mask"] == 255).all()
+
+
+def test_nothing_is_trained_or_measured_without_masks(voc_root):
+    path = voc_file(voc_root, "ImageSets", "Segmentation/test.txt")
+    path.write_text("2007_00v0\n")
+    voc_file(voc_root, "SegmentationClass", "2007_00v0.png").unlink()
+    path.with_name("val.txt").write_text("2007_00v1\n")
+    for splits in ({"train_split": "test"}, {"val_split": "test"}):
+        data = VOCDataModule(str(voc_root), **splits)
+        with pytest.raises(SegmentError, match=r"images of the split 'test' have no masks at data.root=.*Segmentation"):
+            data.setup("fit")
+        assert [p.kind for p in check(data, ["train", "val", "test"]).problems] == ["no masks"]
 
 
 def test_a_mask_of_one_bit(voc_root):

@@ -1,5 +1,6 @@
 """VOC with SBD, and ADE20K's further facts."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,21 @@ def test_the_union_leaves_out_vocs_validation_images(sbd_root):
     assert {*item["mask"].unique().tolist()} <= {0, 3, 20}
     assert [s.id for s in data.samples("sbd_train")] == ["2007_00t0", "2008_00s0", "2007_00v1"]
     assert check(data, ["train", "val"]).problems == []
+
+
+def test_sbds_copies_of_validation_images_are_noted(sbd_root, capsys):
+    AugmentedVOCDataModule(str(sbd_root), train_split="sbd_train").setup("fit")
+    assert "note: 1 images of val are trained on, too" in capsys.readouterr().out
+
+
+def test_of_2007_the_test_split_has_masks(voc_root):
+    (voc_root / "VOCdevkit" / "VOC2012").rename(voc_root / "VOCdevkit" / "VOC2007")
+    base = voc_root / "VOCdevkit" / "VOC2007"
+    shutil.copy(base / "ImageSets" / "Segmentation" / "val.txt", base / "ImageSets" / "Segmentation" / "test.txt")
+    data = VOCDataModule(str(voc_root), 2007)
+    assert data.dataset("test").has_masks
+    (base / "SegmentationClass" / "2007_00v1.png").unlink()
+    assert [p.kind for p in check(data, ["test"]).problems] == ["missing mask"]
 
 
 def test_the_common_folder_of_masks(voc_root):

@@ -77,6 +77,11 @@ def check(
             problem = Problem("split", str(error))
             report.problems += [problem] if problem not in report.problems else []  # of a whole folder, say it once
             continue
+        if name in {data.train_split, data.val_split}:
+            try:
+                data.expect_masks(name, dataset)
+            except SegmentError as error:
+                report.problems.append(Problem("no masks", str(error)))
         ids = [dataset.id(i) for i in range(len(dataset))]
         report.splits[name], seen[name] = _totals(progress(read(dataset), name, len(ids)), ids, name, report)
         samples += dataset.samples

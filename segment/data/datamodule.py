@@ -1,7 +1,7 @@
 """The LightningDataModule that every data set shares."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -178,9 +178,26 @@ class SegmentationDataModule(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
-            shared = {sample.image for sample in train.samples} & {sample.image for sample in val.samples}
+            self.expect_masks(self.train_split, train)
+            self.expect_masks(self.val_split, val)
+            shared = {self.key(sample) for sample in train.samples} & {self.key(sample) for sample in val.samples}
             if shared:
                 print(f"note: {len(shared)} images of {self.val_split} are trained on, too: its figures will flatter")
+
+    def key(self, sample: Sample) -> Hashable:
+        """What an image has in common with itself in another split; the check compares their content instead."""
+        return sample.image
+
+    def expect_masks(self, split: str, dataset: SegmentationDataset) -> None:
+        """What training and measuring need.
+
+        Raises:
+            SegmentError: the images of this split have no masks.
+        """
+        if not dataset.has_masks:
+            raise SegmentError(
+                f"the images of the split {split!r} have no masks at data.root={self.root}: expected {self.layout}"
+            )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.dataset(self.train_split, augment=True)

@@ -77,13 +77,17 @@ class VOCDataModule(SegmentationDataModule):
             )
         return [PurePosixPath(line.split()[0]).stem for line in self.list_ids(path)]
 
+    def key(self, sample: Sample) -> str:
+        """The id, since SBD has a copy of the image."""
+        return sample.id
+
     def samples(self, split: str) -> list[Sample]:
         """The pairs of :meth:`ids`; of the test splits only that of 2007 has masks."""
         base = self.base()
         samples = []
         for name in self.ids(split):
             mask = base / "SegmentationClass" / f"{name}.png"
-            public = split != "test" or mask.is_file()
+            public = split != "test" or self.year == 2007 or mask.is_file()
             samples.append(Sample(name, base / "JPEGImages" / f"{name}.jpg", mask if public else None))
         return samples
 
