@@ -159,3 +159,10 @@ def test_the_full_release_is_recognised(tmp_path, place, root):
         Image.new("RGB", (8, 8)).save(folder / name)
     with pytest.raises(SegmentError, match=r"holds the full ADE20K release, .* get ADEChallengeData2016.zip"):
         ADE20KDataModule(str(tmp_path / root)).setup("fit")
+
+
+def test_a_full_release_under_the_challenges_name(tmp_path):
+    (tmp_path / "ADEChallengeData2016" / "images" / "ADE").mkdir(parents=True)
+    for data in (ADE20KDataModule(str(tmp_path)), ADE20KDataModule(str(tmp_path), download=True)):
+        with pytest.raises(SegmentError, match=r"full ADE20K release, .* rename .*ADEChallengeData2016 and get ADECh"):
+            data.prepare_data() or data.setup("fit")

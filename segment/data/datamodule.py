@@ -113,13 +113,21 @@ class SegmentationDataModule(L.LightningDataModule):
         """Where the data lies, for a checkpoint that will be evaluated from another folder."""
         return {"root": str(self.root.absolute())}
 
+    def _places(self, *parts: str) -> list[Path]:
+        names = {self.root.absolute().name, self.root.resolve().name}
+        return [self.root.joinpath(*parts[n:]) for n in range(len(parts) + 1) if n == 0 or parts[n - 1] in names]
+
     def find(self, *parts: str) -> Path | None:
         """A folder of the data set, if it exists; ``parts`` may start at ``root`` or already be its end."""
-        for skipped in range(len(parts) + 1):
-            path = self.root.joinpath(*parts[skipped:])
-            if path.is_dir() and (skipped == 0 or self.root.absolute().name == parts[skipped - 1]):
-                return path
-        return None
+        return next((path for path in self._places(*parts) if path.is_dir()), None)
+
+    def place(self, *parts: str) -> Path:
+        """Where a folder of the data set is, or belongs if there is none."""
+        return self.find(*parts) or self._places(*parts)[-1]
+
+    def within(self, path: Path) -> str:
+        """A path below ``root``, as a :class:`segment.data.download.Release` has it."""
+        return str(path.relative_to(self.root))
 
     def folder(self, *parts: str) -> Path:
         """:meth:`find`, where there is no going on without it.

@@ -48,12 +48,18 @@ class VOCDataModule(SegmentationDataModule):
         self.layout = f"VOCdevkit/VOC{year}/ with JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/"
 
     def missing(self) -> list[Release]:
-        if self._find():
+        base = self._find() or self.place("VOCdevkit", f"VOC{self.year}")
+        lists = {f"{self.year}": "train.txt", f"{self.year}-test": "test.txt"}
+        facts = [
+            DATASET_YEAR_DICT[name]
+            for name, path in lists.items()
+            if name in DATASET_YEAR_DICT and not (base / "ImageSets" / "Segmentation" / path).is_file()
+        ]
+        if not facts:
             return []
-        facts = [DATASET_YEAR_DICT[name] for name in (f"{self.year}", f"{self.year}-test") if name in DATASET_YEAR_DICT]
         archives = tuple(Archive(fact["url"], f"md5:{fact['md5']}") for fact in facts)
         inside = PurePosixPath(*Path(facts[0]["base_dir"]).parts)  # that of 2011 begins with TrainVal
-        return [Release(archives, str(inside), f"VOCdevkit/VOC{self.year}")]
+        return [Release(archives, str(inside), self.within(base))]
 
     def base(self) -> Path:
         """The folder ``VOC<year>``."""
@@ -162,5 +168,5 @@ class AugmentedVOCDataModule(VOCDataModule):
     def _sbd(self) -> Path | None:
         """SBD's ``dataset`` folder: below ``root``, or beside ``VOCdevkit``."""
         base = self._find()
-        places = [self.root, *([base.absolute().parents[1]] if base else [])]
+        places = [self.root, *([base.absolute().parents[1], base.resolve().parents[1]] if base else [])]
         return next((p / SBD / "dataset" for p in places if (p / SBD / "dataset").is_dir()), None)
