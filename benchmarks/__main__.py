@@ -8,6 +8,7 @@ SHORT = {
     "startup": ["--runs", "3"],
     "overhead": ["--runs", "5", "--steps", "40"],
     "loader": ["--runs", "3", "--images", "100"],
+    "metric": ["--runs", "15"],
     "models": ["--runs", "2"],
 }
 

@@ -17,3 +17,10 @@ How data flows::
 """
 
 __version__ = "0.1.0"
+
+
+def load(checkpoint, device=None, inference=None):
+    """A trained net that predicts: see :func:`segment.segmenter.load`, which this imports when it is called."""
+    from segment.segmenter import load
+
+    return load(checkpoint, device, inference)

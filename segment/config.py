@@ -29,7 +29,7 @@ CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] 
 # Hydra copies its repository, and this singleton with it, for each group it looks into: half the time of --help.
 ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 
-PATHS = ("input", "output", "checkpoint", "resume")
+PATHS = ("input", "output", "checkpoint", "resume", "repeat")
 """Keys whose values are paths, whatever characters they hold: a comma in them is no sweep."""
 PATHS_OR_SWEEPS = ("data.root", "model.encoder.weights")
 """Keys whose values are paths where Hydra's grammar can't read them otherwise (``~/voc``, ``my data``)."""
@@ -142,7 +142,8 @@ def quiet() -> None:
         "The '.*_dataloader' does not have many workers",  # the number of workers is the user's choice
         "The number of training batches .* is smaller than the logging interval",
         "Checkpoint directory .* exists and is not empty",
-        "It is recommended to use .self.log.*sync_dist=True",  # the figures are equal on every process
+        "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler goes on where it was
+        "It is recommended to use .*sync_dist=True",  # all processes have the figures of all images
     ):
         warnings.filterwarnings("ignore", text)
 

@@ -72,11 +72,9 @@ def offer_own_data() -> None:
     own, path = "data=checkpoint", value_of("checkpoint")
     if path is None or any(word.startswith("data=") and word != own for word in sys.argv):
         return
-    from segment.checkpoint import check_targets
-    from segment.module import CARD
+    from segment.checkpoint import own_data
 
-    node = read_once(Path(path).expanduser())[CARD]["data"]
-    check_targets(node, "segment.data")
+    node = own_data(read_once(Path(path).expanduser()))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes are given our words
         sys.argv.insert(1, own)

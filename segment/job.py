@@ -1,6 +1,5 @@
 """One job of a sweep: a fresh process with a directory, a lock and a status of its own."""
 
-import ctypes
 import fcntl
 import json
 import os
@@ -18,6 +17,13 @@ from typing import BinaryIO
 
 GRACE = 60
 """Seconds that a job has to save and end when the sweep is told to stop."""
+WATCH = """
+read _
+kill -TERM $1
+for _ in $(seq $2); do kill -0 -- -$1 || exit 0; sleep 1; done
+kill -KILL -- -$1
+"""
+"""What a shell does for a job: its input ends when the sweep is killed; then the job is told to stop, and made to."""
 KEPT = 100_000
 """Bytes of a job's standard error that are searched for what went wrong."""
 
@@ -80,23 +86,23 @@ def locked(folder: Path, wait: bool) -> Iterator[int | None]:
 
 
 def run_job(
-    command: Sequence[str], folder: Path, overrides: Sequence[str], inherited: Sequence[int] = (), kept: bool = True
+    command: Sequence[str], folder: Path, overrides: Sequence[str], lock: int | None = None, recorded: bool = True
 ) -> Status:
     """Run a job in its directory.
 
     Args:
-        inherited: file descriptors that the job gets.
-        kept: whether ``job.json`` says how it goes.
+        lock: file descriptor of its lock, which it inherits.
+        recorded: whether ``job.json`` says how it goes.
     """
     status = Status(list(overrides))
-    if kept:
+    if recorded:
         status.write(folder)
     code, error = -signal.SIGTERM, "stopped with its sweep"
     try:
-        code, error = run(command, wandb_names(folder), inherited)
+        code, error = run(command, wandb_names(folder), lock)
     finally:
         status.end(code, error)
-        if kept:
+        if recorded:
             status.write(folder)
     return status
 
@@ -107,11 +113,11 @@ def wandb_names(folder: Path) -> dict[str, str]:
     return {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_NAME": folder.name, **os.environ}
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], inherited: Sequence[int] = ()) -> tuple[int, str]:
+def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None = None) -> tuple[int, str]:
     """Run a command to its end, and end all that it started.
 
-    Its output goes where ours goes. If we are told to stop (an exception out of a signal handler), so is the command,
-    by SIGTERM, and has :data:`GRACE` seconds to save; if we are killed, the kernel tells it (Linux).
+    Its output goes where ours goes. If we are told to stop (an exception out of a signal handler) or are killed, so is
+    the command, by SIGTERM, and has :data:`GRACE` seconds to save.
 
     Returns:
         Exit code, as :class:`subprocess.Popen` has it, and the line of standard error that says what went wrong.
@@ -121,14 +127,20 @@ def run(command: Sequence[str], environment: Mapping[str, str], inherited: Seque
         env=environment,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        pass_fds=inherited,
+        pass_fds=() if lock is None else (lock,),
         start_new_session=True,  # a group of its own, so that DDP's other processes can be ended with it
-        preexec_fn=_told_when_parent_dies(),
     )
     assert process.stderr is not None
     kept = bytearray()
     copier = Thread(target=_copy, args=(process.stderr, kept), daemon=True)
     copier.start()
+    watch = subprocess.Popen(
+        ["sh", "-c", WATCH, "sh", str(process.pid), str(GRACE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # or who reads our output would wait for the watch too
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         process.wait()
     except BaseException:
@@ -139,16 +151,11 @@ def run(command: Sequence[str], environment: Mapping[str, str], inherited: Seque
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        watch.kill()
+        watch.communicate()
         process.wait()
         copier.join(timeout=5)  # what left the group may hold the pipe open
     return process.returncode, what_went_wrong(kept.decode(errors="replace"))
-
-
-def _told_when_parent_dies():
-    if sys.platform != "linux":
-        return None
-    prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
-    return lambda: prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def _copy(source: BinaryIO, kept: bytearray) -> None:
@@ -162,7 +169,7 @@ def _copy(source: BinaryIO, kept: bytearray) -> None:
 def what_went_wrong(text: str) -> str:
     """The line of a process's standard error that names its fault, and not the hints and warnings around it."""
     noise = ("wandb:", "Set the environment variable HYDRA_FULL_ERROR")
-    lines = [line for line in text.splitlines() if not line.startswith(noise)]
+    lines = [re.sub(r"^\[rank\d+\]: ?", "", line) for line in text.splitlines() if not line.startswith(noise)]
     for kind in (r"error: ", r"[\w.]+(Error|Exception|Interrupt|Exit)\b", r"\S"):
         found = [line for line in lines if re.match(kind, line)]
         if found:

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -37,6 +38,7 @@ class SegmentationModule(L.LightningModule):
         card: plain data that goes into every checkpoint, see :mod:`segment.checkpoint`.
         inference: how the net is asked in validation; None for whole images at one scale.
         boundary: whether validation also measures how well outlines are met.
+        seed: of what the net draws while it trains (dropout).
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class SegmentationModule(L.LightningModule):
         card: dict[str, Any] | None = None,
         inference: Inference | None = None,
         boundary: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
+        self.seed = seed
         self.net, self.classes, self.loss, self.card = net, classes, loss, card or {}
         self._optimizer, self._scheduler = optimizer, scheduler
         self._steps: int | None = None  # that the schedule is planned for
@@ -62,6 +66,11 @@ class SegmentationModule(L.LightningModule):
         self.confusion: np.ndarray = np.empty(0, np.int64)
         self.counts: np.ndarray = np.empty(0, np.int64)
         """Its confusion matrix (C,C), and (N,3,C) by image in the data set's order, see ``per_image`` of the metric."""
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """What a step draws depends on seed, epoch, batch and process alone: a run that goes on draws the same."""
+        words = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx, self.global_rank])
+        torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert self.loss is not None, "built for evaluation only"
@@ -122,13 +131,20 @@ class SegmentationModule(L.LightningModule):
         if planned not in {None, 0, self._steps}:
             raise SegmentError(
                 f"resume: the checkpoint's learning rates were planned for {planned} steps, this run has "
-                f"{self._steps}: leave trainer.max_epochs and the batch size as they were, or use scheduler=constant"
+                f"{self._steps}: leave trainer.max_epochs as it was; only a run with scheduler=constant may get longer"
             )
         scheduler = self._scheduler(optimizer, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CARD] = {**self.card, "planned_steps": self._steps}
+        if "callbacks" in checkpoint:
+            return
+        # Of weights alone Lightning's callbacks hear nothing: where they are averaged, the average was validated.
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, WeightAveraging):
+                callback.on_save_checkpoint(self.trainer, self, checkpoint)
+                del checkpoint["current_model_state"], checkpoint["averaging_state"]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._steps = checkpoint.get(CARD, {}).get("planned_steps")

@@ -16,7 +16,6 @@ from segment.data.classes import Classes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
 from segment.metrics import or_none
-from segment.models.weights import load_file
 from segment.module import SegmentationModule
 from segment.table import percent, table
 from segment.visualize import BACKGROUND, comparison, confusion_matrix, curves, save
@@ -63,18 +62,10 @@ def mean_of_some(per_class: Mapping[str, float | None], classes: Classes) -> dic
     if BACKGROUND in per_class and len(per_class) > 1:
         groups["mIoU_without_background"] = per_class.keys() - {BACKGROUND}
     if classes.stuff:
-        groups |= {"mIoU_things": per_class.keys() - classes.stuff, "mIoU_stuff": per_class.keys() & classes.stuff}
+        groups["mIoU_things"] = per_class.keys() - classes.stuff - {BACKGROUND}
+        groups["mIoU_stuff"] = per_class.keys() & classes.stuff
     known = {key: [v for k, v in per_class.items() if k in names and v is not None] for key, names in groups.items()}
     return {key: sum(values) / len(values) if values else None for key, values in known.items()}
-
-
-def rows_before(metrics: Path, checkpoint: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.csv up to a checkpoint's step: what a resumed run keeps of it."""
-    if not metrics.is_file():
-        return []
-    last = load_file(checkpoint)["global_step"]
-    with metrics.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) < last]
 
 
 def write_metrics(metrics: dict[str, Any], path: Path) -> None:
@@ -141,11 +132,8 @@ def extremes(counts: np.ndarray, dataset: SegmentationDataset, count: int = PICT
     own = mean_iou(counts)
     order = [int(i) for i in np.argsort(own, kind="stable") if not np.isnan(own[i])]
     half = min(count // 2, (len(order) + 1) // 2)
-    worst, best = order[:half], order[: half - 1 : -1][: count // 2]
-    named = [
-        (f"{word}_{rank}", i) for word, part in (("worst", worst), ("best", best)) for rank, i in enumerate(part, 1)
-    ]
-    return {f"{name}_{dataset.id(i)}": i for name, i in named}
+    groups = {"worst": order[:half], "best": order[half:][::-1][: count // 2]}
+    return {f"{word}_{rank}_{dataset.id(i)}": i for word, found in groups.items() for rank, i in enumerate(found, 1)}
 
 
 def pictures(module: SegmentationModule, dataset: SegmentationDataset, indices: Iterable[int]) -> list[Comparison]:
@@ -176,7 +164,7 @@ def report(
     shown = {dataset.id(i): i for i in spread(len(module.counts))} if shown is None else shown
     (folder / "predictions").mkdir(exist_ok=True)
     for (name, index), picture in zip(shown.items(), pictures(module, dataset, shown.values()), strict=True):
-        title = f"{picture.id}, mean IoU {percent(float(mean_iou(module.counts[index])))}"
+        title = f"{picture.id}, mean IoU {percent(float(mean_iou(module.counts[index])))} %"
         figure = comparison(picture.image, picture.truth, picture.prediction, module.classes, title)
         save(figure, folder / "predictions" / f"{name}.png")
     save(confusion_matrix(module.confusion, module.classes.names), folder / "confusion.png")

@@ -119,7 +119,7 @@ def faults(path: Path, sizes: Mapping[str, tuple[int, int]], year: int = 2012, s
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                name = PurePosixPath(member.name)
+                name = PurePosixPath(member.name.encode(errors="backslashreplace").decode())
                 names[name] += member.isfile()
                 fault = member_fault(member, name, allowed)
                 if not fault and names[name] > 1:
@@ -148,13 +148,13 @@ def faults(path: Path, sizes: Mapping[str, tuple[int, int]], year: int = 2012, s
 def member_fault(member: tarfile.TarInfo, name: PurePosixPath, allowed: set[str]) -> Fault | None:
     """Whether a member is a file where it should be."""
     if name.is_absolute() or ".." in name.parts:
-        return Fault("unsafe path", f"{member.name} would leave the folder it is unpacked in")
+        return Fault("unsafe path", f"{name} would leave the folder it is unpacked in")
     if not (member.isfile() or member.isdir()):
         return Fault("no file", f"{name} is a link or a device, expected a file")
     if member.isdir():
         return None
     if str(name.parent) not in allowed or name.suffix != ".png":
-        return Fault("layout", f"{name}: expected {' or '.join(sorted(allowed))}/ID.png")
+        return Fault("layout", f"{name}: expected {min(allowed)}/ID.png, or the same with comp6")
     return None
 
 
@@ -200,7 +200,7 @@ def main() -> None:
 
     try:
         if not arguments.archive.is_file():
-            raise SegmentError(f"{arguments.archive} does not exist")
+            raise SegmentError(f"{arguments.archive} is no file: expected results.tgz, as segment.evaluate writes it")
         sizes = image_sizes(VOCDataModule(arguments.root, arguments.year), arguments.split)
     except SegmentError as error:
         sys.exit(f"error: {error}")
@@ -210,7 +210,7 @@ def main() -> None:
         if kinds[fault.kind] <= SHOWN:
             print(f"{fault.kind}: {fault.message}")
     if kinds:
-        found = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+        found = ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
         sys.exit(f"error: {arguments.archive} would be refused: {found}")
     print(f"{arguments.archive} is complete: {len(sizes)} masks of VOC{arguments.year} {arguments.split}")
 

@@ -119,7 +119,9 @@ def launch(module: str, config: DictConfig, batch: Sequence[Sequence[str]]) -> l
 
 
 def _stop(number: int, _frame: Any) -> None:
-    print("\nstopping the job that runs; the same command goes on from there", file=sys.stderr)
+    print(
+        "\nstopping when the job has saved (once more to kill it); the same command goes on from there", file=sys.stderr
+    )
     sys.exit(128 + number)
 
 
@@ -140,7 +142,7 @@ def run_all(jobs: Sequence[Job], start: Callable[[Job], list[str]]) -> None:
                     print(f"{title}: done", flush=True)
                 elif status is None or status.state == "running" or str(status.ended) < begun:
                     print(title, flush=True)
-                    run_job(start(job), job.folder, job.overrides, [lock])
+                    run_job(start(job), job.folder, job.overrides, lock)
                 else:
                     print(f"{title}: failed in another process", flush=True)
         left = busy
@@ -190,7 +192,7 @@ def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictCo
         status = Status.read(folder)
         if status is None or status.state != "done":
             first = os.environ.get("SLURM_PROCID", "0") == "0"  # of the processes that Slurm starts for this job
-            status = run_job(start, folder, overrides, kept=first)
+            status = run_job(start, folder, overrides, recorded=first)
         if status.state != "done":
             raise SegmentError(f"{folder.name}: {status.reason}")
 

@@ -4,6 +4,7 @@ import itertools
 import math
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 MANY = 40
@@ -22,7 +23,7 @@ FIGURES = {
 def table(metrics: dict[str, Any]) -> Table:
     """Per-class IoU, and the figures over all classes below, in per cent."""
     result = Table(title=f"IoU on the {metrics['split']} split, per cent", title_justify="left")
-    classes = [(name, percent(value), value) for name, value in metrics["per_class_IoU"].items()]
+    classes = [(escape(name), percent(value), value) for name, value in metrics["per_class_IoU"].items()]
     result.add_column("class")
     result.add_column("IoU", justify="right")
     if len(classes) > MANY:

@@ -1,5 +1,6 @@
 """Train a network: ``python -m segment.train model=fcn16s data=voc data.root=DIR``."""
 
+import errno
 import shlex
 import signal
 import sys
@@ -7,58 +8,42 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from segment.config import entry_point, instantiate, plain, quiet, quote, run_folder, value_of
+from segment import provenance
+from segment.config import entry_point, instantiate, plain, quiet, run_folder
 from segment.errors import SegmentError
+from segment.resume import check_same_run, checkpoint_to_resume, same_length, take_words
 from segment.sweep import one_job
 
-WORDS = Path(".hydra", "trained.yaml")
-"""The words of the command line that a run was trained with (Hydra's own record is overwritten at each start)."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train(config: DictConfig) -> None:
     """Fit, then evaluate the best checkpoint and write down what came of it."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
-    import torch
-    from lightning.pytorch.callbacks import LambdaCallback
     from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-    from segment.checkpoint import make_card
-    from segment.module import SegmentationModule
 
     quiet()
     folder = run_folder()
-    start = checkpoint_to_resume(config, folder)
-    if start is not None and (folder / "metrics.json").is_file() and is_complete(start, config):
-        print(f"finished: {shown(folder)} has all its epochs and its metrics.json")
-        return
+    start = checkpoint_to_resume(config.resume, folder)
+    earlier = provenance.read(start.parent.parent) if start else None
+    if earlier:
+        check_same_run(earlier["config"], plain(config))
+        if (folder / "metrics.json").is_file() and same_length(earlier["config"], plain(config)):
+            print(f"finished: {shown(folder)} is trained, and its figures are in metrics.json")
+            return
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     data.prepare_data()
     data.setup("fit")  # a fault of the data set shows before the net is built
-    net = instantiate(config.model, num_classes=len(data.classes))
-    if config.channels_last:
-        net.to(memory_format=torch.channels_last)
-    if config.compile:
-        net.compile()
-    module = SegmentationModule(
-        net,
-        data.classes,
-        instantiate(config.loss),
-        instantiate(config.optimizer),
-        instantiate(config.scheduler),
-        make_card(plain(config.model), {**plain(config.data), **data.location()}, data.classes),
-    )
-    words = list(HydraConfig.get().overrides.task)
-    begin = LambdaCallback(on_train_start=lambda trainer, _: clear_earlier(trainer, folder, words, start))
+    module = make_module(config, data)
     loggers: list = []
     trainer: Any = None
     failed = 1
     try:
-        loggers += make_loggers(config, folder, start)
-        callbacks = [begin, *instantiate(config.callbacks).values()]
-        trainer = instantiate(config.trainer, logger=loggers, callbacks=callbacks, default_root_dir=str(folder))
+        loggers += make_loggers(config, folder, start, earlier)
+        trainer = make_trainer(config, folder, loggers, start, earlier)
         trainer.fit(module, data, ckpt_path=start)
         if not trainer.fast_dev_run:
             conclude(trainer, module, data, folder)
@@ -66,7 +51,15 @@ def train(config: DictConfig) -> None:
             print("fast_dev_run is through: one batch trained and evaluated, nothing kept")
         failed = 0
     except SIGTERMException:  # a SystemExit without a code, which would pass for success
-        sys.exit(128 + signal.SIGTERM)
+        # Of DDP's other processes a code would look like a crash, for which Lightning kills this one.
+        sys.exit(128 + signal.SIGTERM if trainer.is_global_zero else 0)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise SegmentError(
+            f"cannot write {error.filename or folder} ({error.strerror}); files that were there are as they were: "
+            f"make room, and go on with resume={shown(folder)}"
+        ) from None
     finally:
         if failed and hasattr(getattr(trainer, "strategy", None), "launcher"):
             kill = getattr(trainer.strategy.launcher, "kill", None)  # DDP's other processes would wait for this one
@@ -77,19 +70,117 @@ def train(config: DictConfig) -> None:
                 logger.experiment.finish(exit_code=failed)
 
 
-def clear_earlier(trainer, folder: Path, words: list[str], start: Path | None) -> None:
-    """When training begins: what an earlier run left is no result of this one. The run's words are for resume=."""
-    if not trainer.is_global_zero or trainer.fast_dev_run:
+def make_module(config: DictConfig, data: Any) -> Any:
+    """The net with all that training it takes."""
+    import torch
+
+    from segment.checkpoint import make_card
+    from segment.module import SegmentationModule
+
+    net = instantiate(config.model, num_classes=len(data.classes))
+    if config.channels_last:
+        net.to(memory_format=torch.channels_last)
+    if config.compile:
+        net.compile()
+    return SegmentationModule(
+        net,
+        data.classes,
+        instantiate(config.loss),
+        instantiate(config.optimizer),
+        instantiate(config.scheduler),
+        make_card(plain(config.model), {**plain(config.data), **data.location()}, data.classes),
+        config.seed,
+    )
+
+
+def make_trainer(
+    config: DictConfig, folder: Path, loggers: list, start: Path | None, earlier: dict[str, Any] | None
+) -> Any:
+    """Lightning's Trainer with what makes a run that can go on.
+
+    Raises:
+        SegmentError: it has other processes than the run had that goes on, or can't do what is asked of it.
+    """
+    from lightning.pytorch.callbacks import LambdaCallback
+
+    from segment.checkpoint import WholeCheckpoints
+    from segment.saving import LastCheckpoint
+
+    begin = LambdaCallback(on_train_start=lambda trainer, _: begin_training(trainer, config, folder, start, earlier))
+    last = LastCheckpoint(folder / "checkpoints" / "last.ckpt", config.checkpoint.every_n_steps)
+    trainer = instantiate(
+        config.trainer,
+        logger=loggers,
+        callbacks=[begin, *instantiate(config.callbacks).values(), last],  # the last one saves what the others know
+        plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
+        default_root_dir=str(folder),
+    )
+    if config.trainer.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+        raise SegmentError("trainer.sync_batchnorm=true: torch can do this on GPUs only; leave it out on CPUs")
+    if earlier and trainer.world_size != earlier["world_size"]:
+        raise SegmentError(
+            f"resume: this run trains on {earlier['world_size']} processes, but here are {trainer.world_size}: "
+            "set trainer.devices and trainer.num_nodes as they were"
+        )
+    return trainer
+
+
+def begin_training(
+    trainer: Any, config: DictConfig, folder: Path, start: Path | None, earlier: dict[str, Any] | None
+) -> None:
+    """When training begins: what an earlier run left is no result of this one, whose origin is written down."""
+    if not trainer.is_global_zero:
+        return
+    print(steps_line(trainer))
+    if trainer.fast_dev_run:
         return
     (folder / "metrics.json").unlink(missing_ok=True)
     if start is None:
-        for name in ("best.ckpt", "last.ckpt"):
+        for name in ("last.ckpt", "best.ckpt"):
             (folder / "checkpoints" / name).unlink(missing_ok=True)
-    OmegaConf.save(OmegaConf.create(words), folder / WORDS)
+    hydra = HydraConfig.get()
+    record = provenance.collect(
+        words=[word for word in hydra.overrides.task if not word.startswith(("resume=", "repeat="))],
+        config_dirs=[source.path for source in hydra.runtime.config_sources if source.provider == "command-line"],
+        directory=hydra.runtime.cwd,
+        config=plain(config),
+        data=trainer.datamodule.fingerprints(),
+        world_size=trainer.world_size,
+        device=device_name(trainer.strategy.root_device),
+        loggers={
+            name: logger.version for name, logger in zip(config.get("logger") or {}, trainer.loggers[1:], strict=True)
+        },
+    )
+    repeated = Path(config.repeat).expanduser() if config.repeat else None
+    for then in (earlier, provenance.read(repeated) if repeated else None):
+        found = provenance.differences(then, record) if then else []
+        if found:
+            print(
+                f"note: not as it was when {'this run' if then is earlier else config.repeat} began: {'; '.join(found)}"
+            )
+    provenance.write(folder, record, trainer.global_step, earlier)
+
+
+def steps_line(trainer: Any) -> str:
+    """How many images a step of the optimiser sees, as a line for the screen."""
+    processes, images, batches = trainer.world_size, trainer.datamodule.batch_size, trainer.accumulate_grad_batches
+    each = f", {images} images each" if processes > 1 else ""
+    accumulated = f", {batches} batches a step" if batches > 1 else ""
+    number = f"{processes} processes" if processes > 1 else "1 process"
+    return f"training on {number}{each}{accumulated}: {processes * images * batches} images a step"
+
+
+def device_name(device: Any) -> str:
+    """The model of a GPU, or the kind of another device."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 
 def conclude(trainer, module, data, folder: Path) -> None:
     """Evaluate the best checkpoint on the validation split; metrics.json, pictures, table, next step."""
+    from lightning.pytorch.callbacks import WeightAveraging
+
     from segment.checkpoint import load_checkpoint, load_weights
     from segment.results import evaluate, report
 
@@ -97,6 +188,8 @@ def conclude(trainer, module, data, folder: Path) -> None:
     if not best.is_file():
         raise SegmentError(f"{best} was not written: nothing was validated (trainer.limit_val_batches=0?)")
     load_weights(module.net, load_checkpoint(best), best)
+    # Averaged weights, which are the last ones', would take the place of the best for an evaluation.
+    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
     loggers, trainer.loggers = trainer.loggers, []  # or this evaluation would be a point of the curves
     metrics = evaluate(trainer, module, data, data.val_split, best)
     if not trainer.is_global_zero:
@@ -110,50 +203,19 @@ def conclude(trainer, module, data, folder: Path) -> None:
     print(f"next           python -m segment.predict {checkpoint} input=IMAGE_OR_FOLDER output=FOLDER")
 
 
-def make_loggers(config: DictConfig, folder: Path, start: Path | None) -> list:
-    """CSV always, and what ``logger=`` names; a resumed run's metrics.csv goes on where its checkpoint was."""
-    from lightning.pytorch.loggers import CSVLogger
-    from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+def make_loggers(config: DictConfig, folder: Path, start: Path | None, earlier: dict[str, Any] | None) -> list:
+    """metrics.csv always, and what ``logger=`` names; of a run that goes on the rows and wandb's id go on, too."""
+    from segment.checkpoint import steps_of
+    from segment.rows import MetricsFile, rows_before
 
-    from segment.results import rows_before
-
-    earlier = rows_before(folder / "metrics.csv", start) if start else []
-    csv = CSVLogger(folder, name="", version="")
-    loggers = [csv, *(instantiate(part, save_dir=str(folder)) for part in (config.get("logger") or {}).values())]
+    loggers: list = [MetricsFile(folder, rows_before(folder / "metrics.csv", steps_of(start)) if start else [])]
+    ids = earlier["loggers"] if earlier else {}
+    for name, part in (config.get("logger") or {}).items():
+        own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}
+        loggers.append(instantiate(part, save_dir=str(folder), **own))
     for logger in loggers:
         logger.log_hyperparams(plain(config))
-    if earlier and isinstance(csv.experiment, ExperimentWriter):  # on other ranks a dummy
-        csv.experiment.metrics.extend(earlier)
-        csv.save()
     return loggers
-
-
-def checkpoint_to_resume(config: DictConfig, folder: Path) -> Path | None:
-    """The checkpoint that ``resume=`` means; None to start fresh.
-
-    Raises:
-        SegmentError: a path was given and there is none.
-    """
-    if config.resume is None:
-        return None
-    path = folder if config.resume == "auto" else Path(config.resume).expanduser()
-    if path.is_dir():
-        path = path / "checkpoints" / "last.ckpt"
-    if path.is_file():
-        return path
-    if config.resume == "auto":
-        return None
-    raise SegmentError(f"resume={config.resume}: no checkpoint at {path}")
-
-
-def is_complete(checkpoint: Path, config: DictConfig) -> bool:
-    """Whether a checkpoint has all the epochs or steps that the configuration asks for."""
-    from segment.checkpoint import load_checkpoint
-
-    content = load_checkpoint(checkpoint)
-    epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
-    done = epochs is not None and 0 <= epochs <= content["epoch"] + 1
-    return done or 0 <= steps <= content["global_step"]
 
 
 def shown(path: Path) -> str:
@@ -161,20 +223,5 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def continue_in_place() -> None:
-    """``resume=DIR|CHECKPOINT`` goes on in that run's directory with that run's words, unless told otherwise."""
-    given = value_of("resume")
-    keys = {word.partition("=")[0] for word in sys.argv[1:]}
-    if given in {None, "auto"} or "hydra.run.dir" in keys:
-        return
-    path = Path(str(given)).expanduser()
-    folder = path if path.is_dir() else path.parent.parent
-    saved = folder / WORDS
-    if not saved.is_file():
-        raise SegmentError(f"resume={given}: expected a run directory or a checkpoint in one, but {saved} is missing")
-    words = [word for word in map(str, OmegaConf.load(saved)) if word.partition("=")[0] not in keys]
-    sys.argv[1:] = [*words, *sys.argv[1:], f"hydra.run.dir={quote(str(folder.absolute()))}"]
-
-
 if __name__ == "__main__":
-    entry_point("train", one_job("segment.train", train), continue_in_place)
+    entry_point("train", one_job("segment.train", train), take_words)

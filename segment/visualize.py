@@ -29,12 +29,16 @@ def palette_image(mask: np.ndarray, classes: Classes) -> Image.Image:
 
 def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: float = 0.55) -> np.ndarray:
     """The classes' colours over an RGB image uint8 (H,W,3); background and void stay clear."""
-    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3)[mask]
-    clear = mask == IGNORE
+    strength = np.full((256, 1), opacity, np.float32)
+    strength[IGNORE] = 0
     if BACKGROUND in classes.names:
-        clear |= mask == classes.names.index(BACKGROUND)
-    strength = np.where(clear, 0.0, opacity)[..., None]
-    return (image * (1 - strength) + colours * strength).round().astype(np.uint8)
+        strength[classes.names.index(BACKGROUND)] = 0
+    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3) * strength + 0.5  # to round
+    result = np.empty_like(image)
+    for row in range(0, len(image), 32):  # an image of 24 million pixels as floats would take gigabytes
+        part = mask[row : row + 32]
+        result[row : row + 32] = image[row : row + 32] * (1 - strength)[part] + colours[part]
+    return result
 
 
 def comparison(

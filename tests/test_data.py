@@ -12,7 +12,7 @@ from segment.data.ade20k import ADE20K, ADE20KDataModule
 from segment.data.camvid import CamVidDataModule
 from segment.data.check import check
 from segment.data.classes import voc_palette
-from segment.data.dataset import read_image
+from segment.data.images import read_image
 from segment.data.samplers import Draw, EvalSampler, TrainSampler
 from segment.data.shapes import SHAPES, ShapesDataModule, draw
 from segment.data.voc import VOC, VOCDataModule

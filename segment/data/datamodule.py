@@ -1,6 +1,7 @@
 """The LightningDataModule that every data set shares."""
 
 import os
+import signal
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,16 @@ from segment.errors import SegmentError
 def cores() -> int:
     """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def outlive_signals(worker: int) -> None:
+    """Let a loader's worker serve for another minute when its whole process group is told to stop.
+
+    The training process wants to reach the end of its step and save; without its workers it can do neither.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm's, for the training process
+        signal.signal(number, signal.SIG_IGN)
 
 
 class SegmentationDataModule(L.LightningDataModule):
@@ -90,6 +101,8 @@ class SegmentationDataModule(L.LightningDataModule):
         self.train_split, self.val_split = train_split, val_split
         self.download, self.url, self.checksum = download, url, checksum
         self.transform = train_transform(crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour)
+        self.start = (0, 0)
+        """Epoch and batch that training begins with: a run that goes on had those before."""
         self._datasets: dict[tuple[str, bool], SegmentationDataset] = {}
 
     def samples(self, split: str) -> list[Sample]:
@@ -209,7 +222,7 @@ class SegmentationDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.dataset(self.train_split, augment=True)
-        sampler = TrainSampler(len(data), self.batch_size, self.seed, *self._rank())
+        sampler = TrainSampler(len(data), self.batch_size, self.seed, *self._rank(), self.start)
         return self._loader(data, sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -219,6 +232,10 @@ class SegmentationDataModule(L.LightningDataModule):
         """Every image of a split once, whole and unchanged, one per batch; shared out between processes."""
         data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
+
+    def fingerprints(self) -> dict[str, str]:
+        """What training and validation split are made of, by name; see :meth:`SegmentationDataset.fingerprint`."""
+        return {split: self.dataset(split).fingerprint() for split in (self.train_split, self.val_split)}
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -232,4 +249,5 @@ class SegmentationDataModule(L.LightningDataModule):
             collate_fn=as_it_is,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=outlive_signals if hasattr(signal, "alarm") else None,  # Windows has no such signals
         )

@@ -1,5 +1,6 @@
 """Pairs of image and mask on disk: how they are checked, read and handed to the loader."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -8,18 +9,16 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from torchvision.io import ImageReadMode, decode_image
 
 from segment.data.classes import IGNORE
+from segment.data.images import read_image
 from segment.data.labels import UNREADABLE, Labels
 from segment.data.samplers import Draw
 from segment.errors import SegmentError
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 class Sample(NamedTuple):
@@ -36,24 +35,6 @@ class Item(TypedDict):
     image: Tensor
     mask: Tensor
     id: str
-
-
-def read_image(path: Path) -> Tensor:
-    """Read any image file as uint8 (3,H,W) RGB, turned upright as its EXIF orientation says.
-
-    Raises:
-        SegmentError: the file is missing, truncated or no image.
-    """
-    try:
-        if path.suffix.lower() in {".jpg", ".jpeg"}:  # twice as fast as PIL
-            return decode_image(str(path), ImageReadMode.RGB, apply_exif_orientation=True)
-        with Image.open(path) as file:
-            image: Image.Image = file
-            if image.mode.startswith("I;16"):  # PIL would clip 16 bits at 255 instead of scaling them
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB"))).permute(2, 0, 1)
-    except (*UNREADABLE, RuntimeError) as error:
-        raise SegmentError(f"cannot read the image {path}: {str(error).rsplit('] ', 1)[-1]}") from None
 
 
 class Batch(TypedDict):
@@ -174,6 +155,15 @@ class SegmentationDataset(Dataset[Item]):
 
     def id(self, index: int) -> str:
         return self.samples[index].id
+
+    def identity(self) -> Any:
+        """What tells this data set from another one, as plain data: names and sizes of its files, and its labels."""
+        files = [(s.id, *(path and path.stat().st_size for path in (s.image, s.mask))) for s in self.samples]
+        return files, sorted(self.labels.table.items())
+
+    def fingerprint(self) -> str:
+        """A hash of :meth:`identity`, in which no file is opened and no folder named: data may move."""
+        return hashlib.sha256(repr(self.identity()).encode()).hexdigest()[:16]
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         """Image uint8 (3,H,W) and mask uint8 (H,W), untransformed; all void where there is no mask.

@@ -22,12 +22,24 @@ class TrainSampler(Sampler[Draw]):
 
     The order is a function of seed and epoch alone. What does not fill a batch on every rank is left out
     of the epoch; a data set smaller than that is repeated until it does.
+
+    Args:
+        start: epoch that comes first, and how many of its batches are left out: a run that goes on had those.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start: tuple[int, int] = (0, 0),
+    ) -> None:
         self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
         self.per_rank = max(1, length // (batch_size * world_size)) * batch_size
-        self.epoch = 0
+        self.epoch, batches = start
+        self.left_out = {self.epoch: batches * batch_size}
 
     def __len__(self) -> int:
         return self.per_rank
@@ -38,7 +50,8 @@ class TrainSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.length, generator=generator).tolist()
-        for position in range(self.rank, self.per_rank * self.world_size, self.world_size):
+        positions = range(self.rank, self.per_rank * self.world_size, self.world_size)
+        for position in positions[self.left_out.get(self.epoch, 0) :]:
             yield Draw(order[position % self.length], self.epoch)
 
 

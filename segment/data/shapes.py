@@ -159,6 +159,9 @@ class ShapesDataset(SegmentationDataset):
     def id(self, index: int) -> str:
         return f"{index:05d}"
 
+    def identity(self) -> Any:
+        return self.length, self.split, self.seed
+
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         image, mask = draw(np.random.default_rng([self.seed, self.split, index]))
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)

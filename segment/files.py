@@ -1,0 +1,35 @@
+"""Files that are there with all of their content, or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file for writing that takes its place only when it is complete and on the disk.
+
+    It is written as ``NAME.part`` in the same folder, so that moving it is one step of the file system's. What
+    goes wrong leaves the earlier file as it was, and no ``.part``.
+
+    Args:
+        mode, options: as of ``open``.
+
+    Raises:
+        OSError: it can't be written; ``filename`` is ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open(mode, **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)
+        raise

@@ -1,0 +1,103 @@
+"""Where a run's figures come from: provenance.json, and what it says against another run."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import segment
+from segment.config import CONF_DIR
+from segment.files import whole_file
+
+NAME = "provenance.json"
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "timm", "numpy", "segment-lightning")
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The provenance.json of a run directory; None if it has none."""
+    path = folder / NAME
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def collect(**facts: Any) -> dict[str, Any]:
+    """All of provenance.json but its ``starts``: ``facts`` of the caller's, and what can be found out from here."""
+    git, _ = code()
+    return {**facts, "git": git, "versions": versions(), "platform": platform.platform()}
+
+
+def write(folder: Path, record: Mapping[str, Any], step: int, earlier: Mapping[str, Any] | None) -> None:
+    """Write provenance.json, and the changes to the code that no commit has to ``.hydra/git.diff``.
+
+    Args:
+        record: see :func:`collect`.
+        step: that this start goes on from.
+        earlier: the file of the run that goes on; its starts are kept.
+    """
+    start = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, "commit": record["git"]["commit"],
+    }  # fmt: skip
+    _, diff = code()
+    patch = folder / ".hydra" / "git.diff"
+    patch.unlink(missing_ok=True)
+    if diff:
+        with whole_file(patch) as file:
+            file.write(diff)
+    with whole_file(folder / NAME) as file:
+        file.write(json.dumps({**record, "starts": [*(earlier or {}).get("starts", []), start]}, indent=2) + "\n")
+
+
+def code() -> tuple[dict[str, Any], str]:
+    """The commit of our own code, what of it is not committed (a hash of the diff, and new files), and the diff.
+
+    Nothing of it is known where the code is no checkout.
+    """
+    root = Path(segment.__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # or it is a package installed below another checkout
+        commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "HEAD", "--", ".", CONF_DIR)
+        new = git("ls-files", "--others", "--exclude-standard", "--full-name", "--", ".", CONF_DIR).splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "changes": None, "new_files": []}, ""
+    changes = hashlib.sha256(diff.encode()).hexdigest()[:16] if diff else None
+    return {"commit": commit, "changes": changes, "new_files": new}, diff
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that figures depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a nested dictionary by dotted key."""
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from flat(value, f"{prefix}{key}.")
+    else:
+        yield prefix[:-1], config
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys in which two nested dictionaries differ, as "key: then -> now"."""
+    old, new = dict(flat(then)), dict(flat(now))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}" for key in keys]
+
+
+def _short(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What may give other figures from the same configuration: code, packages, device, processes, data."""
+    keys = ("git", "versions", "device", "world_size", "data")
+    return changes({key: then.get(key) for key in keys}, {key: now.get(key) for key in keys})

@@ -1,0 +1,88 @@
+"""``resume=`` and ``repeat=``: which words, which checkpoint, and whether it is still the same run."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segment import provenance
+from segment.config import quote, value_of
+from segment.errors import SegmentError
+
+LIMITS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
+"""How long a run is: longer is still the same run."""
+SAME_RUN = (
+    *LIMITS, "resume", "repeat", "checkpoint.", "logger", "callbacks.", "compile", "channels_last",
+    "data.root", "data.num_workers", "data.download", "data.url", "data.checksum",
+    "trainer.accelerator", "trainer.strategy", "trainer.plugins", "trainer.enable_", "trainer.log_every_n_steps",
+    "trainer.num_sanity_val_steps", "trainer.fast_dev_run", "trainer.profiler", "trainer.benchmark",
+    "trainer.deterministic", "trainer.default_root_dir",
+)  # fmt: skip
+"""Beginnings of keys that a run may change when it goes on."""
+OTHER_RUN = ("callbacks.best", "callbacks.ema", "callbacks.early_stopping")
+"""Exceptions from those."""
+
+
+def take_words() -> None:
+    """``resume=RUN|CHECKPOINT`` goes on in that run's directory with that run's words, ``repeat=RUN`` takes them to a
+    new one; words that are given come after them."""
+    keys = {word.partition("=")[0] for word in sys.argv[1:]}
+    for key in ("resume", "repeat"):
+        given = value_of(key)
+        if given in {None, "auto"} or (key == "resume" and "hydra.run.dir" in keys):
+            continue
+        path = Path(str(given)).expanduser()
+        folder = path if path.is_dir() or key == "repeat" else path.parent.parent
+        record = provenance.read(folder)
+        if record is None:
+            raise SegmentError(
+                f"{key}={given}: expected a run directory{' or a checkpoint in one' * (key == 'resume')}, "
+                f"but {folder / provenance.NAME} is missing"
+            )
+        words = [f"--config-dir={path}" for path in record["config_dirs"]]
+        words += [word for word in record["words"] if word.partition("=")[0] not in keys]
+        if any(word.startswith("sweep=") for word in words):
+            words.append("hydra.mode=RUN")  # one job of it, not the sweep
+        place = [f"hydra.run.dir={quote(str(folder.absolute()))}"] if key == "resume" else []
+        sys.argv[1:] = [*words, *sys.argv[1:], *place]
+
+
+def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
+    """The checkpoint that ``resume=`` means; None to start fresh.
+
+    Raises:
+        SegmentError: a path was given and there is none.
+    """
+    if resume is None:
+        return None
+    path = folder if resume == "auto" else Path(resume).expanduser()
+    if path.is_dir():
+        path = path / "checkpoints" / "last.ckpt"
+    if path.is_file():
+        return path.absolute()
+    if resume == "auto":
+        return None
+    raise SegmentError(f"resume={resume}: no checkpoint at {path}")
+
+
+def check_same_run(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """A run that goes on has to be the one that it was.
+
+    Raises:
+        SegmentError: the configuration differs in what would make it another.
+    """
+    found = _of_another_run(then, now)
+    if found:
+        raise SegmentError(
+            f"resume: this would be another run ({'; '.join(found[:5])}{'; ...' if len(found) > 5 else ''}): "
+            "leave these as they were, or start it in a directory of its own"
+        )
+
+
+def _of_another_run(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [c for c in provenance.changes(then, now) if not c.startswith(SAME_RUN) or c.startswith(OTHER_RUN)]
+
+
+def same_length(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two configurations train for equally long."""
+    return not any(change.startswith(LIMITS) for change in provenance.changes(then, now))
