@@ -265,7 +265,17 @@ def malicious(kind: str, outside: Path) -> bytes:
 
 @pytest.mark.parametrize(
     "kind",
-    ["zip ..", "zip absolute", "zip link", "zip device", "tar ..", "tar absolute", "tar link", "tar hard link", "tar device"],
+    [
+        "zip ..",
+        "zip absolute",
+        "zip link",
+        "zip device",
+        "tar ..",
+        "tar absolute",
+        "tar link",
+        "tar hard link",
+        "tar device",
+    ],
 )
 def test_malicious_archives_leave_nothing(server, tmp_path, kind):
     root, outside = tmp_path / "root", tmp_path / "outside"
@@ -316,7 +326,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
 def test_broken_or_foreign_archives(server, tmp_path, body):
-    with pytest.raises(SegmentError, match=r"cannot unpack .*set.zip: .*; remove it and try again$|holds no folder set"):
+    with pytest.raises(
+        SegmentError, match=r"cannot unpack .*set.zip: .*; remove it and try again$|holds no folder set"
+    ):
         get(server, tmp_path, bytes(body))
     assert left(tmp_path) == {"set.zip"}
 
@@ -414,7 +426,7 @@ def test_several_archives_and_a_mirror(tmp_path):
     with pytest.raises(SegmentError, match="has 2 archives; give the folder that has them all"):
         data.prepare_data()
     assert [len(r.archives) for r in VOCDataModule(str(tmp_path), 2007).missing()] == [2]
-    with pytest.raises(SegmentError, match="data.checksum=md5:0: this data set has 2 archives"):
+    with pytest.raises(SegmentError, match=r"data.checksum=md5:0: this data set has 2 archives"):
         VOCDataModule(str(tmp_path), 2007, download=True, checksum="md5:0").prepare_data()
 
 

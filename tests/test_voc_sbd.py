@@ -108,8 +108,9 @@ def test_seg11valid_has_the_papers_736_images():
     assert ids[0] == "2007_000033"
     with pytest.raises(SegmentError, match="seg11valid are images of VOC 2011 and 2012"):
         VOCDataModule("/nowhere", 2009).ids("seg11valid")
-    with pytest.raises(SegmentError, match=r"data.year=2006: expected 2007 to 2012"):
-        VOCDataModule("/nowhere", 2006)
+    for year in (2006, "2007-test"):
+        with pytest.raises(SegmentError, match=rf"data.year={year}: expected 2007 to 2012"):
+            VOCDataModule("/nowhere", year)
 
 
 @needs_shared
@@ -147,6 +148,9 @@ def test_ade20ks_stuff_and_scenes(ade20k_root):
     lines = "ADE_train_00000001 living room\nADE_val_00000002 street\n"
     (ade20k_root / "ADEChallengeData2016" / "sceneCategories.txt").write_text(lines)
     scenes = ADE20KDataModule(str(ade20k_root)).scenes()
+    (ade20k_root / "ADEChallengeData2016" / "sceneCategories.txt").write_text("ADE_train_00000001\n")
+    with pytest.raises(SegmentError, match="expected 'ID SCENE' in each line, but one reads 'ADE_train_00000001'"):
+        ADE20KDataModule(str(ade20k_root)).scenes()
     assert scenes == {"ADE_train_00000001": "living room", "ADE_val_00000002": "street"}
 
 

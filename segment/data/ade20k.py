@@ -78,10 +78,16 @@ class ADE20KDataModule(SegmentationDataModule):
         """The scene of each image ("street", "bedroom"), by its id.
 
         Raises:
-            SegmentError: ``sceneCategories.txt`` is missing.
+            SegmentError: ``sceneCategories.txt`` is missing, or has other lines than "ID SCENE".
         """
-        lines = self.list_ids(self.folder(FOLDER) / "sceneCategories.txt")
-        return dict(line.split(maxsplit=1) for line in lines)
+        path = self.folder(FOLDER) / "sceneCategories.txt"
+        scenes = {}
+        for line in self.list_ids(path):
+            name, _, scene = line.partition(" ")
+            if not scene:
+                raise SegmentError(f"{path}: expected 'ID SCENE' in each line, but one reads {line!r}")
+            scenes[name] = scene.strip()
+        return scenes
 
 
 def _refuse_full_release(base: Path) -> None:

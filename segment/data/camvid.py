@@ -1,5 +1,6 @@
 """CamVid (Brostow et al., 2008) as SegNet's authors share it: 11 classes at 360x480."""
 
+import re
 from pathlib import PurePosixPath
 
 from segment.data.classes import IGNORE, Classes
@@ -25,6 +26,9 @@ CAMVID = Classes(
         (0, 128, 192),
     ),
 )
+
+LINE = re.compile(r"(.+\.[a-z]{3,4})\s+(.+\.[a-z]{3,4})", re.IGNORECASE)
+"""Two paths, which may have spaces."""
 
 
 class CamVidDataModule(SegmentationDataModule):
@@ -59,8 +63,9 @@ class CamVidDataModule(SegmentationDataModule):
         path = base / f"{split}.txt"
         samples = []
         for line in self.list_ids(path):
-            pair = [base.joinpath(*PurePosixPath(word).parts[-2:]) for word in line.split()]
-            if len(pair) != 2:
+            words = LINE.fullmatch(line)
+            if words is None:
                 raise SegmentError(f"{path}: expected 'IMAGE MASK' in each line, but one reads {line!r}")
-            samples.append(Sample(pair[0].stem, *pair))
+            image, mask = (base.joinpath(*PurePosixPath(word).parts[-2:]) for word in words.groups())
+            samples.append(Sample(image.stem, image, mask))
         return samples

@@ -1,7 +1,6 @@
 """What the values of a mask file stand for."""
 
 import io
-import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +12,11 @@ from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
 from segment.data.classes import IGNORE
+from segment.data.images import PNG, expect_sound
 from segment.errors import SegmentError
 
 INVALID = 254
 """What values become that no mask of the data set may hold."""
-
-PNG = b"\x89PNG\r\n\x1a\n"
-"""What a PNG begins with."""
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What PIL raises at files that are broken or none of its."""
@@ -39,7 +36,7 @@ class Labels:
     @property
     def modes(self) -> tuple[str, ...]:
         """PIL modes of masks that have such values."""
-        return ("RGB", "RGBA", "P") if self.coloured else ("P", "L", "1")
+        return ("RGB", "RGBA", "P", "L", "1") if self.coloured else ("P", "L", "1")
 
     @cached_property
     def _lookup(self) -> np.ndarray:
@@ -82,13 +79,14 @@ class Labels:
         try:
             content = path.read_bytes()
             if content.startswith(PNG):
-                _expect_sound(content)
-                # Depth is byte 24, the kind of colour byte 25: 8 bits of grey or palette index, twice as fast as by PIL.
+                expect_sound(content)
+                # Byte 24 is the depth, byte 25 the kind of colour: 8 bits of grey or palette, twice as fast as by PIL.
                 if not self.coloured and content[24:26] in {b"\x08\x00", b"\x08\x03"}:
                     return decode_image(frombuffer(bytearray(content), dtype=uint8)).numpy()[0]
             with Image.open(io.BytesIO(content)) as image:
                 if not self.coloured:
-                    return np.array(image, dtype=np.uint8)  # the indices themselves, also of a palette image
+                    white = 255 if image.mode == "1" and 1 not in self.table else 1
+                    return np.array(image, dtype=np.uint8) * np.uint8(white)  # of a palette image the indices
                 red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.int32), -1, 0)
                 return (red << 16) + (green << 8) + blue
         except (*UNREADABLE, RuntimeError) as error:
@@ -112,24 +110,6 @@ class Labels:
 def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNORE,)) -> Labels:
     """Value ``offset + k`` is class k; the values in ``void`` are ignored."""
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
-
-
-def _expect_sound(content: bytes) -> None:
-    """Check each chunk of a PNG (its specification, section 5.3): of a damaged one PIL reads a wrong mask without a
-    word, and torchvision 0.29 ends the process.
-
-    Raises:
-        ValueError: a chunk is cut off, or its checksum is another.
-    """
-    start, kind = len(PNG), b""
-    while kind != b"IEND":
-        end = start + 8 + int.from_bytes(content[start : start + 4], "big")  # length, kind, content, checksum
-        kind = content[start + 4 : start + 8]
-        if end + 4 > len(content):
-            raise ValueError("the file is cut off")
-        if zlib.crc32(memoryview(content)[start + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
-            raise ValueError(f"it is damaged: the checksum of its chunk {kind.decode('latin-1')!r} is wrong")
-        start = end + 4
 
 
 def mat_values(path: Path) -> np.ndarray:

@@ -23,10 +23,9 @@ def expect_room(folder: Path, needed: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
-        unit, name = (1e9, "GB") if needed > 1e8 else (1e6, "MB")
-        raise SegmentError(
-            f"the disk of {folder} is too full: {needed / unit:.1f} {name} are needed, {free / unit:.1f} {name} are free"
-        )
+        size, unit = (1e9, "GB") if needed > 1e8 else (1e6, "MB")
+        amounts = f"{needed / size:.1f} {unit} are needed, {free / size:.1f} {unit} are free"
+        raise SegmentError(f"the disk of {folder} is too full: {amounts}")
 
 
 def unpack(archives: Sequence[Path], inside: str, target: Path) -> None:

@@ -40,7 +40,7 @@ class VOCDataModule(SegmentationDataModule):
 
     def __init__(self, root: str, year: int = 2012, **loading: Any) -> None:
         super().__init__(root, **loading)
-        if str(year) not in DATASET_YEAR_DICT:
+        if str(year) not in {"2007", "2008", "2009", "2010", "2011", "2012"}:
             raise SegmentError(f"data.year={year}: expected 2007 to 2012")
         self.year = int(year)
         if self.year == 2012:
