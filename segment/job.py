@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Thread
 from typing import BinaryIO
 
+from segment.files import whole_file
+
 GRACE = 60
 """Seconds that a job has to save and end when the sweep is told to stop."""
 WATCH = """
@@ -52,9 +54,8 @@ class Status:
         return cls(**json.loads(path.read_text())) if path.is_file() else None
 
     def write(self, folder: Path) -> None:
-        part = folder / "job.json.part"
-        part.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        os.replace(part, folder / "job.json")
+        with whole_file(folder / "job.json") as file:
+            file.write(json.dumps(asdict(self), indent=2) + "\n")
 
     def end(self, code: int, error: str) -> None:
         """Note how the job ended; a negative code is the number of the signal that killed it."""

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import io
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from segment.comparison.runs import find
 from segment.comparison.section import Section, grids, records, sections
 from segment.comparison.tables import latex, markdown, on_screen
 from segment.errors import SegmentError
+from segment.files import whole_file
 
 DESCRIPTION = """\
 Puts the runs below the folders together: one row for runs that differ in their seed alone, with mean and spread of
@@ -76,9 +76,8 @@ def write(made: Sequence[Section], below: Sequence[str], folder: Path) -> None:
         sources += [*map(latex, grids(section)), *(f"% {note}" for note in section.notes), ""]
     pages += [f"- {line.strip()}" for line in below]
     for name, text in (("md", "\n".join(pages)), ("tex", "\n".join(sources)), ("csv", table.getvalue())):
-        part = folder / f"report.{name}.part"
-        part.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-        os.replace(part, folder / f"report.{name}")
+        with whole_file(folder / f"report.{name}", encoding="utf-8") as file:
+            file.write(text.rstrip("\n") + "\n")
 
 
 def size(text: str) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from segment.bootstrap import interval, mean_iou
 from segment.data.classes import Classes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
+from segment.files import whole_file
 from segment.metrics import or_none
 from segment.module import SegmentationModule
 from segment.table import percent, table
@@ -78,9 +78,8 @@ def write_metrics(metrics: dict[str, Any], path: Path) -> None:
             return [clean(part) for part in value]
         return or_none(value) if isinstance(value, float) else value
 
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(clean(metrics), indent=2, allow_nan=False) + "\n")
-    os.replace(part, path)
+    with whole_file(path) as file:
+        file.write(json.dumps(clean(metrics), indent=2, allow_nan=False) + "\n")
 
 
 def write_counts(module: SegmentationModule, dataset: SegmentationDataset, folder: Path) -> None:
@@ -89,8 +88,7 @@ def write_counts(module: SegmentationModule, dataset: SegmentationDataset, folde
     ``per_image.npz`` has ``ids`` (N,) and ``names`` (C,), and as int64 (N,C) the pixels ``hits``, ``truth`` and
     ``predicted``; the images in the data set's order.
     """
-    part = folder / "per_image.part"
-    with part.open("wb") as file:
+    with whole_file(folder / "per_image.npz", "wb") as file:
         np.savez_compressed(
             file,
             ids=np.array([dataset.id(i) for i in range(len(module.counts))]),
@@ -99,14 +97,11 @@ def write_counts(module: SegmentationModule, dataset: SegmentationDataset, folde
             truth=module.counts[:, 1],
             predicted=module.counts[:, 2],
         )
-    os.replace(part, folder / "per_image.npz")
-    part = folder / "confusion.part"
-    with part.open("w", newline="", encoding="utf-8") as text:
-        rows = csv.writer(text)
+    with whole_file(folder / "confusion.csv", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
         rows.writerow(["true \\ predicted", *module.classes.names])
         for name, row in zip(module.classes.names, module.confusion, strict=True):
             rows.writerow([name, *row])
-    os.replace(part, folder / "confusion.csv")
 
 
 class Comparison(NamedTuple):

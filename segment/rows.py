@@ -12,21 +12,32 @@ from segment.files import whole_file
 
 
 class Rows(ExperimentWriter):
-    """The rows of a metrics.csv, which is rewritten whole: a killed run leaves all or none of the new ones."""
+    """The rows of a metrics.csv: what is killed leaves whole ones.
+
+    Lightning's empties the file before it writes a new column's heading.
+    """
 
     def __init__(self, folder: str, earlier: list[dict[str, Any]]) -> None:
         super().__init__(folder)
-        self.metrics = list(earlier)
+        self.metrics = list(earlier)  # those to be written
+        self._written: list[dict[str, Any]] = []
 
     def _check_log_dir_exists(self) -> None:
         """Lightning's would delete the rows of the run that goes on."""
 
     def save(self) -> None:
-        if self.metrics:
+        columns = sorted({key for row in self.metrics for key in row}.union(self.metrics_keys))
+        if columns != self.metrics_keys:
             with whole_file(Path(self.metrics_file_path), newline="") as file:
-                writer = csv.DictWriter(file, sorted({key for row in self.metrics for key in row}))
+                writer = csv.DictWriter(file, columns)
                 writer.writeheader()
-                writer.writerows(self.metrics)
+                writer.writerows(self._written + self.metrics)
+        elif self.metrics:
+            with open(self.metrics_file_path, "a", newline="") as file:
+                csv.DictWriter(file, columns).writerows(self.metrics)
+        self.metrics_keys = columns
+        self._written += self.metrics
+        self.metrics = []
 
 
 def rows_before(metrics: Path, step: int) -> list[dict[str, Any]]:
@@ -34,7 +45,8 @@ def rows_before(metrics: Path, step: int) -> list[dict[str, Any]]:
     if not metrics.is_file():
         return []
     with metrics.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) < step]
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]  # a full disk breaks the last one off
+    return [row for row in rows if int(row["step"]) < step]
 
 
 class MetricsFile(CSVLogger):

@@ -89,7 +89,7 @@ def make_module(config: DictConfig, data: Any) -> Any:
         instantiate(config.optimizer),
         instantiate(config.scheduler),
         make_card(plain(config.model), {**plain(config.data), **data.location()}, data.classes),
-        config.seed,
+        seed=config.seed,
     )
 
 

@@ -1,7 +1,6 @@
 """Pictures: overlays, images beside truth and predictions, curves and plots."""
 
 import csv
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from segment.data.classes import IGNORE, Classes
+from segment.files import whole_file
 
 BACKGROUND = "background"
 """The class that an overlay leaves as it is."""
@@ -168,6 +168,5 @@ def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) ->
 def save(figure: Figure, path: Path, dpi: int = 100) -> None:
     """Write a figure as its suffix says, in one move; without pyplot, so that no global state is touched."""
     FigureCanvasAgg(figure)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, dpi=dpi, format=path.suffix[1:])
-    os.replace(part, path)
+    with whole_file(path, "wb") as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:])

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from segment.checkpoint import load_checkpoint, load_net
+from segment.checkpoint import WholeCheckpoints, load_checkpoint, load_net
 from segment.data.samplers import TrainSampler
 from segment.data.shapes import ShapesDataModule
 from segment.module import SegmentationModule
@@ -37,6 +37,10 @@ HARD = (
     "checkpoint.every_n_steps=1", "callbacks=[default,ema]", "callbacks.ema.decay=0.5",
 )  # fmt: skip
 """Of 10 batches steps after 4, 8 and 10, validation of averaged weights after every second; the best is the fourth."""
+
+
+EARLY = (*TINY, "callbacks=[default,early_stopping]", "+callbacks.early_stopping.stopping_threshold=0.0")
+"""Stops after the first epoch."""
 
 
 def outcome(run: Path) -> dict[str, Any]:
@@ -86,10 +90,10 @@ def uninterrupted(main: Callable[..., Path], kept: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def trained(main: Callable[..., Path], kept: Path, tmp_path: Path) -> Path:
-    """A finished run that could go on."""
+    """A finished run."""
     folder = kept / "trained"
     if not folder.exists():
-        main("train", *TINY, "scheduler=constant", f"hydra.run.dir={folder}")
+        main("train", *EARLY, f"hydra.run.dir={folder}")
     return Path(shutil.copytree(folder, tmp_path / "trained"))
 
 
@@ -140,7 +144,7 @@ def metrics(run: Path) -> dict[str, Any]:
 
 
 def test_a_finished_run_is_left_alone_and_an_unmeasured_one_is_measured(main, trained, capfd):
-    words = (*TINY, "scheduler=constant", f"hydra.run.dir={trained}", "resume=auto")
+    words = (*EARLY, f"hydra.run.dir={trained}", "resume=auto")
     main("train", *words, "data.num_workers=1")
     assert "finished" in capfd.readouterr().out
     before = metrics(trained)
@@ -148,6 +152,7 @@ def test_a_finished_run_is_left_alone_and_an_unmeasured_one_is_measured(main, tr
     main("train", *words)
     assert "epoch" not in capfd.readouterr().out
     assert metrics(trained) == before
+    assert load_checkpoint(trained / "checkpoints" / "last.ckpt")["global_step"] == 6
 
 
 @pytest.mark.parametrize(
@@ -156,31 +161,39 @@ def test_a_finished_run_is_left_alone_and_an_unmeasured_one_is_measured(main, tr
         ("data.batch_size=4", "data.batch_size: 2 -> 4"),
         ("seed=1", "seed: 0 -> 1"),
         ("model.encoder.width=4", "model.encoder.width: 8 -> 4"),
-        ("callbacks=[default,ema]", "callbacks.ema"),
+        ("callbacks.early_stopping.patience=5", "patience: 10 -> 5"),
         ("resume={}/checkpoints/best.ckpt", "weights only"),
         ("checkpoint.every_n_steps=0", "checkpoint.every_n_steps=0: expected"),
     ],
 )
 def test_a_run_goes_on_as_the_run_that_it_was(main, trained, word, named):
     (trained / "metrics.json").unlink()
-    words = (*TINY, "scheduler=constant", f"hydra.run.dir={trained}", "resume=auto", word.format(trained))
+    words = (*EARLY, f"hydra.run.dir={trained}", "resume=auto", word.format(trained))
     with pytest.raises(SystemExit, match=r"^error: .*\Z") as ended:
         main("train", *words)
     assert named in ended.value.code
 
 
-def test_a_full_disk(main, trained, capfd):
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """What is longer cannot be written, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk(main, trained, tmp_path):
     last = trained / "checkpoints" / "last.ckpt"
-    words = (*TINY, "scheduler=constant", "trainer.max_epochs=3", f"hydra.run.dir={trained}", "resume=auto")
-    before, (soft, hard) = last.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))  # enough for best.ckpt, which has weights only
-    try:
-        with pytest.raises(SystemExit, match=r"error: cannot write .*last.ckpt \(File too large\).*make room"):
-            main("train", *words)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    before, content = last.read_bytes(), load_checkpoint(last)
+    message = r"^error: cannot write .*last.ckpt \(File too large\).* make room, and go on with resume=run\Z"
+    with largest_file(len(before) // 2):
+        with pytest.raises(OSError, match="File too large"):
+            WholeCheckpoints().save_checkpoint(content, last)
+        with pytest.raises(SystemExit, match=message):
+            main("train", *TINY, f"hydra.run.dir={tmp_path / 'run'}")
     assert last.read_bytes() == before
-    assert not list(trained.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_run_repeats_from_its_directory(main, trained, capfd):
