@@ -2,7 +2,7 @@
 
 How data flows::
 
-    conf/*.yaml --> train.py, evaluate.py, predict.py, check.py, summary.py   (only these and config.py know Hydra)
+    conf/*.yaml --> train, evaluate, predict, export, check, summary .py      (only these and config.py know Hydra)
                         | instantiate(...): plain typed arguments from here on
        data/ -----------+                          models/
        labels > dataset > transforms > datamodule      encoders > fcn, unet > net
@@ -16,11 +16,21 @@ How data flows::
     report.py (no Hydra): comparison/ runs > groups > sections <--+ --> tables, plot, pictures
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from segment.inference import Inference
+    from segment.segmenter import Segmenter
+
 __version__ = "0.1.0"
 
 
-def load(checkpoint, device=None, inference=None):
-    """A trained net that predicts: see :func:`segment.segmenter.load`, which this imports when it is called."""
+def load(
+    checkpoint: "str | Path", device: str | None = None, inference: "Inference | None" = None
+) -> "Segmenter":
+    """A trained net that predicts: see :func:`segment.segmenter.load`, which is imported when this is called."""
     from segment.segmenter import load
 
     return load(checkpoint, device, inference)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from segment.errors import SegmentError
 from segment.models.class_map import highest
-from segment.models.memory import Span, bytes_per_pixel, cut
+from segment.models.memory import MARGIN, Span, bytes_per_pixel, cut
 from segment.models.net import SegmentationNet
 
 KEPT_BYTES = 20
@@ -151,7 +151,7 @@ class Inference:
         """The image as one part, or as few as take no more than ``max_memory``, one at a time."""
         height, width = image.shape[-2:]
         if self.max_memory is None:
-            return [(cut(height, 1)[0], cut(width, 1)[0])]
+            return list(product(cut(height, 1, 1), cut(width, 1, 1)))
         if net not in self._costs:
             self._costs[net] = bytes_per_pixel(net), sum(p.nbytes for p in net.parameters())
         cost, weights = self._costs[net]
@@ -161,18 +161,17 @@ class Inference:
         stride, counts = max(net.encoder.channels), [1, 1]
         while True:
             rows, columns = cut(height, counts[0], stride), cut(width, counts[1], stride)
-            y, x = (max(span.seen.stop - span.seen.start for span in spans) for spans in (rows, columns))
+            y, x = rows[0].seen.stop, columns[0].seen.stop
             asked = min(y * x * scale, self.window[0] * self.window[1]) if self.window else y * x * scale
             needed = (fixed + cost * asked + scores * y * x) / 2**30
             if needed <= self.max_memory:
                 return list(product(rows, columns))
-            finest = [count * stride >= side for count, side in zip(counts, (height, width), strict=True)]
-            if all(finest):
+            if max(y, x) < 2 * MARGIN + 3 * stride:
                 raise SegmentError(
                     f"max_memory={self.max_memory:g}: an image of {width}x{height} takes {needed:.2f} GiB "
                     f"with this net, whose weights are {weights / 2**30:.2f} of them"
                 )
-            counts[0 if finest[1] or (y >= x and not finest[0]) else 1] += 1
+            counts[0 if y >= x else 1] += 1
 
 
 def gaussian(height: int, width: int) -> Tensor:

@@ -33,6 +33,10 @@ def predict(config: DictConfig) -> None:
 
     output = Path(config.output).expanduser()
     plan = plan_outputs(*find_images(config.input, output), output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SegmentError(f"output={output}: {error.strerror}") from None
     model = load(config.checkpoint, config.device, instantiate(config.inference))
     if model.inference.max_memory is not None:  # PIL refuses twice this number when it sees the header
         Image.MAX_IMAGE_PIXELS = int(model.inference.max_memory * 2**30 / KEPT_BYTES / 2)

@@ -89,7 +89,7 @@ def test_a_large_image_in_parts_is_as_the_whole(net):
         cut = Inference(**settings, max_memory=430 * 600 * (20 + 0.9 * needed) / 2**30)
         spans = cut._spans(net, image, None)
         assert len(spans) > 1
-        assert all(y.kept.start % 16 == x.kept.start % 16 == 0 for y, x in spans)
+        assert all(y.seen.start % 16 == x.seen.start % 16 == 0 for y, x in spans)
         whole = Inference(**settings).class_map(net, image)
         assert whole.unique().numel() > 2
         assert (cut.class_map(net, image) != whole).sum() <= 3  # rounding may decide where two classes meet

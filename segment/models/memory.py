@@ -1,6 +1,7 @@
 """How much memory a net's answer takes, and the parts into which too large an image is cut."""
 
 import weakref
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -62,16 +63,19 @@ class Span(NamedTuple):
     inside: slice
 
 
-def cut(side: int, count: int, stride: int = 1) -> list[Span]:
-    """At most ``count`` spans of nearly one length, with a margin at inner borders.
+def cut(side: int, count: int, stride: int) -> list[Span]:
+    """At most ``count`` spans that overlap by two margins at least.
 
-    They begin on the net's grid, and end on that of the mirrored image.
+    They are of one length, so that each finds the memory of the one before; of several lengths each would leave some
+    behind. They begin on the net's grid, and end on that of the mirrored image.
     """
-    length = -(-side // (count * stride)) * stride
-    spans = []
-    for first in range(0, side, length):
-        last = min(first + length, side)
-        start = max(0, first - MARGIN) // stride * stride
-        stop = side - max(0, side - last - MARGIN) // stride * stride
-        spans.append(Span(slice(start, stop), slice(first, last), slice(first - start, last - start)))
-    return spans
+    length = -(-(side + (count - 1) * (2 * MARGIN + stride)) // (count * stride)) * stride + side % stride
+    if length >= side:
+        return [Span(*[slice(0, side)] * 3)]
+    starts = sorted({(side - length) * i // (count - 1) // stride * stride for i in range(count)})
+    # What is kept changes in the middle of an overlap.
+    bounds = [0, *[(start + length + after) // 2 for start, after in pairwise(starts)], side]
+    return [
+        Span(slice(start, start + length), slice(first, last), slice(first - start, last - start))
+        for start, (first, last) in zip(starts, pairwise(bounds), strict=True)
+    ]
