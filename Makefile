@@ -24,8 +24,9 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY)  ## what the framework costs, as ratios
-	$(BIN)/python -m benchmarks.overhead
+bench: $(READY)  ## us beside the peers, the short form of all benchmarks, within 20 minutes
+	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/peers.txt
+	$(BIN)/python -m benchmarks
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -5,18 +5,13 @@ Each reads VOC's JPEGs and palette masks, scales by 0.5 to 2, cuts out 512x512 (
 sides take turns. Run it as
 
     python -m benchmarks.loader --root DIR      # DIR holds VOCdevkit/VOC2012
-
-The peers are installed by hand (mmsegmentation pins old versions of what it hardly needs here):
-
-    pip install albumentations
-    pip install --no-deps mmsegmentation==1.2.2 mmengine==0.10.7 mmcv-lite==2.1.0 addict yapf termcolor prettytable \\
-        ftfy regex
 """
 
 import argparse
+import itertools
 import statistics
 import sys
-import time
+import tempfile
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from benchmarks.timing import keep, ratio, take_turns
+from segment.data.classes import voc_palette
 from segment.data.dataset import as_it_is
 from segment.data.samplers import Draw
 from segment.data.transforms import MEAN_COLOUR
@@ -148,16 +145,45 @@ def ours(data: VOCDataModule, normalized: bool) -> Callable:
     return loader
 
 
+def draw(root: Path, count: int) -> None:
+    """Pairs of VOC's size and layout, for want of VOC: blurred noise that takes a JPEG as many bytes as a photo."""
+    rng = np.random.default_rng(0)
+    base = root / "VOCdevkit" / "VOC2012"
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (base / folder).mkdir(parents=True)
+    names = [f"2007_{i:06d}" for i in range(count)]
+    for name in names:
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).resize(
+            (500, 375), Image.Resampling.BICUBIC
+        )
+        grain = np.asarray(coarse, np.int16) + rng.integers(-12, 13, (375, 500, 1), np.int16)
+        Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(base / f"JPEGImages/{name}.jpg", quality=90)
+        mask = Image.fromarray(rng.choice([0] * 12 + [9, 15, 255], (6, 8)).astype(np.uint8))
+        mask = mask.resize((500, 375), Image.Resampling.NEAREST)
+        mask.putpalette([value for colour in voc_palette(256) for value in colour])
+        mask.save(base / f"SegmentationClass/{name}.png")
+    for split in ("train", "val"):
+        (base / f"ImageSets/Segmentation/{split}.txt").write_text("\n".join(names))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default="data/voc", help="folder that holds VOCdevkit/VOC2012")
+    parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it pairs of VOC's size are drawn")
     parser.add_argument("--images", type=int, default=200, help="images of a run")
     parser.add_argument("--runs", type=int, default=5, help="runs of each side")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = VOCDataModule(arguments.root, batch_size=BATCH, num_workers=0, crop_size=(CROP, CROP))
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.root is None:
+            draw(Path(folder), arguments.images)
+        compare(arguments.root or folder, arguments.images, arguments.runs)
+
+
+def compare(root: str, images: int, runs: int) -> None:
+    """Measure all sides and print the table."""
+    data = VOCDataModule(root, batch_size=BATCH, num_workers=0, crop_size=(CROP, CROP))
     dataset = data.dataset("train", augment=True)
-    dataset.samples = dataset.samples[: arguments.images]
+    dataset.samples = dataset.samples[:images]
     sides: dict[str, Callable] = {"segment": ours(data, True), "segment, bytes": ours(data, False)}
     for name, make in (
         ("torchvision reference", torchvision_reference),
@@ -170,27 +196,28 @@ def main() -> None:
             print(f"{name} is left out: {error}")
             continue
         sides[name] = lambda epoch, peer=peer: DataLoader(peer, BATCH)
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    statistics_of: dict[str, np.ndarray] = {}
-    for run in range(arguments.runs + 1):
-        for name, loader in sides.items():
-            start = time.perf_counter()
-            batches = list(loader(run)) if run == 0 else [None for _ in loader(run)]
-            seconds = time.perf_counter() - start
-            if run == 0:  # this one warms up, and is looked at
-                statistics_of[name] = describe(batches)
-            else:
-                rates[name].append(len(dataset) / seconds)
+    described = {name: describe(list(loader(0))) for name, loader in sides.items()}
+    epochs = itertools.count(1)
+    seconds = take_turns(
+        {name: lambda loader=loader: [None for _ in loader(next(epochs))] for name, loader in sides.items()},
+        runs,
+    )
+    rates = {name: len(dataset) / statistics.median(values) for name, values in seconds.items()}
     print(f"{'':22} images/s    mean  deviation   void  background")
-    for name, values in rates.items():
-        mean, deviation, void, background = statistics_of[name]
+    for name, rate in rates.items():
+        mean, deviation, void, background = described[name]
         figures = f"{mean:6.3f}  {deviation:9.3f}  {void:5.3f}  {background:10.3f}"
-        print(f"{name:22} {statistics.median(values):8.0f}  {figures}")
-    best = max((name for name in rates if name not in OURS), key=lambda n: statistics.median(rates[n]), default=None)
+        print(f"{name:22} {rate:8.0f}  {figures}")
+    best = max((name for name in rates if name not in OURS), key=lambda name: rates[name], default=None)
     for name in OURS if best else ():
-        ratio = statistics.median(a / b for a, b in zip(rates[name], rates[best], strict=True))
-        print(f"{name} delivers {ratio:.2f} times the images of {best}, the fastest of the others")
-    print(f"medians of {arguments.runs} runs of {len(dataset)} images, one core, torch {torch.__version__}")
+        times = 1 / ratio(seconds, name, best)
+        print(f"{name} delivers {times:.2f} times the images of {best}, the fastest of the others")
+    rows = [
+        {"what": name, "images_per_second": rate, "statistics": described[name].tolist()}
+        for name, rate in rates.items()
+    ]
+    keep("loader", rows, "torchvision", "albumentations", "mmsegmentation")
+    print(f"medians of {runs} runs of {len(dataset)} images, one core, torch {torch.__version__}")
 
 
 def describe(batches: list) -> np.ndarray:

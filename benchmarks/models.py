@@ -4,13 +4,12 @@ Same inputs, same threads, alternating runs; ratios are ours to theirs, below 1 
 
     python -m benchmarks.models
 
-The peers are installed by hand: ``pip install --no-deps torchfcn==1.9.7 segmentation-models-pytorch==0.6.0``.
+A peer that is not installed is left out; benchmarks/peers.txt lists them all.
 """
 
 import argparse
 import statistics
 import sys
-import time
 import types
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.timing import keep, ratio, take_turns
 from segment.config import instantiate, load_config
 from segment.models.published import translate
 
@@ -97,11 +97,15 @@ def kept(net: nn.Module, image: torch.Tensor) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
     parser.add_argument("--channels-last", action="store_true")
     arguments = parser.parse_args()
+    rows = []
     layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
     print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
     for name, (make_ours, make_theirs, side, train) in PAIRS.items():
+        if arguments.only not in name:
+            continue
         try:
             nets = [make_ours(), make_theirs()]
         except ImportError as error:
@@ -111,26 +115,25 @@ def main() -> None:
             state = {k: v for k, v in translate(nets[1].state_dict()).items() if ".up." not in k}
             nets[0].load_state_dict(state, strict=False)
         nets = [net.to(memory_format=layout) for net in nets]
-        cells = []
+        cells, row = [], {"what": name, "side": side}
         for work, batch in ((forward, 1), (training_step, 2)):
             if work is training_step and not train:
                 cells.append("")
                 continue
             image = torch.randn(batch, 3, side, side).to(memory_format=layout)
-            times: list[list[float]] = [[], []]
-            for run in range(arguments.runs + 1):
-                sides = list(zip(times, nets, strict=True))
-                for seconds, net in reversed(sides) if run % 2 else sides:
-                    start = time.perf_counter()
-                    work(net, image)
-                    if run:
-                        seconds.append(time.perf_counter() - start)
-            first, second = map(statistics.median, times)
-            ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
-            cells.append(f"{first:.2f} / {second:.2f} = {ratio:.2f}")
+            sides = {
+                who: lambda net=net, work=work, image=image: work(net, image)
+                for who, net in zip(("ours", "theirs"), nets, strict=True)
+            }
+            seconds = take_turns(sides, arguments.runs)
+            first, second = (statistics.median(values) for values in seconds.values())
+            row |= {work.__name__: {"ours_s": first, "theirs_s": second, "ratio": ratio(seconds, "ours", "theirs")}}
+            cells.append(f"{first:.2f} / {second:.2f} = {row[work.__name__]['ratio']:.2f}")
         memory = [kept(net, torch.randn(2, 3, side, side)) / 1e9 for net in nets] if train else []
         cells.append(f"{memory[0]:.2f} / {memory[1]:.2f}" if memory else "")
+        rows.append(row | {"kept_gb": memory})
         print(f"{name:36}{cells[0]:>22}{cells[1]:>22}{cells[2]:>16}", flush=True)
+    keep("models", rows, "torchvision", "segmentation-models-pytorch", "torchfcn")
     print(f"medians of {arguments.runs} alternating runs, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 

@@ -1,7 +1,8 @@
 """What the framework costs: a training step by the Trainer beside a bare PyTorch loop.
 
-Same net, same weights, same batches, same optimiser and schedule; runs alternate, so that a machine whose
-speed drifts treats both alike. Run it as ``make bench``.
+Same net, same weights, same batches, same optimiser and schedule.
+
+    python -m benchmarks.overhead
 """
 
 import argparse
@@ -13,6 +14,7 @@ import warnings
 import lightning as L
 import torch
 
+from benchmarks.timing import keep, ratio, take_turns
 from segment.config import instantiate, load_config, quiet
 from segment.module import SegmentationModule
 
@@ -75,7 +77,7 @@ def bare(config, net, loader, classes) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60, help="steps of a run")
     parser.add_argument("--runs", type=int, default=9, help="runs of each side")
     parser.add_argument("overrides", nargs="*", help="words of segment.train's command line")
@@ -89,17 +91,15 @@ def main() -> None:
     few = [next(drawn) for _ in range(4)]
     loader = torch.utils.data.DataLoader(Batches([few[i % 4] for i in range(arguments.steps)]), batch_size=None)
     net = instantiate(config.model, num_classes=len(data.classes))
-    times: dict = {bare: [], framework: []}
-    for run in range(arguments.runs + 1):
-        for side in times:
-            seconds = side(config, copy.deepcopy(net), loader, data.classes)
-            if run:  # the first warms up
-                times[side].append(seconds)
-    # Each run is compared with its neighbour in time: the machine's speed drifts more than the sides differ.
-    pairs = list(zip(times[framework], times[bare], strict=True))
-    added = statistics.median(a - b for a, b in pairs) * 1e3
-    share = statistics.median(a / b for a, b in pairs) - 1
-    by_hand = statistics.median(times[bare]) * 1e3
+    sides = {
+        side.__name__: lambda side=side: side(config, copy.deepcopy(net), loader, data.classes)
+        for side in (bare, framework)
+    }
+    seconds = take_turns(sides, arguments.runs)
+    by_hand = statistics.median(seconds["bare"]) * 1e3
+    added = statistics.median(a - b for a, b in zip(seconds["framework"], seconds["bare"], strict=True)) * 1e3
+    share = ratio(seconds, "framework", "bare") - 1
+    keep("overhead", [{"bare_ms": by_hand, "added_ms": added, "ratio": share + 1}], "lightning")
     print(f"bare loop {by_hand:.1f} ms a step; the framework adds {added:+.1f} ms ({share:+.1%})")
     print(f"medians of {arguments.runs} alternating runs of {arguments.steps} steps, torch {torch.__version__}")
 

@@ -12,6 +12,15 @@ How data flows::
                         SegmentationModule: net + loss + metrics + optimiser
                                         |
                                 lightning.Trainer --> loggers, checkpoints, pictures, metrics.json
+                                                            |
+    report.py (no Hydra): comparison/ runs > groups > sections <--+ --> tables, plot, pictures
 """
 
 __version__ = "0.1.0"
+
+
+def load(checkpoint, device=None, inference=None):
+    """A trained net that predicts: see :func:`segment.segmenter.load`, which this imports when it is called."""
+    from segment.segmenter import load
+
+    return load(checkpoint, device, inference)

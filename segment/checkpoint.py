@@ -2,11 +2,13 @@
 
 import importlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from segment.config import instantiate
 from segment.data.classes import Classes
@@ -48,7 +50,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     checkpoint = load_file(path)
     card = checkpoint.get(CARD)
-    if not isinstance(card, dict) or not {"model", "data", "classes"} <= card.keys() or "state_dict" not in checkpoint:
+    known = isinstance(card, dict) and {"model", "data", "classes"} <= card.keys()
+    if not known or not isinstance(checkpoint.get("state_dict"), dict):
         raise SegmentError(
             f"{path} is not a checkpoint of segment.train: expected a file such as checkpoints/best.ckpt"
         )
@@ -68,23 +71,51 @@ def steps_of(path: Path) -> int:
 
 
 def classes_of(checkpoint: Mapping[str, Any]) -> Classes:
-    """The classes that the checkpoint's net was trained on."""
-    classes = checkpoint[CARD]["classes"]
-    return Classes(tuple(classes["names"]), tuple((r, g, b) for r, g, b in classes["palette"]))
+    """The classes that the checkpoint's net was trained on.
+
+    Raises:
+        SegmentError: their names or colours are none.
+    """
+    try:
+        names, palette = checkpoint[CARD]["classes"]["names"], checkpoint[CARD]["classes"]["palette"]
+        colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+        if not all(name.isprintable() for name in names) or not {v for c in colours for v in c} <= set(range(256)):
+            raise ValueError
+        return Classes(tuple(names), colours)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SegmentError("the checkpoint's class names and colours are damaged") from None
 
 
 def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationNet:
     """The trained net, in evaluation mode.
 
     Raises:
-        SegmentError: the configuration wants anything but parts of ``segment.models``, or weights do not fit.
+        SegmentError: the configuration wants anything but parts of ``segment.models``, or is none, or weights do not
+            fit.
     """
-    config = dict(checkpoint[CARD]["model"])
+    config = checkpoint[CARD]["model"]
     check_targets(config, "segment.models")
-    config |= {"weights": None, "encoder": {**config["encoder"], "weights": None}}  # they are in the checkpoint
-    net = instantiate(config, num_classes=len(checkpoint[CARD]["classes"]["names"]))
+    try:
+        config = {**config, "weights": None, "encoder": {**config["encoder"], "weights": None}}  # they are in the file
+        net = instantiate(config, num_classes=len(classes_of(checkpoint)))
+    except SegmentError:
+        raise
+    except Exception as error:  # what somebody wrote into the file may raise anything
+        raise SegmentError(f"{source}: its net can't be built: {' '.join(str(error).split())}") from error
     load_weights(net, checkpoint, source)
     return net.eval()
+
+
+def own_data(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the data that the checkpoint was trained with, without what it says of downloads.
+
+    Raises:
+        SegmentError: it wants anything but parts of ``segment.data``.
+    """
+    config = checkpoint[CARD]["data"]
+    check_targets(config, "segment.data")
+    harmless = {"download": False, "url": None, "checksum": None}
+    return {key: harmless.get(key, value) for key, value in config.items()}
 
 
 def load_weights(net: SegmentationNet, checkpoint: Mapping[str, Any], source: str | Path) -> None:
@@ -93,34 +124,50 @@ def load_weights(net: SegmentationNet, checkpoint: Mapping[str, Any], source: st
     Raises:
         SegmentError: they do not fit.
     """
-    state = {k.removeprefix("net."): v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")}
+    state = {
+        key.removeprefix("net."): value
+        for key, value in checkpoint["state_dict"].items()
+        if isinstance(value, Tensor) and key.startswith("net.")
+    }
     load_state(net, state, str(source))
 
 
 def check_targets(config: Any, package: str) -> None:
-    """A file from elsewhere may name classes of ``package`` and nothing else: building them runs code.
+    """A configuration from elsewhere may hold plain values and name classes of ``package``: building them runs code.
 
     Raises:
-        SegmentError: another target is named, or one that is no class defined there.
+        SegmentError: it names another target, or one that is no class defined there; it refers to the environment
+            (``${oc.env:HOME}``); it is no dictionary.
     """
-    for target in _targets(config):
-        module, _, name = str(target).rpartition(".")
-        found = None
-        if module.startswith(f"{package}."):
-            try:
-                found = getattr(importlib.import_module(module), name, None)
-            except ImportError:
-                found = None
-        if not isinstance(found, type) or not found.__module__.startswith(f"{package}."):
-            raise SegmentError(f"refused: the checkpoint wants to build {target}; expected a class of {package}")
+    if not isinstance(config, Mapping):
+        raise SegmentError(f"refused: the checkpoint's configuration is a {type(config).__name__}")
+    for key, value in _entries(config):
+        if key == "_target_":
+            _check_target(value, package)
+        elif isinstance(value, str) and "${" in value:
+            raise SegmentError(f"refused: the checkpoint wants {value} to be filled in; expected plain values")
+        elif not isinstance(value, str | int | float | None):
+            raise SegmentError(f"refused: the checkpoint's configuration holds a {type(value).__name__}")
 
 
-def _targets(config: Any) -> Iterator[Any]:
-    if isinstance(config, Mapping):
-        if "_target_" in config:
-            yield config["_target_"]
-        for value in config.values():
-            yield from _targets(value)
-    elif isinstance(config, list | tuple):
+def _check_target(target: Any, package: str) -> None:
+    module, _, name = str(target).rpartition(".")
+    found = None
+    if isinstance(target, str) and module.startswith(f"{package}."):
+        with suppress(ImportError):
+            found = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, type) or not found.__module__.startswith(f"{package}."):
+        raise SegmentError(f"refused: the checkpoint wants to build {target}; expected a class of {package}")
+
+
+def _entries(config: Any, key: Any = None) -> Iterator[tuple[Any, Any]]:
+    """All values within dictionaries and lists, with their keys; also the keys, which are values, too."""
+    if isinstance(config, Mapping) and key != "_target_":
+        for name, value in config.items():
+            yield None, name
+            yield from _entries(value, name)
+    elif isinstance(config, list | tuple) and key != "_target_":
         for value in config:
-            yield from _targets(value)
+            yield from _entries(value)
+    else:
+        yield key, config

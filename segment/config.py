@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import os
 import re
 import sys
 import warnings
@@ -11,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, read_write
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from segment.errors import SegmentError
 
 _INSTALLED = Path(__file__).parent / "conf"
 CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf")
 """``conf/``: inside the package when installed from a wheel, beside it in a checkout."""
+
+# Hydra copies its repository, and this singleton with it, for each group it looks into: half the time of --help.
+ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 
 PATHS = ("input", "output", "checkpoint", "resume", "repeat")
 """Keys whose values are paths, whatever characters they hold: a comma in them is no sweep."""
@@ -70,6 +74,22 @@ def plain(config: Any) -> Any:
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
 
 
+def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What Hydra wrote down of a run: its configuration, and the option of each group.
+
+    Empty where there is no record that can be read.
+    """
+    found: list[Any] = []
+    for name, key in (("config", ""), ("hydra", "hydra.runtime.choices")):
+        try:
+            content = OmegaConf.load(folder / ".hydra" / f"{name}.yaml")
+            found.append(plain(OmegaConf.select(content, key) if key else content))
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+            found.append(None)
+    config, choices = (part if isinstance(part, dict) else {} for part in found)
+    return config, choices
+
+
 def quote(value: str) -> str:
     """A string as Hydra's grammar wants it, whatever characters it holds."""
     escaped = re.sub(r"(\\*)(\$\{|'|$)", lambda m: m[1] * 2 + ("\\" if m[2] else "") + m[2], value)
@@ -114,7 +134,8 @@ def run_folder() -> Path:
 
 def quiet() -> None:
     """Keep Lightning's advertisements and known false alarms off a user's screen; call it after its import."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for text in (
         ".*isinstance.treespec, LeafSpec.*",  # lightning 2.6 on torch 2.15
         "Experiment logs directory .* exists and is not empty",  # Hydra made it; a resumed run carries its rows over
@@ -125,38 +146,6 @@ def quiet() -> None:
         "It is recommended to use .*sync_dist=True",  # all processes have the figures of all images
     ):
         warnings.filterwarnings("ignore", text)
-
-
-def one_job(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Let DDP's child processes of a sweep's job run this job, and the next job start afresh.
-
-    Lightning starts the children with our own command line. In a sweep that is the whole sweep's, which each
-    child would run again; and what a job leaves in the environment, the next takes for its own.
-    """
-
-    @functools.wraps(run)
-    def job(config: DictConfig) -> None:
-        hydra_config = HydraConfig.get()
-        if hydra_config.mode is not RunMode.MULTIRUN:
-            return run(config)
-        arguments, environment = sys.argv, dict(os.environ)
-        sys.argv = [sys.argv[0], *hydra_config.overrides.task, "hydra.mode=RUN"]
-        # Lightning tells its children that they run in run.dir.
-        with read_write(hydra_config):  # type: ignore[arg-type]  # a DictConfig behind its declared type
-            hydra_config.run.dir = hydra_config.runtime.output_dir
-        try:
-            return run(config)
-        finally:
-            sys.argv = arguments
-            for name in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-                os.environ.pop(name, None)
-                if name in environment:
-                    os.environ[name] = environment[name]
-            distributed = sys.modules.get("torch.distributed")
-            if distributed is not None and distributed.is_available() and distributed.is_initialized():
-                distributed.destroy_process_group()
-
-    return job
 
 
 def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None = None) -> None:

@@ -1,7 +1,9 @@
 """Evaluate a checkpoint: ``python -m segment.evaluate checkpoint=RUN/checkpoints/best.ckpt split=val``."""
 
+import functools
 import sys
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
@@ -10,15 +12,28 @@ from segment.config import entry_point, instantiate, quiet, run_folder, value_of
 from segment.errors import SegmentError
 
 
+@functools.cache
+def read_once(path: Path) -> dict[str, Any]:
+    """The checkpoint: its data configuration is wanted before Hydra starts, and a gigabyte takes its time."""
+    from segment.checkpoint import load_checkpoint
+
+    return load_checkpoint(path)
+
+
 def evaluate(config: DictConfig) -> None:
     """Figures, table and pictures of a checkpoint on a split of its own data set or of the one given."""
     from segment import results
-    from segment.checkpoint import classes_of, load_checkpoint, load_net
+    from segment.checkpoint import classes_of, load_net
     from segment.module import SegmentationModule
+    from segment.submission import check_submission, submit
 
     quiet()
     path, folder = Path(config.checkpoint).expanduser(), run_folder()
-    checkpoint = load_checkpoint(path)
+    inference = instantiate(config.inference)
+    if not isinstance(config.bootstrap, int) or config.bootstrap < 0:
+        raise SegmentError(f"bootstrap={config.bootstrap}: expected a number of resamples, 0 for no interval")
+    checkpoint = read_once(path)
+    read_once.cache_clear()  # the net's copy is enough
     classes = classes_of(checkpoint)
     data = instantiate(config.data)
     if data.classes.names != classes.names:
@@ -27,16 +42,26 @@ def evaluate(config: DictConfig) -> None:
             f"the data has {len(data.classes)} ({', '.join(data.classes.names[:3])}, ...): they must be the same"
         )
     data.prepare_data()
+    if config.submit is not None:
+        check_submission(config.submit, config.competition, data)
     dataset = data.dataset(config.split)
-    if not dataset.has_masks:
+    if config.submit is None and not dataset.has_masks:
         raise SegmentError(
-            f"the split {config.split} has no masks: there is nothing to compare with; use segment.predict"
+            f"the split {config.split} has no masks: there is nothing to compare with; "
+            "use segment.predict, or submit=voc for VOC's server"
         )
-    module = SegmentationModule(load_net(checkpoint, path), classes)
+    # The data set's classes, not the checkpoint's: they also tell things from stuff.
+    net = load_net(checkpoint, path)
+    del checkpoint
+    module = SegmentationModule(net, data.classes, inference=inference, boundary=config.boundary)
     trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False, default_root_dir=str(folder))
-    metrics = results.evaluate(trainer, module, data, config.split, path)
+    if config.submit is not None:
+        net.to(trainer.strategy.root_device)
+        submit(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder)
+        return
+    metrics = results.evaluate(trainer, module, data, config.split, path, config.bootstrap)
     if trainer.is_global_zero:
-        results.report(metrics, module, dataset, folder)
+        results.report(metrics, module, dataset, folder, results.extremes(module.counts, dataset))
 
 
 def offer_own_data() -> None:
@@ -47,11 +72,9 @@ def offer_own_data() -> None:
     own, path = "data=checkpoint", value_of("checkpoint")
     if path is None or any(word.startswith("data=") and word != own for word in sys.argv):
         return
-    from segment.checkpoint import check_targets, load_checkpoint
-    from segment.module import CARD
+    from segment.checkpoint import own_data
 
-    node = load_checkpoint(path)[CARD]["data"]
-    check_targets(node, "segment.data")
+    node = own_data(read_once(Path(path).expanduser()))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes are given our words
         sys.argv.insert(1, own)

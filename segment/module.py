@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from segment.boundary import BoundaryScores
 from segment.data.classes import Classes
 from segment.data.dataset import Batch
+from segment.data.samplers import in_order
 from segment.errors import SegmentError
+from segment.inference import Inference
 from segment.losses import CrossEntropy
-from segment.metrics import SegmentationScores
+from segment.metrics import SegmentationScores, scores
 from segment.models.net import SegmentationNet
 from segment.optim import constant
 
@@ -33,6 +36,8 @@ class SegmentationModule(L.LightningModule):
         optimizer: makes one for a net.
         scheduler: makes one for an optimiser and a number of steps; it moves on with each step.
         card: plain data that goes into every checkpoint, see :mod:`segment.checkpoint`.
+        inference: how the net is asked in validation; None for whole images at one scale.
+        boundary: whether validation also measures how well outlines are met.
         seed: of what the net draws while it trains (dropout).
     """
 
@@ -44,6 +49,8 @@ class SegmentationModule(L.LightningModule):
         optimizer: Callable[[torch.nn.Module], Optimizer] | None = None,
         scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
         card: dict[str, Any] | None = None,
+        inference: Inference | None = None,
+        boundary: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -51,9 +58,14 @@ class SegmentationModule(L.LightningModule):
         self.net, self.classes, self.loss, self.card = net, classes, loss, card or {}
         self._optimizer, self._scheduler = optimizer, scheduler
         self._steps: int | None = None  # that the schedule is planned for
+        self.inference = inference or Inference()
         self.scores = SegmentationScores(len(classes))
+        self.boundary = BoundaryScores(len(classes)) if boundary else None
         self.figures: dict[str, Any] = {}
-        """What the last evaluation gave; see :func:`segment.metrics.scores`."""
+        """What the last evaluation gave; see :func:`segment.metrics.scores` and, for ``boundary``, its metric."""
+        self.confusion: np.ndarray = np.empty(0, np.int64)
+        self.counts: np.ndarray = np.empty(0, np.int64)
+        """Its confusion matrix (C,C), and (N,3,C) by image in the data set's order, see ``per_image`` of the metric."""
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What a step draws depends on seed, epoch, batch and process alone: a run that goes on draws the same."""
@@ -85,11 +97,21 @@ class SegmentationModule(L.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.scores.update(self.net.predict(batch["image"]), batch["mask"])
+        prediction = torch.stack([self.inference.class_map(self.net, image) for image in batch["image"]])
+        self.scores.update(prediction, batch["mask"])
+        if self.boundary is not None:
+            self.boundary.update(prediction, batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
-        self.figures = self.scores.compute()
+        with self.scores.sync_context():  # inside, the metric's state is that of all processes
+            self.confusion, counts = self.scores.confmat.cpu().numpy(), self.scores.per_image().cpu().numpy()
         self.scores.reset()
+        self.figures = scores(torch.from_numpy(self.confusion))
+        images: Any = self.trainer.val_dataloaders
+        self.counts = in_order(counts, self.trainer.world_size, len(images.dataset))
+        if self.boundary is not None:
+            self.figures["boundary"] = self.boundary.compute()
+            self.boundary.reset()
         for name, value in self.figures.items():
             if isinstance(value, float):  # equal on every process: they share the confusion matrix
                 self.log(f"val/{name}", value, prog_bar=name == "mIoU", rank_zero_only=False)

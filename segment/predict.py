@@ -1,75 +1,160 @@
-"""Segment photos: ``python -m segment.predict checkpoint=FILE input=IMAGE_OR_FOLDER output=FOLDER``."""
+"""Segment photos: ``python -m segment.predict checkpoint=FILE input=IMAGE_OR_FOLDER_OR_PATTERN output=FOLDER``."""
 
+import errno
+import glob
+import hashlib
+import json
+import os
+import warnings
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from segment.config import entry_point
+from segment.config import entry_point, instantiate
 from segment.errors import SegmentError
+
+if TYPE_CHECKING:
+    from segment.segmenter import Segmentation
+
+TAG = "segment"
+"""Of a mask's PNG: what it was made of and by."""
 
 
 def predict(config: DictConfig) -> None:
-    """For each image a palette PNG of class indices, of the image's own size, and an overlay."""
-    import torch
-    from lightning.fabric.accelerators import CUDAAccelerator
+    """For each image a palette PNG of class indices, of the image's own size, and what else is asked for."""
     from PIL import Image
+    from rich.console import Console
     from rich.progress import track
 
-    from segment.checkpoint import classes_of, load_checkpoint, load_net
-    from segment.data.dataset import read_image
-    from segment.visualize import overlay, palette_image
+    from segment.inference import KEPT_BYTES
+    from segment.segmenter import load
 
-    images = find_images(Path(config.input).expanduser())
     output = Path(config.output).expanduser()
-    targets = plan(images, output)
-    checkpoint = load_checkpoint(config.checkpoint)
-    classes = classes_of(checkpoint)
-    net = load_net(checkpoint, config.checkpoint)
-    try:
-        net.to(torch.device(config.device or ("cuda" if CUDAAccelerator.is_available() else "cpu")))
-    except (RuntimeError, AssertionError) as error:
-        raise SegmentError(f"device={config.device}: {str(error).splitlines()[0]}") from None
-    output.mkdir(parents=True, exist_ok=True)
-    for path, (mask_path, overlay_path) in track(list(zip(images, targets, strict=True)), "segmenting"):
-        image = read_image(path)
-        mask = net.predict(image[None])[0].cpu().numpy()
-        palette_image(mask, classes).save(mask_path)
-        Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), mask, classes)).save(overlay_path, quality=92)
-    print(f"{len(images)} image{'s' if len(images) > 1 else ''} segmented: {output}/NAME.png and NAME_overlay.jpg")
+    plan = plan_outputs(*find_images(config.input, output), output)
+    model = load(config.checkpoint, config.device, instantiate(config.inference))
+    if model.inference.max_memory is not None:  # PIL refuses twice this number when it sees the header
+        Image.MAX_IMAGE_PIXELS = int(model.inference.max_memory * 2**30 / KEPT_BYTES / 2)
+    warnings.filterwarnings("ignore", module="PIL")  # of large images and odd headers
+    suffixes = {"_overlay.jpg": config.overlay, ".json": config.json, ".npz": config.probabilities}
+    extras = [suffix for suffix, wanted in suffixes.items() if wanted]
+    origin = f"{digest(config.checkpoint)} {model.inference.describe()}"
+    console, failed, there = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
+    for path, name in track(list(plan.items()), "segmenting", console=console):
+        try:
+            tag = f"{origin} {path.stat().st_size} {path.stat().st_mtime_ns}"
+            if is_done(output, name, extras, tag):
+                there += 1
+            else:
+                write(model.predict(path, config.probabilities), path, output, name, extras, tag)
+        except (SegmentError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+                raise SegmentError(f"cannot write to {output}: {error.strerror}") from None
+            failed += 1
+            reason = (str(error) or type(error).__name__).splitlines()[0].encode(errors="backslashreplace").decode()
+            console.print(f"skipped: {reason}", style="yellow")
+    done = len(plan) - failed - there
+    kinds = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
+    print(f"{done} image{'s' * (done != 1)} segmented{f', {there} had been before' * (there > 0)}: {output}/{kinds}")
+    if failed:
+        raise SegmentError(f"{failed} of {len(plan)} images could not be segmented, as said above")
 
 
-def find_images(path: Path) -> list[Path]:
-    """The image itself, or the images directly in a folder, by name.
+def find_images(given: str, output: Path) -> tuple[list[Path], Path]:
+    """The image itself, the images directly in a folder or those that a pattern finds, and the folder they share.
 
     Raises:
-        SegmentError: there is no such file or no image in the folder.
+        SegmentError: there is none, or they lie where the masks are to go, and masks are images, too.
     """
-    from segment.data.dataset import IMAGE_SUFFIXES
+    from segment.data.images import IMAGE_SUFFIXES
 
+    path = Path(given).expanduser()
     if path.is_file():
-        return [path]
-    if not path.is_dir():
+        return [path], path.parent
+    if path.is_dir():
+        try:
+            found = list(path.iterdir())
+        except OSError as error:
+            raise SegmentError(f"input={path}: {error.strerror}") from None
+    elif glob.has_magic(str(path)):
+        found = [Path(name) for name in glob.iglob(str(path), recursive=True)]
+    else:
         raise SegmentError(f"input={path}: no such file or folder")
-    images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    named = path.suffix if glob.has_magic(path.name) and not glob.has_magic(path.suffix) else ""  # by the pattern
+    images = sorted(p for p in set(found) if p.suffix.lower() in IMAGE_SUFFIXES or (named and p.suffix == named))
+    images = [p for p in images if p.is_file() and not p.name.startswith(".")]
+    base = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in images])) if images else path
+    if base.resolve() == output.resolve():
+        raise SegmentError(f"output={output} is where the images are: choose another folder, for masks are images, too")
+    images = [p for p in images if output.resolve() not in p.resolve().parents]
     if not images:
-        raise SegmentError(f"input={path}: no image in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return images
+        kinds = f" ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        raise SegmentError(f"input={path}: no image {f'in this folder{kinds}' if path.is_dir() else 'matches'}")
+    return images, base
 
 
-def plan(images: list[Path], output: Path) -> list[tuple[Path, Path]]:
-    """Where mask and overlay of each image go; images of one stem keep their suffix in the name.
+def plan_outputs(images: list[Path], base: Path, output: Path) -> dict[Path, str]:
+    """What each image's outputs are called below ``output``: its name and sub-folder; the suffix, too, where others
+    differ from it in that alone.
 
     Raises:
         SegmentError: an output would overwrite an input.
     """
-    stems = [image.stem for image in images]
-    names = [image.name if stems.count(image.stem) > 1 else image.stem for image in images]
-    targets = [(output / f"{name}.png", output / f"{name}_overlay.jpg") for name in names]
+    names = [str(image.relative_to(base)) for image in images]
+    stems = [str(image.relative_to(base).with_suffix("")) for image in images]
+    taken = Counter(stems) + Counter(names)
+    plan = {image: stem if taken[stem] == 1 else name for image, stem, name in zip(images, stems, names, strict=True)}
     inputs = {image.resolve() for image in images}
-    for target in (path for pair in targets for path in pair):
-        if target.resolve() in inputs:
-            raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
-    return targets
+    for name in plan.values():
+        for target in (output / f"{name}.png", output / f"{name}_overlay.jpg"):
+            if target.resolve() in inputs:
+                raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
+    return plan
+
+
+def digest(path: str) -> str:
+    """A checkpoint's SHA-256."""
+    with Path(path).expanduser().open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_done(output: Path, name: str, extras: list[str], tag: str) -> bool:
+    """Whether an image's outputs are there, made of this image by this checkpoint in this way."""
+    from PIL import Image
+
+    mask = output / f"{name}.png"
+    if not all((output / f"{name}{suffix}").is_file() for suffix in (".png", *extras)):
+        return False
+    try:
+        with Image.open(mask) as image:
+            return image.info.get(TAG) == tag
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def write(found: "Segmentation", image: Path, output: Path, name: str, extras: list[str], tag: str) -> None:
+    """Write an image's outputs, the mask last: where it is, the others are."""
+    import numpy as np
+    from PIL.PngImagePlugin import PngInfo
+
+    from segment.files import whole_file
+
+    for suffix in extras:
+        with whole_file(output / f"{name}{suffix}", "wb") as file:
+            if suffix == ".json":
+                height, width = found.mask.shape
+                content = {"image": str(image), "width": width, "height": height, "pixels": found.counts()}
+                file.write(json.dumps(content, indent=2, ensure_ascii=False).encode(errors="backslashreplace"))
+            elif suffix == ".npz":
+                assert found.probabilities is not None
+                np.savez_compressed(file, probabilities=found.probabilities, classes=np.array(found.classes.names))
+            else:
+                found.overlay().save(file, "JPEG", quality=92)
+    with whole_file(output / f"{name}.png", "wb") as file:
+        note = PngInfo()
+        note.add_text(TAG, tag)
+        found.palette_image().save(file, "PNG", pnginfo=note)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from segment import provenance
-from segment.config import entry_point, instantiate, one_job, plain, quiet, run_folder
+from segment.config import entry_point, instantiate, plain, quiet, run_folder
 from segment.errors import SegmentError
 from segment.resume import check_same_run, checkpoint_to_resume, same_length, take_words
+from segment.sweep import one_job
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -88,7 +89,7 @@ def make_module(config: DictConfig, data: Any) -> Any:
         instantiate(config.optimizer),
         instantiate(config.scheduler),
         make_card(plain(config.model), {**plain(config.data), **data.location()}, data.classes),
-        config.seed,
+        seed=config.seed,
     )
 
 
@@ -220,4 +221,4 @@ def shown(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    entry_point("train", one_job(train), take_words)
+    entry_point("train", one_job("segment.train", train), take_words)

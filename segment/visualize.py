@@ -1,16 +1,20 @@
-"""Pictures: overlays, image beside truth and prediction, learning curves."""
+"""Pictures: overlays, images beside truth and predictions, curves and plots."""
 
 import csv
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from PIL import Image
 
 from segment.data.classes import IGNORE, Classes
+from segment.files import whole_file
 
 BACKGROUND = "background"
 """The class that an overlay leaves as it is."""
@@ -25,12 +29,16 @@ def palette_image(mask: np.ndarray, classes: Classes) -> Image.Image:
 
 def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: float = 0.55) -> np.ndarray:
     """The classes' colours over an RGB image uint8 (H,W,3); background and void stay clear."""
-    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3)[mask]
-    clear = mask == IGNORE
+    strength = np.full((256, 1), opacity, np.float32)
+    strength[IGNORE] = 0
     if BACKGROUND in classes.names:
-        clear |= mask == classes.names.index(BACKGROUND)
-    strength = np.where(clear, 0.0, opacity)[..., None]
-    return (image * (1 - strength) + colours * strength).round().astype(np.uint8)
+        strength[classes.names.index(BACKGROUND)] = 0
+    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3) * strength + 0.5  # to round
+    result = np.empty_like(image)
+    for row in range(0, len(image), 32):  # an image of 24 million pixels as floats would take gigabytes
+        part = mask[row : row + 32]
+        result[row : row + 32] = image[row : row + 32] * (1 - strength)[part] + colours[part]
+    return result
 
 
 def comparison(
@@ -42,16 +50,25 @@ def comparison(
         image: uint8 (H,W,3) RGB.
         truth, prediction: class indices (H,W); 255 in ``truth`` is void.
     """
-    height, width = truth.shape
-    panel = 4.0  # inches
-    figure = Figure(figsize=(3 * panel, panel * min(height / width, 1.6) + 1.1), layout="constrained")
+    figure = side_by_side([(image, truth, prediction)], ("image", "truth", "prediction"), classes, panel=4.0)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def side_by_side(
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], classes: Classes, panel: float = 2.0
+) -> Figure:
+    """Images, each beside masks of it, as in figure 6 of Long et al. (2015), with a legend of the classes that occur.
+
+    Args:
+        rows: for each image itself, uint8 (H,W,3) RGB, and class indices (H,W); 255 is void.
+        titles: of the columns.
+        panel: width of one picture, in inches.
+    """
+    ratios = [min(row[0].shape[0] / row[0].shape[1], 1.6) for row in rows]
     colours = np.array(classes.flat_palette(), np.uint8).reshape(256, 3)
-    panels = (("image", image), ("truth", colours[truth]), ("prediction", colours[prediction]))
-    for axis, (name, picture) in zip(figure.subplots(1, 3), panels, strict=True):
-        axis.imshow(picture, interpolation="nearest")
-        axis.set_title(name)
-        axis.set_axis_off()
-    seen = sorted(set(np.unique(truth)) | set(np.unique(prediction)))
+    seen = sorted(set().union(*(np.unique(mask).tolist() for row in rows for mask in row[1:])))
     legend = [
         Patch(
             facecolor=tuple(colours[label] / 255),
@@ -60,9 +77,20 @@ def comparison(
         )
         for label in seen
     ]
-    figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 8), frameon=False)
-    if title:
-        figure.suptitle(title)
+    width = panel * len(titles)
+    per_line = max(1, min(len(legend), 8, int(width / 1.4)))
+    lines = -(-len(legend) // per_line)
+    height = 0.96 * panel * sum(ratios) + 0.08 * len(rows) + 0.4 + 0.2 * lines
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    figure = Figure(figsize=(width, height), layout=layout)
+    axes = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": ratios})
+    for line, row in zip(axes, rows, strict=True):
+        for axis, picture in zip(line, (row[0], *(colours[mask] for mask in row[1:])), strict=True):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_axis_off()
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(textwrap.fill(title, int(panel * 11)), fontsize=10)
+    figure.legend(handles=legend, loc="outside lower center", ncols=per_line, frameon=False, fontsize=9)
     return figure
 
 
@@ -88,6 +116,34 @@ def curves(metrics: Path) -> Figure:
     return figure
 
 
+def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
+    """What became of each class's pixels: a row for each true class, in shares of its pixels; absent ones are grey.
+
+    Args:
+        confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
+    """
+    total = confusion.sum(1, keepdims=True)
+    shares = np.divide(confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
+    count = len(names)
+    cell, font = (max(0.42, 3 / count), 8) if count <= 30 else (0.14, 6)  # inches, points
+    figure = Figure(figsize=(3 + cell * count, 2 + cell * count), layout="constrained")
+    axis = figure.subplots()
+    axis.set_facecolor("lightgrey")
+    norm = PowerNorm(0.5, 0, 1)  # a few per cent of a class are worth seeing, too
+    picture = axis.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
+    axis.set_xticks(range(count), names, rotation=90, fontsize=font)
+    axis.set_yticks(range(count), names, fontsize=font)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    if count <= 30:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                colour = "white" if share > 0.4 else "black"
+                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(picture, shrink=0.6, label="share of the true class's pixels")
+    return figure
+
+
 def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) -> Figure:
     """Bars of each class's share of a split's pixels, on a logarithmic scale: rare classes are what one looks for.
 
@@ -109,7 +165,8 @@ def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) ->
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; without pyplot, so that no display and no global state is touched."""
+def save(figure: Figure, path: Path, dpi: int = 100) -> None:
+    """Write a figure as its suffix says, in one move; without pyplot, so that no global state is touched."""
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=100)
+    with whole_file(path, "wb") as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:])

@@ -84,6 +84,22 @@ def ade20k_root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def untrained(path: Path, *words: str) -> Path:
+    """Write a checkpoint of a small net as it begins, for the data set and model of some words."""
+    import torch
+
+    from segment.checkpoint import make_card
+    from segment.config import instantiate, load_config, plain
+
+    config = load_config([*SMALL, *words])
+    data = instantiate(config.data)
+    torch.manual_seed(0)
+    state = instantiate(config.model, num_classes=len(data.classes)).state_dict()
+    card = make_card(plain(config.model), plain(config.data), data.classes)
+    torch.save({"segment": card, "state_dict": {f"net.{key}": value for key, value in state.items()}}, path)
+    return path
+
+
 Run = Callable[..., subprocess.CompletedProcess]
 
 

@@ -79,6 +79,12 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "mask a JPEG": ("lossy mask", lambda r: Image.new("L", (24, 20)).save(r / "train/masks/2.png", format="JPEG")),
     "masks of 0 and 255": ("one class", lambda r: of(r, 255)),
     "masks all void": ("only void", lambda r: [Image.new("L", (24, 20), 255).save(p) for p in r.glob("val/masks/*")]),
+    "image of several pages": (
+        "several pages",
+        lambda r: Image.new("RGB", (24, 20)).save(
+            r / "val/images/2.jpg", format="TIFF", save_all=True, append_images=[Image.new("RGB", (24, 20))]
+        ),
+    ),
     "same image in both": ("leakage", lambda r: shutil.copy(r / "train/images/4.jpg", r / "val/images/2.jpg")),
     "same pixels in another format": (
         "leakage",

@@ -83,17 +83,6 @@ def test_no_checkpoint(fails, tmp_path, name):
         assert message in fails(name, f"checkpoint={tmp_path / path}", *words)
 
 
-def test_a_failing_job_does_not_end_a_sweep(run, tmp_path):
-    done = run(
-        "train", "-m", *QUICK, "data.train_size=4", "data.val_size=2",
-        "model.decoder.skip_strides=[3],[8]", "hydra.sweep.dir=sweep", check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert (tmp_path / "sweep" / "1" / "metrics.json").is_file()
-    assert "no feature at stride 3" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_help_lists_the_groups_without_waiting_for_torch(run):
     done = run("train", "--help")
     assert "model: fcn16s, fcn16s_paper, fcn32s" in done.stdout

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from segment.config import CONF_DIR, instantiate, load_config
 from segment.errors import SegmentError
+from segment.models.class_map import class_map
 from segment.models.fcn import FCNDecoder, FCNHead, bilinear_kernel, upsample
-from segment.models.net import SegmentationNet, class_map
+from segment.models.net import SegmentationNet
 from segment.models.timm_encoder import TimmEncoder
 from segment.models.torchvision_encoders import MobileNetV2Encoder, ResNetEncoder, VGGEncoder, VGGFullyConvolutional
 from segment.models.unet import UNetDecoder, UNetEncoder
@@ -188,10 +189,21 @@ def test_transposed_convolution_starts_bilinear(factor):
     torch.testing.assert_close(found[inside], upsample(scores, factor)[inside])
 
 
-def test_class_map_is_the_argmax_also_of_ties():
-    scores = torch.randint(0, 3, (2, 7, 5, 6)).float()
-    assert torch.equal(class_map(scores, lambda x: x), scores.argmax(1))
-    assert torch.equal(class_map(scores, lambda x: upsample(x, 4)), upsample(scores, 4).argmax(1))
+@pytest.mark.parametrize("size", [(5, 6), (1, 1), (1, 9), (40, 30)])
+def test_class_map_is_the_argmax_of_the_enlarged_scores(size):
+    """Also of ties, which whole numbers have plenty of; segments of all sizes."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 3, (2, 7, *size), generator=generator).float()
+    height, width = size
+    for smooth in (scores, (25 * F.avg_pool2d(scores, 5, stride=1, padding=2)).round()):
+        for factor in (1, 2, 4, 8, 32):
+            found = class_map(smooth, factor * height - factor // 2, factor * width, factor)
+            expected = upsample(smooth, factor).argmax(1)[:, : factor * height - factor // 2]
+            assert torch.equal(found, expected)
+    scores = torch.randn(scores.shape, generator=generator)
+    for wanted in ((height, width), (8 * height - 3, 8 * width - 7), (3 * height, 3 * width + 1)):
+        stretched = F.interpolate(scores, wanted, mode="bilinear", align_corners=False)
+        assert (class_map(scores, *wanted) != stretched.argmax(1)).sum() <= 1  # rounding may decide where two meet
 
 
 def test_normalizations():

@@ -145,35 +145,9 @@ def test_compiled_training_gives_a_checkpoint_that_loads_without(main):
     load_net(load_checkpoint(folder / "checkpoints" / "best.ckpt"), "best.ckpt")
 
 
-def test_wandb_offline(main, monkeypatch, tmp_path):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    folder = main("train", *TINY, "trainer.max_epochs=1", "logger=wandb")
-    (media,) = (folder / "wandb").glob("offline-run-*/files/media")
-    assert len(list(media.glob("images/mask/*.png"))) >= 2  # prediction and truth as overlays
-    assert list(media.glob("table/per_class_IoU*.json"))
-    import wandb
-
-    assert wandb.run is None
-
-
 def test_tensorboard(main):
     folder = main("train", *TINY, "trainer.max_epochs=1", "logger=tensorboard")
     assert list(folder.glob("**/events.out.tfevents.*"))
-
-
-def test_a_sweep_of_skip_strides(main, tmp_path):
-    main(
-        "train", "-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path / 'sweep'}",
-        "model.decoder.skip_strides=[],[16,8]",
-    )  # fmt: skip
-    strides = [
-        load_checkpoint(tmp_path / "sweep" / job / "checkpoints" / "best.ckpt")["segment"]["model"]["decoder"][
-            "skip_strides"
-        ]
-        for job in "01"
-    ]
-    assert strides == [[], [16, 8]]
 
 
 @pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.slow)])
@@ -185,14 +159,6 @@ def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
     assert done.stdout.count("mean IoU") == 1
     one = main("evaluate", f"checkpoint={two}/checkpoints/best.ckpt", "trainer.accelerator=cpu")
     assert json.loads((one / "metrics.json").read_text()) == json.loads((two / "metrics.json").read_text())
-
-
-@pytest.mark.slow
-def test_a_sweep_on_two_processes(run, tmp_path):
-    words = [*TINY, "trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.sweep.dir=sweep"]
-    run("train", "-m", *words, "model.decoder.skip_strides=[],[16,8]")
-    for job in "01":
-        assert (tmp_path / "sweep" / job / "metrics.json").is_file()
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ import numpy as np
 
 from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import IMAGE_SUFFIXES, Problem, Sample
+from segment.data.dataset import Problem, Sample
+from segment.data.images import IMAGE_SUFFIXES
 from segment.data.inspection import Facts, read
 from segment.errors import SegmentError
 

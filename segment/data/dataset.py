@@ -9,18 +9,16 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from torchvision.io import ImageReadMode, decode_image
 
 from segment.data.classes import IGNORE
+from segment.data.images import read_image
 from segment.data.labels import UNREADABLE, Labels
 from segment.data.samplers import Draw
 from segment.errors import SegmentError
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 class Sample(NamedTuple):
@@ -37,24 +35,6 @@ class Item(TypedDict):
     image: Tensor
     mask: Tensor
     id: str
-
-
-def read_image(path: Path) -> Tensor:
-    """Read any image file as uint8 (3,H,W) RGB, turned upright as its EXIF orientation says.
-
-    Raises:
-        SegmentError: the file is missing, truncated or no image.
-    """
-    try:
-        if path.suffix.lower() in {".jpg", ".jpeg"}:  # twice as fast as PIL
-            return decode_image(str(path), ImageReadMode.RGB, apply_exif_orientation=True)
-        with Image.open(path) as file:
-            image: Image.Image = file
-            if image.mode.startswith("I;16"):  # PIL would clip 16 bits at 255 instead of scaling them
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB"))).permute(2, 0, 1)
-    except (*UNREADABLE, RuntimeError) as error:
-        raise SegmentError(f"cannot read the image {path}: {str(error).rsplit('] ', 1)[-1]}") from None
 
 
 class Batch(TypedDict):
@@ -87,6 +67,8 @@ def header_problem(sample: Sample, labels: Labels) -> Problem | None:
         with Image.open(path) as image:
             turned = image.getexif().get(0x0112, 1) >= 5  # orientations that swap width and height
             size = image.size[::-1] if turned else image.size
+            if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
+                return Problem("several pages", f"{path} has {pages} pages: make each an image file of its own")
         if sample.mask is None or sample.mask.suffix == ".mat":
             return None
         path = sample.mask

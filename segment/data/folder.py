@@ -10,7 +10,8 @@ import torch
 
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import IMAGE_SUFFIXES, Sample, SegmentationDataset
+from segment.data.dataset import Sample, SegmentationDataset
+from segment.data.images import IMAGE_SUFFIXES
 from segment.data.labels import Labels
 from segment.errors import SegmentError
 

@@ -58,7 +58,10 @@ class Labels:
         Raises:
             SegmentError: the table does not have one of them.
         """
-        mask = self._lookup.take(values)
+        if self.coloured:
+            mask = self._lookup.take(values)
+        else:  # twice as fast as numpy's take
+            mask = np.frombuffer(bytearray(values).translate(self._lookup.tobytes()), np.uint8).reshape(values.shape)
         if (mask == INVALID).any():
             self._complain(path, values[mask == INVALID].flat[0])
         return from_numpy(mask)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
@@ -70,3 +71,9 @@ class EvalSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         for position in range(self.rank, len(self) * self.world_size, self.world_size):
             yield Draw(position % self.length, filler=position >= self.length)
+
+
+def in_order(rows: np.ndarray, world_size: int, length: int) -> np.ndarray:
+    """What :class:`EvalSampler`s drew, rank after rank: rows (K, ...) of all draws as (N, ...) in the images' order."""
+    by_rank = rows.reshape(world_size, -1, *rows.shape[1:])
+    return by_rank.swapaxes(0, 1).reshape(rows.shape)[:length]

@@ -168,7 +168,9 @@ class ShapesDataset(SegmentationDataset):
 
 
 class ShapesDataModule(SegmentationDataModule):
-    """Images drawn on the fly: the same for the same seed, different ones in every split.
+    """Images drawn on the fly, different ones in every split: by the seed for training, always the same ones otherwise.
+
+    So runs with several seeds are measured on the same images, as on any other data set.
 
     Args:
         train_size, val_size, test_size: number of images of each split.
@@ -190,4 +192,4 @@ class ShapesDataModule(SegmentationDataModule):
         if split not in self.sizes:
             raise SegmentError(f"shapes has the splits {', '.join(self.sizes)}, not {split!r}")
         position = list(self.sizes).index(split)
-        return ShapesDataset(self.sizes[split], position, transform, self.seed)
+        return ShapesDataset(self.sizes[split], position, transform, self.seed if split == "train" else 0)

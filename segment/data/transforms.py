@@ -85,7 +85,7 @@ class RandomScaleCrop(v2.Transform):
             region, columns = region.flip(-1), columns[::-1]
         pixels = interpolate(region, scaled, mode="bilinear", antialias=True)[0]
         # numpy's take is several times as fast as torch's indexing of bytes.
-        labels = torch.from_numpy(labels.numpy().take(columns, 1).take(rows, 0))
+        labels = torch.from_numpy(labels.numpy().take(rows, 0).take(columns, 1))
         pixels, labels = self._pad(pixels, labels)
         return tv_tensors.Image(pixels), tv_tensors.Mask(labels)
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from segment.errors import SegmentError
+from segment.models.class_map import class_map
 from segment.models.fcn import crop, upsample
 from segment.models.published import load_published
 
@@ -153,19 +154,5 @@ class SegmentationNet(nn.Module):
     def predict(self, image: Tensor) -> Tensor:
         """uint8 RGB (N,3,H,W) to class indices (N,H,W): the argmax of ``forward``, in little memory."""
         height, width = image.shape[-2:]
-        return class_map(self.scores(self.normalize(image)), lambda scores: self.enlarge(scores, height, width))
-
-
-def class_map(scores: Tensor, enlarge: Callable[[Tensor], Tensor]) -> Tensor:
-    """The class of the highest score (N,h,w) after enlargement.
-
-    Equal to ``enlarge(scores).argmax(1)``, but one class at a time: 150 score maps at full size
-    would take gigabytes, and argmax over the channels of NCHW is the slowest part of an evaluation.
-    """
-    best = enlarge(scores[:, :1])
-    classes = torch.zeros(best.shape, dtype=torch.int64, device=scores.device)
-    for index in range(1, scores.shape[1]):
-        rival = enlarge(scores[:, index : index + 1])
-        classes.masked_fill_(rival > best, index)
-        best = torch.maximum(best, rival)
-    return classes[:, 0]
+        stride = None if self.decoder.stretch else self.decoder.stride
+        return class_map(self.scores(self.normalize(image)), height, width, stride)

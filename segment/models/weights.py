@@ -1,6 +1,7 @@
 """Weights from files and downloads, with errors that say which file was expected and what did not fit."""
 
 import urllib.error
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ def load_file(path: str | Path) -> dict[str, Any]:
             f"the file {path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, what nobody asks for, such as an optimiser's gigabyte, is not read.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception:  # a file of another kind may raise anything
         raise SegmentError(f"{path} is not a file of weights: torch.load(weights_only=True) cannot read it") from None
     if not isinstance(content, dict):

@@ -1,0 +1,29 @@
+"""The short form of all benchmarks, one after the other: ``make bench``."""
+
+import subprocess
+import sys
+import time
+
+SHORT = {
+    "startup": ["--runs", "3"],
+    "overhead": ["--runs", "5", "--steps", "40"],
+    "loader": ["--runs", "3", "--images", "100"],
+    "metric": ["--runs", "15"],
+    "models": ["--runs", "2"],
+}
+
+
+def main() -> None:
+    failed = []
+    for name, words in SHORT.items():
+        print(f"\n{name}: python -m benchmarks.{name} {' '.join(words)}", flush=True)
+        start = time.perf_counter()
+        if subprocess.run([sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *words]).returncode:
+            failed.append(name)
+        print(f"({time.perf_counter() - start:.0f} s)", flush=True)
+    if failed:
+        sys.exit(f"error: these benchmarks did not end: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

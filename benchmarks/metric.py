@@ -1,0 +1,73 @@
+"""The metric's update beside torchmetrics' JaccardIndex with its defaults; and boundary figures, which only we have.
+
+Class maps (4,512,512) with ignored pixels. Noise has another class at every pixel; blocks of 64 x 64 are more like what
+a net says, and slower to count.
+
+    python -m benchmarks.metric
+"""
+
+import argparse
+import statistics
+
+import torch
+from torch import Tensor
+from torchmetrics import JaccardIndex
+
+from benchmarks.timing import keep, ratio, take_turns
+from segment.boundary import BoundaryScores
+from segment.data.classes import IGNORE
+from segment.metrics import SegmentationScores
+
+SIZE, BLOCK = 512, 64
+
+
+def class_maps(classes: int, blocks: bool) -> tuple[Tensor, Tensor]:
+    """Predictions and labels int64 (4,512,512): half of the pixels right, a twentieth ignored."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(high: int) -> Tensor:
+        step = BLOCK if blocks else 1
+        small = torch.randint(high, (4, SIZE // step, SIZE // step), generator=generator)
+        return small.repeat_interleave(step, 1).repeat_interleave(step, 2)
+
+    truth = draw(classes)
+    prediction = torch.where(draw(2) == 1, truth, draw(classes))
+    return prediction, truth.masked_fill(draw(20) == 0, IGNORE)
+
+
+def compare(classes: int, blocks: bool, threads: int, runs: int) -> dict[str, float | int | str]:
+    """Milliseconds of an update, and how many times as long torchmetrics' takes."""
+    torch.set_num_threads(threads)
+    prediction, truth = class_maps(classes, blocks)
+    metrics = {
+        "ours": SegmentationScores(classes),
+        "JaccardIndex": JaccardIndex(task="multiclass", num_classes=classes, ignore_index=IGNORE),
+        "boundary": BoundaryScores(classes),
+    }
+    seconds = take_turns({k: lambda metric=m: metric.update(prediction, truth) for k, m in metrics.items()}, runs)
+    assert torch.equal(metrics["ours"].confmat, metrics["JaccardIndex"].confmat), "both count the same"
+    medians = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
+    times = ratio(seconds, "JaccardIndex", "ours")
+    return {"classes": classes, "maps": "blocks" if blocks else "noise", "threads": threads, **medians, "times": times}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=25)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    arguments = parser.parse_args()
+    print(f"{'update, ms':34}{'ours':>8}{'JaccardIndex':>14}{'times':>8}{'boundary':>10}")
+    rows = []
+    for threads in arguments.threads:
+        for classes in (21, 150):
+            for blocks in (False, True):
+                row = compare(classes, blocks, threads, arguments.runs)
+                name = "{classes} classes, {maps}, {threads} threads".format(**row)
+                print(f"{name:34}{{ours:>8.2f}}{{JaccardIndex:>14.1f}}{{times:>8.1f}}{{boundary:>10.1f}}".format(**row))
+                rows.append(row)
+    keep("metric", rows, "torchmetrics", "numpy")
+    print(f"medians of {arguments.runs} alternating runs, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""How all benchmarks measure: sides take turns in one run, the first turn warms up, figures are medians.
+
+A machine's speed drifts more than two sides differ; so each turn is compared with its neighbour in time, and a
+ratio is the median over turns. Results are printed and kept as JSON, with the machine and the versions.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path("runs/bench")
+"""Where the JSON files go."""
+
+Seconds = dict[str, list[float]]
+
+
+def take_turns(sides: Mapping[str, Callable[[], Any]], runs: int) -> Seconds:
+    """Seconds of each side, a value a run; a side that returns a float has measured itself."""
+    seconds: Seconds = {name: [] for name in sides}
+    for run in range(runs + 1):
+        order = list(sides.items())
+        for name, side in reversed(order) if run % 2 else order:
+            start = time.perf_counter()
+            own = side()
+            taken = time.perf_counter() - start
+            if run:
+                seconds[name].append(own if isinstance(own, float) else taken)
+    return seconds
+
+
+def ratio(seconds: Seconds, side: str, to: str) -> float:
+    """How many times as long as ``to`` a side takes: below 1 it is faster."""
+    return statistics.median(a / b for a, b in zip(seconds[side], seconds[to], strict=True))
+
+
+def processor() -> str:
+    """The processor's name and the number of cores that this process may use."""
+    names = [platform.processor() or platform.machine()]
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")] or names
+    return f"{names[0]}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of what is installed of the packages."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def keep(name: str, rows: list[dict[str, Any]], *packages: str) -> None:
+    """Write the rows of a benchmark's table as ``runs/bench/NAME.json``."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    about = {"machine": processor(), "versions": versions("torch", *packages), "date": time.strftime("%Y-%m-%d")}
+    (FOLDER / f"{name}.json").write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")

@@ -1,0 +1,146 @@
+"""Runs put together over their seeds, and named by what sets them apart."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from segment.comparison.paired import Counts
+from segment.comparison.runs import MEASUREMENT, Run
+
+CHOICES = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")
+"""Groups of options that name a run, in the order of the columns."""
+COLUMNS = 6
+"""As many differences have a column each."""
+VAGUE = {"name", "weights"}
+"""Keys that say nothing without what they belong to."""
+
+
+@dataclass
+class Group:
+    """Runs that differ in their seed alone; ``values`` are what sets them apart from other groups, by column."""
+
+    runs: list[Run]
+    values: dict[str, str] = field(default_factory=dict)
+    label: str = ""
+
+    def scores(self, figure: str) -> list[float]:
+        """The figure of each run that has it, in 0..1."""
+        values = [run.metrics.get(figure) for run in self.runs]
+        return [value for value in values if isinstance(value, float | int)]
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the seeds; what groups are ranked by."""
+        values = self.scores("mIoU")
+        return sum(values) / len(values) if values else float("-inf")
+
+    @property
+    def counts(self) -> list[Counts]:
+        """Of each run; none if a run has none, since an interval of some of the seeds would pass for that of all."""
+        found = [run.counts for run in self.runs if run.counts is not None]
+        return found if len(found) == len(self.runs) else []
+
+    @property
+    def seeds(self) -> set[str]:
+        return {str(run.seed) for run in self.runs}
+
+
+def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
+    """Runs of equal settings and measurement together, in the order in which they were found.
+
+    Returns:
+        The groups, and a line for each thing that a reader of their figures has to know.
+    """
+    found: dict[str, Group] = {}
+    for run in runs:
+        key = repr((sorted(run.settings.items()), run.measurement))
+        found.setdefault(key, Group([])).runs.append(run)
+    groups = list(found.values())
+    notes = _name(groups)
+    for one in groups:
+        if len(one.seeds) < len(one.runs):
+            notes.append(f"{one.label}: {len(one.runs)} runs share {len(one.seeds)} seeds; each run counts")
+    return groups, notes
+
+
+def _name(groups: Sequence[Group]) -> list[str]:
+    """Give each group its column values and its label."""
+    notes = []
+    firsts = [one.runs[0] for one in groups]
+    choices = [c for c in CHOICES if len({str(run.choices.get(c)) for run in firsts}) > 1]
+    keys = _unexplained(firsts, choices)
+    if len(choices) + len(keys) > COLUMNS:
+        dropped = keys[COLUMNS - len(choices) :]
+        keys = keys[: COLUMNS - len(choices)]
+        notes.append(f"the runs differ in more than the table shows: {', '.join(dropped)}")
+    for name, key in [(c.rpartition("/")[2], c) for c in choices]:
+        for one, run in zip(groups, firsts, strict=True):
+            one.values[name] = shown(run.choices.get(key))
+    for name, key in zip(_short(keys), keys, strict=True):
+        for one, run in zip(groups, firsts, strict=True):
+            value = shown(run.config[key]) if key in run.config else "-"
+            one.values[name] = value.rpartition(".")[2] if key.endswith("_target_") else value
+    notes += _name_measurement(groups, firsts)
+    clear = {"split", *(c.rpartition("/")[2] for c in choices)}
+    taken: dict[str, int] = defaultdict(int)
+    for one, run in zip(groups, firsts, strict=True):
+        own = [value if name in clear else f"{name} {value}" for name, value in one.values.items()]
+        usual = [str(run.choices[c]) for c in ("model", "model/encoder") if run.choices.get(c)]
+        one.label = ", ".join(own or usual) or run.folder.name
+        taken[one.label] += 1
+        if taken[one.label] > 1:
+            one.label += f" ({taken[one.label]})"
+    return notes
+
+
+def _unexplained(runs: Sequence[Run], choices: Sequence[str]) -> list[str]:
+    """Keys in which runs of the same options differ: fcn8s and fcn32s say what their skips are."""
+    alike: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        alike[tuple(run.choices.get(c) for c in choices)].append(run.settings)
+    names = dict.fromkeys(key for run in runs for key in run.settings)
+    return [
+        key for key in names if any(len({repr(s.get(key, "-")) for s in settings}) > 1 for settings in alike.values())
+    ]
+
+
+def _short(keys: Sequence[str]) -> list[str]:
+    """The last part of each dotted key, and as many more as it takes to tell them apart."""
+
+    def ending(key: str, length: int) -> str:
+        parts = key.removesuffix("._target_").split(".")
+        return ".".join(parts[-length - (parts[-1] in VAGUE) :])
+
+    result = []
+    for key in keys:
+        length = 1
+        while sum(ending(other, length) == ending(key, length) for other in keys) > 1 and length < key.count("."):
+            length += 1
+        result.append(ending(key, length))
+    return result
+
+
+def _name_measurement(groups: Sequence[Group], firsts: Sequence[Run]) -> list[str]:
+    """Columns for that in which the measurements differ, and a line that says so."""
+    differ = [key for key in MEASUREMENT if len({repr(run.metrics.get(key)) for run in firsts}) > 1]
+    if not differ:
+        return []
+    notes = [f"not comparable as they stand: the figures differ in {', '.join(differ)}"]
+    protocols = list(dict.fromkeys(str(run.metrics.get("protocol")) for run in firsts))
+    for one, run in zip(groups, firsts, strict=True):
+        for key in differ:
+            value = shown(run.metrics.get(key))
+            one.values[key] = chr(ord("A") + protocols.index(value) % 26) if key == "protocol" else value
+    if "protocol" in differ:
+        notes += [f"protocol {chr(ord('A') + i % 26)}: {text}" for i, text in enumerate(protocols)]
+    return notes
+
+
+def shown(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower().replace("none", "null")
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,202 @@
+"""Runs on disk: found and read."""
+
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segment.bootstrap import mean_iou
+from segment.comparison.paired import Counts
+from segment.config import read_record
+from segment.errors import SegmentError
+from segment.job import Status
+
+MEASUREMENT = ("split", "images", "precision", "protocol")
+"""What has to be equal for two figures to be comparable."""
+BOOKKEEPING = re.compile(
+    r"(seed|resume|repeat|checkpoint|hydra|logger|callbacks\.(wandb|epoch_line|throughput)"
+    r"|data\.(root|seed|num_workers|download|url|checksum)"
+    r"|trainer\.(enable_.*|log_every_n_steps|default_root_dir))(\..*)?"
+)
+"""Keys that may differ between runs of one group: the seed, where things lie, what is shown."""
+PRUNED = {"checkpoints", "predictions", "wandb", ".hydra", ".git"}
+
+
+@dataclass
+class Run:
+    """A run that has been measured.
+
+    ``config`` and ``choices`` are those that its net was trained with, flat; ``measured`` the data configuration that
+    it was measured on.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    config: dict[str, Any]
+    choices: dict[str, Any]
+    measured: dict[str, Any]
+    checkpoint: Path
+    counts: Counts | None = None
+
+    @property
+    def seed(self) -> Any:
+        return self.config.get("seed", self.config.get("data.seed"))
+
+    @property
+    def data(self) -> tuple[str, tuple[str, ...]]:
+        """The data set that the figures are of: its name, and those of its classes."""
+        parts = str(self.measured.get("_target_", "")).split(".")
+        return parts[-2] if len(parts) > 1 else "unknown", tuple(self.metrics["per_class_IoU"])
+
+    @property
+    def measurement(self) -> tuple[Any, ...]:
+        return tuple(self.metrics.get(key) for key in MEASUREMENT)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What one would have to repeat to get this run with another seed."""
+        return {key: value for key, value in self.config.items() if not BOOKKEEPING.fullmatch(key)}
+
+
+def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
+    """All runs at and below folders, in the folders' order: a sweep's as its jobs began, others by their names.
+
+    Returns:
+        The runs that have figures; a line for each that failed, has not finished or cannot be read; and notes.
+
+    Raises:
+        SegmentError: a folder is missing.
+    """
+    runs: list[Run] = []
+    problems, notes = [], []
+    seen: set[tuple] = set()
+    for folder in _places(folders):
+        try:
+            run = _read(folder)
+        except SegmentError as error:
+            problems.append(f"{folder}: {error}")
+            continue
+        key = (os.path.realpath(run.checkpoint), run.data, run.measurement)
+        if key in seen:
+            notes.append(f"{folder} measures again what another run has: left out")
+            continue
+        seen.add(key)
+        try:
+            run.counts = _counts(run)
+        except SegmentError as error:
+            notes.append(f"{folder}: no intervals, {error}")
+        runs.append(run)
+    return runs, problems, notes
+
+
+def _places(folders: Sequence[Path]) -> list[Path]:
+    places: dict[Path, Path] = {}
+    for top in folders:
+        found = []
+        if not top.is_dir():
+            raise SegmentError(f"{top} is no folder: expected one that runs lie in, such as runs/")
+        for path, names, files in os.walk(top):
+            names[:] = [name for name in names if name not in PRUNED]
+            folder = Path(path)
+            unfinished = (folder / "checkpoints" / "last.ckpt").is_file()
+            if {"metrics.json", "job.json"} & set(files) or unfinished:
+                found.append(folder)
+        for folder in sorted(found, key=_order):
+            places.setdefault(folder.resolve(), folder)
+    return list(places.values())
+
+
+def _order(folder: Path) -> tuple:
+    try:
+        job = _status(folder)
+    except SegmentError:
+        job = None
+    names = [[(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", part)] for part in folder.parts]
+    return names[:-1], job.started if job else "", names[-1]
+
+
+def _status(folder: Path) -> Status | None:
+    try:
+        return Status.read(folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise SegmentError(f"cannot read job.json: {error}") from None
+
+
+def _read(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        SegmentError: it failed, has not finished, or its files cannot be read.
+    """
+    job = _status(folder)
+    if job and job.state == "failed":
+        raise SegmentError(f"failed ({' '.join(job.overrides)}): {' '.join(job.reason.split())}")
+    if job and job.state != "done":
+        raise SegmentError(f"not finished ({' '.join(job.overrides)}), begun {job.started}")
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise SegmentError("no metrics.json: the run was stopped, or still goes on")
+    metrics = _json(path)
+    if not isinstance(metrics.get("mIoU", ""), float | int | None) or not isinstance(
+        metrics.get("per_class_IoU"), dict
+    ):
+        raise SegmentError("metrics.json holds no figures of segment.train or segment.evaluate")
+    config, choices = read_record(folder)
+    measured = config.get("data") or {}
+    checkpoint = folder / "checkpoints" / "best.ckpt"
+    if not checkpoint.is_file():
+        checkpoint = Path(str(metrics.get("checkpoint")))
+    if isinstance(config.get("checkpoint"), str):  # an evaluation: it is the training that made the net
+        config, choices = read_record(checkpoint.parent.parent)
+        if not config:
+            config, choices = {"evaluation": str(folder)}, {}
+    return Run(folder, metrics, dict(flat(config)), choices, measured, checkpoint)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SegmentError(f"cannot read {path.name}: {error}") from None
+    if not isinstance(content, dict):
+        raise SegmentError(f"{path.name} holds no table of keys and values")
+    return content
+
+
+def _counts(run: Run) -> Counts | None:
+    """The pixels of each image, where the run has them.
+
+    Raises:
+        SegmentError: they cannot be read, or are of other figures than metrics.json.
+    """
+    path = run.folder / "per_image.npz"
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as content:
+            pixels = np.stack([content[key] for key in ("hits", "truth", "predicted")], axis=1)
+            counts = Counts(content["ids"], pixels)
+            names = tuple(map(str, content["names"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise SegmentError(f"cannot read per_image.npz: {error}") from None
+    if counts.ids.shape != counts.pixels.shape[:1] or counts.pixels.ndim != 3:
+        raise SegmentError(f"per_image.npz has {len(counts.ids)} names for pixels of shape {counts.pixels.shape}")
+    found, told = float(mean_iou(counts.pixels.sum(0))), run.metrics["mIoU"]
+    if names != run.data[1] or not (found == told or abs(found - (told or 0)) < 1e-6):
+        raise SegmentError(f"per_image.npz gives mIoU {found:.4f}, metrics.json {told}: not of one evaluation")
+    return counts
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A nested configuration as dotted keys; of paths only the file's name, since folders differ between runs."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", Path(value).name if isinstance(value, str) and "/" in value else value

@@ -1,0 +1,115 @@
+"""What segment.evaluate leaves behind, by any protocol and on any number of processes."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import untrained, write_pair
+from PIL import Image
+
+from segment import checkpoint as checkpoints
+from segment.data.shapes import SHAPES
+from segment.inference import Inference
+
+QUIET = ("data.num_workers=0", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return untrained(tmp_path / "net.ckpt", "data=shapes", "data.val_size=5")
+
+
+def recount(checkpoint: Path, inference: Inference) -> tuple[np.ndarray, np.ndarray]:
+    """Confusion matrix (6,6) and counts (5,3,6) of the five images, one pixel after the other."""
+    from segment.config import instantiate
+
+    content = checkpoints.load_checkpoint(checkpoint)
+    net, data = checkpoints.load_net(content, checkpoint), instantiate(content["segment"]["data"]).dataset("val")
+    rows = []
+    for i in range(5):
+        own = np.zeros((6, 6), np.int64)
+        prediction, truth = inference.class_map(net, data[i]["image"]).numpy(), data[i]["mask"].numpy()
+        np.add.at(own, (truth[truth != 255], prediction[truth != 255]), 1)
+        rows.append(own)
+    return sum(rows), np.array([[own.diagonal(), own.sum(1), own.sum(0)] for own in rows])
+
+
+def check_counts(folder: Path, confusion: np.ndarray, counts: np.ndarray) -> None:
+    saved = np.load(folder / "per_image.npz")
+    assert {saved[key].dtype.kind for key in ("ids", "names")} == {"U"}
+    assert {saved[key].dtype for key in ("hits", "truth", "predicted")} == {np.dtype(np.int64)}
+    assert tuple(saved["names"]) == SHAPES.names
+    assert len(set(saved["ids"])) == 5
+    assert np.array_equal(np.stack([saved[key] for key in ("hits", "truth", "predicted")], 1), counts)
+    rows = list(csv.reader((folder / "confusion.csv").open()))
+    assert rows[0][1:] == [row[0] for row in rows[1:]] == list(SHAPES.names)
+    assert np.array_equal(np.array([row[1:] for row in rows[1:]], int), confusion)
+
+
+def test_everything_that_is_written(main, checkpoint, capfd, monkeypatch):
+    read, load = [], checkpoints.load_checkpoint
+    monkeypatch.setattr(checkpoints, "load_checkpoint", lambda path: read.append(path) or load(path))
+    words = ("inference.scales=[0.5,1]", "inference.flip=true", "inference.window=[64,96]", "boundary=true")
+    folder = main("evaluate", f"checkpoint={checkpoint}", *words, *QUIET)
+    monkeypatch.undo()
+    assert read == [checkpoint]  # a gigabyte is read once
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["protocol"].startswith("windows of 64x96, stride 42x64, Gaussian blend, scales 0.5 1, flipped; ")
+    confusion, counts = recount(checkpoint, Inference((64, 96), None, (0.5, 1), True))
+    check_counts(folder, confusion, counts)
+    iou = confusion.diagonal() / (confusion.sum(1) + confusion.sum(0) - confusion.diagonal())
+    assert metrics["mIoU"] == pytest.approx(np.mean(iou), rel=1e-12)
+    assert metrics["mIoU_without_background"] == pytest.approx(np.mean(iou[1:]), rel=1e-12)
+    assert metrics["mIoU_interval"][0] <= metrics["mIoU"] <= metrics["mIoU_interval"][1]
+    assert set(metrics["boundary"]["per_class_boundary_IoU"]) == set(SHAPES.names)
+    assert list(metrics["boundary"]["trimap"]) == ["1", "2", "4", "8", "16", "32"]
+    with np.errstate(invalid="ignore"):
+        own = np.nanmean(counts[:, 0] / (counts[:, 1] + counts[:, 2] - counts[:, 0]), 1)
+    ids = np.load(folder / "per_image.npz")["ids"]
+    groups = {"worst": np.argsort(own)[:3], "best": np.argsort(own)[:2:-1]}
+    names = {f"{word}_{i}_{ids[k]}.png" for word, order in groups.items() for i, k in enumerate(order, 1)}
+    assert {path.name for path in (folder / "predictions").iterdir()} == names
+    assert Image.open(folder / "confusion.png").size[0] > 300
+    shown = capfd.readouterr().out
+    assert f"{100 * metrics['mIoU_interval'][0]:.1f} to" in shown
+    assert "boundary IoU" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not list(folder.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_the_same_integers_on_three_processes(run, main, checkpoint):
+    words = ("trainer.devices=3", "trainer.strategy=ddp", "hydra.run.dir=three", "boundary=true")
+    run("evaluate", f"checkpoint={checkpoint}", *words, *QUIET)
+    three, one = checkpoint.parent / "three", main("evaluate", f"checkpoint={checkpoint}", "boundary=true", *QUIET)
+    check_counts(three, *recount(checkpoint, Inference()))
+    assert json.loads((three / "metrics.json").read_text()) == json.loads((one / "metrics.json").read_text())
+
+
+def test_nothing_but_void_and_part_of_a_split(main, checkpoint, tmp_path):
+    for i in range(3):
+        write_pair(tmp_path / f"d/images/{i}.png", tmp_path / f"d/masks/{i}.png", np.full((40, 50), 255), i)
+    (tmp_path / "d" / "val.txt").write_text("0\n1\n2\n")
+    (tmp_path / "d" / "train.txt").write_text("0\n")
+    classes = f"data.classes=[{','.join(SHAPES.names)}]"
+    words = ("data=folder", f"data.root={tmp_path / 'd'}", classes, "trainer.limit_val_batches=2", "boundary=true")
+    folder = main("evaluate", f"checkpoint={checkpoint}", *words, *QUIET)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["images"] == len(np.load(folder / "per_image.npz")["ids"]) == 2
+    assert metrics["mIoU"] is metrics["pixel_accuracy"] is metrics["boundary"]["boundary_IoU"] is None
+    assert metrics["mIoU_interval"] == [None, None]
+    assert set(metrics["per_class_IoU"].values()) == {None}
+    assert not list((folder / "predictions").iterdir())  # none is better than another
+
+
+@pytest.mark.parametrize(
+    "word", ["bootstrap=-1", "bootstrap=many", "inference.scales=[0]", "submit=voc", "submit=kitti"]
+)
+def test_what_cannot_be_is_one_line(main, checkpoint, word):
+    with pytest.raises(SystemExit) as stopped:
+        main("evaluate", f"checkpoint={checkpoint}", word, *QUIET)
+    assert str(stopped.value).startswith("error: " + word.partition("=")[0])
+    assert "expected" in str(stopped.value)
+    assert "\n" not in str(stopped.value)

@@ -1,0 +1,122 @@
+"""How a net is asked: windows, scales, flips and memory, each against a plain account of it."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch.nn import functional as F
+
+from segment.config import instantiate, load_config
+from segment.errors import SegmentError
+from segment.inference import Inference, gaussian
+from segment.models.memory import bytes_per_pixel
+
+
+@pytest.fixture(scope="module")
+def net():
+    """Sees 60 pixels far."""
+    torch.manual_seed(0)
+    words = ["model=fcn_small", "model.encoder.width=8", "model.encoder.depth=4"]
+    net = instantiate(load_config(words).model, num_classes=5).eval()
+    for layer in net.decoder.score.values():
+        torch.nn.init.normal_(layer.weight)
+    return net
+
+
+@pytest.fixture(scope="module")
+def image():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (3, 90, 133), dtype=torch.uint8, generator=generator)
+
+
+def probabilities(net, image, size=None):
+    with torch.no_grad():
+        scores = net(image)
+    return (scores if size is None else F.interpolate(scores, size, mode="bilinear")).softmax(1)
+
+
+def test_by_default_it_is_the_net_s_own_prediction(net, image):
+    assert torch.equal(Inference().class_map(net, image), net.predict(image[None])[0])
+    expected = probabilities(net, net.normalize(image[None]))[0]
+    torch.testing.assert_close(Inference().probabilities(net, image), expected)
+    classes, whole = Inference().run(net, image, torch.uint8)
+    assert torch.equal(classes, expected.argmax(0))
+    assert (whole / 255 - expected).abs().max() <= 0.5001 / 255
+
+
+def test_the_window_s_weight_is_nnunet_s():
+    """``compute_gaussian``: a blurred point, its sigma an eighth of the window."""
+    point = np.zeros((65, 33))
+    point[32, 16] = 1
+    expected = gaussian_filter(point, [65 / 8, 33 / 8], truncate=9, mode="constant")
+    np.testing.assert_allclose(gaussian(65, 33).numpy(), expected / expected.max(), rtol=0.01)
+
+
+def test_windows_cover_the_image_and_are_blended(net, image):
+    inference = Inference(window=[40, 64], stride=[30, 50])
+    normalised, weight = net.normalize(image[None]), gaussian(40, 64)
+    total, weights = torch.zeros(5, 90, 133), torch.zeros(90, 133)
+    for top in (0, 30, 50):  # the last one ends where the image does
+        for left in (0, 50, 69):
+            part = probabilities(net, normalised[..., top : top + 40, left : left + 64])[0]
+            total[:, top : top + 40, left : left + 64] += weight * part
+            weights[top : top + 40, left : left + 64] += weight
+    torch.testing.assert_close(inference.probabilities(net, image), total / weights)
+    assert torch.equal(inference.class_map(net, image), (total / weights).argmax(0))
+    # An image smaller than the window is one window; two thirds are the default stride.
+    torch.testing.assert_close(
+        Inference(window=[200, 200]).probabilities(net, image), Inference().probabilities(net, image)
+    )
+    assert Inference(window=[512, 384]).stride == (341, 256)
+
+
+def test_scales_and_flips_are_averaged_at_the_image_s_size(net, image):
+    normalised, found = net.normalize(image[None]), []
+    for size in ((45, 66), (90, 133), (135, 200)):
+        scaled = F.interpolate(normalised, size, mode="bilinear", antialias=True) if size != (90, 133) else normalised
+        found += [probabilities(net, scaled, (90, 133)), probabilities(net, scaled.flip(-1), (90, 133)).flip(-1)]
+    inference = Inference(scales=[0.5, 1, 1.5], flip=True)
+    torch.testing.assert_close(inference.probabilities(net, image), torch.cat(found).mean(0))
+    mirrored = inference.probabilities(net, image.flip(-1)).flip(-1)
+    torch.testing.assert_close(mirrored, inference.probabilities(net, image))
+
+
+def test_a_large_image_in_parts_is_as_the_whole(net):
+    """A net that sees less far than the parts overlap can't tell the difference."""
+    image = torch.randint(0, 256, (3, 430, 600), dtype=torch.uint8)
+    for settings, scores in (({}, 0), ({"flip": True}, 5)):
+        needed = bytes_per_pixel(net) + 5 * 4 * scores  # five copies of all classes' scores
+        cut = Inference(**settings, max_memory=430 * 600 * (20 + 0.9 * needed) / 2**30)
+        spans = cut._spans(net, image, None)
+        assert len(spans) > 1
+        assert all(y.kept.start % 16 == x.kept.start % 16 == 0 for y, x in spans)
+        whole = Inference(**settings).class_map(net, image)
+        assert whole.unique().numel() > 2
+        assert (cut.class_map(net, image) != whole).sum() <= 3  # rounding may decide where two classes meet
+    assert torch.equal(Inference(max_memory=1).class_map(net, image), net.predict(image[None])[0])
+    with pytest.raises(SegmentError, match=r"max_memory=0.001: an image of 600x430 takes 0\.\d+ GiB with this net"):
+        Inference(max_memory=0.001).class_map(net, image)
+
+
+def test_the_protocol_in_words():
+    assert Inference().describe() == "single scale, whole images"
+    assert Inference(window=[512, 512], scales=[0.5, 1, 1.5], flip=True).describe() == (
+        "windows of 512x512, stride 341x341, Gaussian blend, scales 0.5 1 1.5, flipped"
+    )
+    assert "in overlapping parts where it would take more than 2 GiB" in Inference(max_memory=2).describe()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"window": [512]}, r"inference.window=\[512\]: expected \[HEIGHT,WIDTH\]"),
+        ({"window": [64, 64], "stride": [65, 1]}, r"from 1 to the window's \[64, 64\]"),
+        ({"stride": [64, 64]}, "give inference.window"),
+        ({"scales": []}, "expected factors above 0"),
+        ({"scales": [1, 0]}, "expected factors above 0"),
+        ({"max_memory": 0}, "expected GiB above 0"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(SegmentError, match=message):
+        Inference(**settings)

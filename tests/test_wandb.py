@@ -1,0 +1,111 @@
+"""What wandb is given, read back from the files that it keeps offline."""
+
+import csv
+import functools
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import SMALL
+from PIL import Image
+
+TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.max_epochs=1")
+QUICK = ("trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "logger=wandb", "callbacks.wandb.count=2")
+BLOCK = 32768
+
+
+def records(path: Path) -> Iterator:
+    """The records of a .wandb file: LevelDB's log format behind seven bytes, protocol buffers in it."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, whole = path.read_bytes(), 7, b""
+    while at < len(data):
+        free = BLOCK - at % BLOCK
+        if free < 7:  # too little for a header
+            at += free
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in {1, 4}:  # all of a record, or its last part
+            yield Record.FromString(whole)
+            whole = b""
+
+
+def read_back(folder: Path) -> dict:
+    """The one run below a run directory: its name and group, what was logged by key, files and artifacts."""
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    found: dict = {"logged": {}, "artifacts": [], "files": path.parent / "files"}
+    for record in records(path):
+        if record.HasField("run"):
+            found |= {"id": record.run.run_id, "group": record.run.run_group}
+        if record.HasField("artifact"):
+            found["artifacts"].append(record.artifact)
+        for item in record.config.update:
+            if item.key == "_wandb":
+                found["labels"] = json.loads(item.value_json).get("mask/class_labels", {})
+        if record.HasField("exit"):
+            found["exit"] = record.exit.exit_code
+        row: dict = {}
+        for item in record.history.item:
+            *outer, last = item.nested_key
+            functools.reduce(lambda node, key: node.setdefault(key, {}), outer, row)[last] = json.loads(item.value_json)
+        for key, value in row.items():
+            found["logged"].setdefault(key, []).append(value)
+    return found
+
+
+def check_media(found: dict) -> None:
+    """Masks with class names, the table and the confusion matrix, and the files that they point to."""
+    logged, files = found["logged"], found["files"]
+    for name in ("00000", "00002"):
+        image = logged[f"predictions/{name}"][-1]
+        assert image["caption"] == name
+        for kind in ("prediction", "truth"):
+            mask = Image.open(files / image["masks"][kind]["path"])
+            assert mask.size == (image["width"], image["height"])
+    assert len(found["labels"]) == 4
+    assert all(label["value"]["1"] == "disc" and label["value"]["255"] == "void" for label in found["labels"].values())
+    table = json.loads((files / logged["per_class_IoU"][-1]["path"]).read_text())
+    assert [row[0] for row in table["data"]][:2] == ["background", "disc"]
+    assert len(table["data"]) == 6
+    assert Image.open(files / logged["confusion_matrix"][-1]["path"]).width > 400
+    assert logged["val/mIoU"]
+    assert any(key.startswith("lr-") for key in logged)
+    assert all(value > 0 for value in logged["train/images_per_second"])
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+
+def test_a_run_offline_with_its_checkpoint(main, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_GROUP", "strides")
+    folder = main("train", *TINY, *QUICK, "callbacks.wandb.artifact=true")
+    found = read_back(folder)
+    check_media(found)
+    assert found["group"] == "strides"
+    assert found["exit"] == 0
+    (artifact,) = (artifact for artifact in found["artifacts"] if artifact.type == "model")
+    assert Path(artifact.manifest.contents[0].local_path) == folder / "checkpoints" / "best.ckpt"
+    with (folder / "metrics.csv").open() as file:
+        rates = [float(row["train/images_per_second"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert len(rates) == 4
+    assert all(rate > 0 for rate in rates)
+    import wandb
+
+    assert wandb.run is None  # or the next run would go on in this one
+
+
+@pytest.mark.slow
+def test_a_sweep_of_three_is_three_runs_of_one_group(run, tmp_path):
+    run("train", "-m", *TINY, *QUICK, "hydra.sweep.dir=sweep", "model.decoder.skip_strides=[],[16],[16,8]")
+    found = [read_back(path.parent) for path in sorted(tmp_path.glob("sweep/*/metrics.json"))]
+    assert len({one["id"] for one in found}) == 3
+    assert {one["group"] for one in found} == {"sweep"}
+    for one in found:
+        check_media(one)
