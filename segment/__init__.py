@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(
-    checkpoint: "str | Path", device: str | None = None, inference: "Inference | None" = None
-) -> "Segmenter":
+def load(checkpoint: "str | Path", device: str | None = None, inference: "Inference | None" = None) -> "Segmenter":
     """A trained net that predicts: see :func:`segment.segmenter.load`, which is imported when this is called."""
     from segment.segmenter import load
 
