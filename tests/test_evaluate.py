@@ -113,3 +113,16 @@ def test_what_cannot_be_is_one_line(main, checkpoint, word):
     assert str(stopped.value).startswith("error: " + word.partition("=")[0])
     assert "expected" in str(stopped.value)
     assert "\n" not in str(stopped.value)
+
+
+def test_another_split_and_other_data_settings(main, checkpoint, capfd):
+    folder = main("evaluate", f"checkpoint={checkpoint}", "split=test", "data.test_size=2", *QUIET)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["split"], metrics["images"]) == ("test", 2)
+    assert len(list((folder / "predictions").glob("*.png"))) == 2
+    assert "IoU on the test split" in capfd.readouterr().out
+
+
+def test_another_data_set_must_have_the_same_classes(main, checkpoint, voc_root):
+    with pytest.raises(SystemExit, match=r"knows 6 classes \(background, disc, square, ...\), the data has 21"):
+        main("evaluate", f"checkpoint={checkpoint}", "data=voc", f"data.root={voc_root}", *QUIET)

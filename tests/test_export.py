@@ -1,0 +1,106 @@
+"""Exported nets, run by those who will run them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import segment
+from segment import export
+from segment.checkpoint import make_card
+from segment.config import instantiate, load_config, plain
+from segment.data.shapes import SHAPES
+from segment.errors import SegmentError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules")  # both imported and run as a program
+
+SIZES = ((1, 3, 96, 128), (2, 3, 65, 97), (1, 3, 50, 37), (1, 3, 200, 131))
+NETS = {
+    "fcn": ("model=fcn_small", "model.encoder.width=4", "model.encoder.depth=3", "model.decoder.skip_strides=[4]"),
+    "unet": ("model=unet", "model/encoder=resnet18", "model.normalization=caffe"),
+    "stretched": ("model=fcn_resnet50", "model/encoder=resnet18"),
+}
+
+
+def checkpoint(folder, *words):
+    """Of a net that was not trained, but tells classes apart."""
+    config = load_config([*words, "model.encoder.weights=null"])
+    torch.manual_seed(0)
+    net = instantiate(config.model, num_classes=len(SHAPES))
+    for name, parameter in net.named_parameters():
+        if ".score." in name:
+            torch.nn.init.normal_(parameter)
+    card = make_card(plain(config.model), plain(config.data), SHAPES)
+    state = {f"net.{key}": value for key, value in net.state_dict().items()}
+    torch.save({"state_dict": state, "segment": card}, folder / "best.ckpt")
+    return folder / "best.ckpt"
+
+
+def images():
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(0, 256, size, dtype=torch.uint8, generator=generator) for size in SIZES]
+
+
+def check_metadata(metadata, net):
+    assert metadata["classes"] == list(SHAPES.names)
+    assert metadata["palette"] == [list(colour) for colour in SHAPES.palette]
+    assert metadata["normalization"]["mean"] == pytest.approx(net.mean.flatten().tolist())
+    assert metadata["normalization"]["order"] == ("BGR" if net.bgr else "RGB")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fcn", "unet"])
+def test_onnx_gives_the_same_masks_at_any_size(main, tmp_path, kind, capfd):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    path = checkpoint(tmp_path, *NETS[kind])
+    main("export", f"checkpoint={path}", f"output={tmp_path}/new/my net.onnx")
+    assert "same as the net on images of two sizes" in capfd.readouterr().out
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["my net.onnx"]
+    session, net = onnxruntime.InferenceSession(str(tmp_path / "new" / "my net.onnx")), segment.load(path, "cpu").net
+    check_metadata({k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}, net)
+    for image in images():
+        (found,) = session.run(["classes"], {"image": image.numpy()})
+        assert found.dtype == np.uint8
+        assert len(np.unique(found)) > 1
+        assert (found != net.predict(image).numpy()).sum() <= 3  # rounding may decide where two classes meet
+
+
+@pytest.mark.slow
+def test_torch_export_gives_the_same_scores_at_any_size(main, tmp_path):
+    path, extra = checkpoint(tmp_path, *NETS["stretched"]), {"segment.json": ""}
+    main("export", f"checkpoint={path}", f"output={tmp_path}/net.pt2", "format=torch_export", "answer=scores")
+    run, net = torch.export.load(tmp_path / "net.pt2", extra_files=extra).module(), segment.load(path, "cpu").net
+    check_metadata(json.loads(extra["segment.json"]), net)
+    for image in images():
+        torch.testing.assert_close(run(image), net(net.normalize(image)))
+
+
+def test_a_program_that_differs_is_refused(tmp_path):
+    net = segment.load(checkpoint(tmp_path, *NETS["fcn"]), "cpu").net
+    assert export.compare(net.predict, net, "classes") == "same as the net on images of two sizes"
+    assert export.compare(lambda image: net(net.normalize(image)), net, "scores")
+    with pytest.raises(SegmentError, match="what was exported differs from the net by"):
+        export.compare(lambda image: net.predict(image).roll(1, 1), net, "classes")
+    with pytest.raises(SegmentError, match="what was exported differs from the net by nan"):
+        export.compare(lambda image: net(net.normalize(image)) * float("nan"), net, "scores")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["output=net.x", "format=tflite"], "format=tflite answer=classes: expected format=onnx or torch_export"),
+        (["output=net.x", "answer=logits"], "expected format=onnx or torch_export, and answer=classes or scores"),
+        (["output=.", "format=torch_export"], "output=. is a folder"),
+    ],
+)
+def test_mistakes_are_one_line(main, tmp_path, words, message):
+    with pytest.raises(SystemExit, match=message):
+        main("export", f"checkpoint={checkpoint(tmp_path, *NETS['fcn'])}", *words)
+    assert not list(tmp_path.glob("net.*"))
+
+
+def test_the_paper_s_u_net_has_no_graph(main, tmp_path):
+    words = ("model=unet_paper", "model.encoder.width=4")
+    with pytest.raises(SystemExit, match="unet_paper can't be exported: it cuts images into tiles"):
+        main("export", f"checkpoint={checkpoint(tmp_path, *words)}", "output=net.pt2", "format=torch_export")
