@@ -349,6 +349,7 @@ def test_a_tar_that_ends_with_a_zip_is_a_tar(server, tmp_path):
 # The data sets
 
 
+@pytest.mark.slow
 def test_voc_by_the_entry_point(server, voc_root, tmp_path, run: Run):
     body = tar_of(voc_root / "VOCdevkit", "VOCdevkit/")
     server.files["VOCtrainval_11-May-2012.tar"] = body

@@ -104,7 +104,7 @@ def trained(main: Callable[..., Path], kept: Path, tmp_path: Path) -> Path:
     [
         # In the middle of an epoch and of a step's batches, after a validation; in an epoch's last validation.
         ("training_step", 6, "kill", 1, ()),
-        ("validation_step", 2 + 4 * 3 + 2, "terminate", 3, ()),
+        pytest.param("validation_step", 2 + 4 * 3 + 2, "terminate", 3, (), marks=pytest.mark.slow),
         # In a validation in the middle of a step's batches; after an epoch.
         pytest.param("validation_step", 2 + 2 * 3 + 2, "terminate", 2, (), marks=pytest.mark.slow),
         pytest.param("training_step", 12, "kill", 3, ("checkpoint.every_n_steps=null",), marks=pytest.mark.slow),
@@ -197,6 +197,7 @@ def test_a_full_disk(main, trained, tmp_path):
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_a_run_repeats_from_its_directory(main, trained, capfd):
     record = json.loads((trained / "provenance.json").read_text())
     assert record["versions"]["torch"] == torch.__version__.partition("+")[0]

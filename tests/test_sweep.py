@@ -229,18 +229,20 @@ STUBBORN = """
 import os, signal, subprocess, sys, time
 import segment.job
 segment.job.GRACE = 1
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job does not have
 job = "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN); subprocess.run(['sleep', '1000'])"
 segment.job.run([sys.executable, "-c", job], os.environ)
 """
 
 
 @pytest.mark.usefixtures("tidy")
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_job_that_does_not_stop_is_made_to(tmp_path, number):
     process = subprocess.Popen([sys.executable, "-c", STUBBORN], cwd=tmp_path, stderr=subprocess.DEVNULL)
     until(lambda: [p for p in running_in(tmp_path) if p.name() == "sleep"])
     process.send_signal(number)
-    process.wait(20)
+    process.wait(60)
     until(lambda: not running_in(tmp_path))
 
 

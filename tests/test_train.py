@@ -114,6 +114,7 @@ def test_resume_auto_starts_fresh_where_there_is_nothing(main, tmp_path):
     assert (folder / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_resume_by_path_takes_the_runs_own_words(main, run, trained):
     done = run("train", f"resume={trained}", "trainer.max_epochs=3", check=False)
     assert done.returncode == 1
@@ -150,7 +151,8 @@ def test_tensorboard(main):
     assert list(folder.glob("**/events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [3, 4])
 def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
     """Real DDP on CPU: it trains, and its figures are those of one process, to the last digit."""
     words = [*TINY, f"data.val_size={size}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
@@ -171,6 +173,7 @@ def test_evaluation_on_two_processes(run, trained, tmp_path):
     assert {**two, "checkpoint": None} == {**one, "checkpoint": None}
 
 
+@pytest.mark.slow
 @needs_shared
 def test_real_voc_trains_evaluates_and_predicts(main, tmp_path):
     root = SHARED / "data" / "voc"
