@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from segment.errors import SegmentError
@@ -182,6 +182,8 @@ def _message(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
+    if isinstance(error, InterpolationKeyError):
+        return str(error).splitlines()[0]
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of its own arguments
         return " ".join(str(error).split())
     return None

@@ -53,6 +53,10 @@ def train(config: DictConfig) -> None:
     except SIGTERMException:  # a SystemExit without a code, which would pass for success
         # Of DDP's other processes a code would look like a crash, for which Lightning kills this one.
         sys.exit(128 + signal.SIGTERM if trainer.is_global_zero else 0)
+    except SystemExit as end:
+        if end.code:
+            raise
+        raise SegmentError("something ended this run with sys.exit before it was through: it has no figures") from end
     except OSError as error:
         if error.errno not in FULL:
             raise
