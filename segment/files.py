@@ -23,6 +23,11 @@ def user_path(given: Any, key: str) -> Path:
     return path
 
 
+def printable(text: str) -> str:
+    """What a file's name may hold (line ends, colours of a terminal, bytes that are no text), escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @contextmanager
 def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """Open a file for writing that takes its place only when it is complete and on the disk.
