@@ -16,7 +16,7 @@ from conftest import untrained
 from PIL import Image
 
 import segment
-from segment.checkpoint import check_targets, load_checkpoint, own_data
+from segment.checkpoint import check_targets, load_checkpoint, load_net, own_data
 from segment.data.images import read_image, to_rgb
 from segment.data.shapes import SHAPES, draw
 from segment.errors import SegmentError
@@ -237,6 +237,8 @@ def test_images_of_any_mode_are_as_people_see_them(tmp_path):
     for picture, name in ((deep, "x.png"), (deep, "x.tif"), (Image.fromarray(grey.astype(np.int32) * 256), "x.tif")):
         assert np.array_equal(of(picture, name)[..., 1], grey)
     assert np.abs(of(Image.fromarray(grey.astype(np.float32) / 255), "x.tif")[..., 0].astype(int) - grey).max() <= 1
+    broken = np.where(grey > 100, np.nan, grey.astype(np.float32))
+    assert np.array_equal(of(Image.fromarray(broken), "x.tif")[..., 0], np.where(grey > 100, 0, grey))
     assert np.array_equal(of(Image.fromarray(grey > 100))[..., 2], (grey > 100) * np.uint8(255))
 
 
@@ -273,6 +275,9 @@ def test_predict_takes_whatever_holds_an_image(checkpoint, tmp_path):
             model.predict(wrong)
     with pytest.raises(SegmentError, match="an image is a path, a PIL image, an array or a tensor, not a list"):
         model.predict([values])
+    (tmp_path / "half.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
+    with pytest.raises(SegmentError, match="cannot read the image: image file is truncated"):
+        model.predict(Image.open(tmp_path / "half.png"))
     with pytest.raises(SegmentError, match=r"mask.jpg: masks are PNGs"):
         result.save("mask.jpg")
 
@@ -336,12 +341,23 @@ def test_a_configuration_builds_nets_and_nothing_else(content, tmp_path, monkeyp
     assert not (tmp_path / "done").exists()
 
 
+def test_a_stranger_s_net_downloads_nothing(content, monkeypatch):
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
+    card = content["segment"]
+    part = {"_target_": "segment.models.torchvision_encoders.MobileNetV2Encoder"}
+    for deep in (part, {**part, "weights": "imagenet"}, [{"x": {**part, "weights": "imagenet"}}]):
+        model = {**card["model"], "decoder": {**card["model"]["decoder"], "x": deep}}
+        with pytest.raises(SegmentError, match="unexpected keyword argument 'x'"):
+            load_net({**content, "segment": {**card, "model": model}}, "a.ckpt")
+
+
 def test_other_damage_to_a_checkpoint(content, tmp_path):
     card = content["segment"]
     for change in (
         {"segment": {**card, "model": "os.system"}},
         {"segment": {**card, "classes": {"names": ["a"], "palette": [[0, 0, 300]]}}},
         {"segment": {**card, "classes": {"names": ["\x1b[2J"], "palette": [[0, 0, 0]]}}},
+        {"segment": {**card, "classes": {"names": ["a"] * 6, "palette": [[0, 0, 0]] * 6}}},
         {"segment": {**card, "classes": 7}},
         {"segment": 7},
         {"state_dict": [1]},
