@@ -21,6 +21,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 from yaml import YAMLError
 
 from segment.errors import SegmentError
+from segment.files import printable
 
 _INSTALLED = Path(__file__).parent / "conf"
 CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf")
@@ -179,7 +180,7 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
 def _message(error: Exception) -> str | None:
     """What to tell the user of a mistake of theirs; None where the mistake is ours."""
     if isinstance(error, SegmentError):
-        return str(error)
+        return printable(str(error))
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
     if isinstance(error, InterpolationKeyError):
