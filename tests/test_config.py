@@ -56,9 +56,8 @@ def test_every_model_with_every_encoder(model, encoder):
 @pytest.mark.parametrize(("experiment", "model"), list(product(options("experiment"), options("model"))))
 def test_every_experiment_with_every_model(experiment, model):
     words = [f"experiment={experiment}", f"model={model}"]
-    if "paper" in model and experiment.startswith(
-        "camvid_mobilenet"
-    ):  # they set the encoder, which is part of the papers' nets
+    # These set the encoder, which is part of the papers' nets.
+    if "paper" in model and experiment.startswith("camvid_mobilenet"):
         with pytest.raises(SegmentError, match=r"no feature at stride|of their models alone|goes with|the paper's are"):
             build(words)
         return
