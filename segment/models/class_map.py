@@ -1,10 +1,13 @@
 """From scores of low resolution to the class of every pixel, without ever holding all scores at full size."""
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 2**20
+CHUNK = 2**21
 """Scores at full size that a processor core works on at a time: few enough to stay in its cache."""
 
 
@@ -24,7 +27,7 @@ def class_map(scores: Tensor, height: int, width: int, stride: int | None = None
         int64 (N,height,width).
     """
     maps = []
-    for image in scores.float():
+    for image in scores.detach().float():
         if stride == 1 or image.shape[-2:] == (height, width):
             maps.append(highest(image[None])[0, :height, :width])
         else:
@@ -42,11 +45,35 @@ def highest(scores: Tensor) -> Tensor:
     if scores.device.type != "cpu":
         return scores.argmax(1)
     columns = scores.flatten(2)
-    found = []
-    for part in columns.split(max(1, CHUNK // columns.shape[1]), dim=2):
+
+    def find(part: Tensor) -> Tensor:
         window = part.transpose(1, 2)[:, :, None]  # the positions are the channels, the classes an image's row
-        found.append(F.max_pool2d(window, (1, part.shape[1]), return_indices=True)[1][:, :, 0, 0])
+        return F.max_pool2d(window, (1, part.shape[1]), return_indices=True)[1][:, :, 0, 0]
+
+    found = _each(find, columns.split(max(1, CHUNK // columns.shape[1]), dim=2))
     return torch.cat(found, dim=1).view(len(scores), *scores.shape[2:])
+
+
+def _each(work: Callable[[Tensor], Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+    """``work`` on every part, on all of torch's processor cores.
+
+    Each thread does a part alone. Sharing out every small step would have all wait for the slowest, hundreds of times,
+    which on a busy machine takes longer than the work.
+    """
+    threads = min(torch.get_num_threads(), len(parts), 8)
+    if threads <= 1 or parts[0].device.type != "cpu":
+        return [work(part) for part in parts]
+    before, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
+
+    def alone(part: Tensor) -> Tensor:
+        with torch.inference_mode(inference):  # the mode is a thread's own, and so is the number below
+            return work(part)
+
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(alone, parts))
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Axis:
@@ -79,10 +106,10 @@ def _enlarged(scores: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     # All first pixels of the squares, then all second ones: whatever is computed is so for many squares in a row.
     classes = corners[0].short().flatten().repeat(len(rows.weights), len(columns.weights), 1)
     flat, cell = scores.flatten(1), torch.arange(winner.numel(), device=winner.device).view(winner.shape)
-    chunk = CHUNK * torch.get_num_threads() if scores.device.type == "cpu" else 64 * CHUNK
+    chunk = CHUNK if scores.device.type == "cpu" else 32 * CHUNK
     line = len(scores) * classes.shape[1]  # scores that one row of pixels of a square takes
-    todo = disputed.flatten().nonzero()[:, 0]
-    for part in todo.split(max(64, chunk // (line * len(classes)))) if len(todo) else ():
+
+    def fill(part: Tensor) -> Tensor:
         y, x = part // squares[1], part % squares[1]
         around = torch.cat([cell[j[y], i[x]] for j in (rows.low, rows.high) for i in (columns.low, columns.high)])
         values = flat.index_select(1, around).unflatten(1, (2, 2, -1)).permute(1, 2, 0, 3)  # (2,2,C,squares)
@@ -92,5 +119,9 @@ def _enlarged(scores: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
             mixed = torch.lerp(mixed[:, :1], mixed[:, 1:], columns.weights[:, x][:, None])
             found = highest(mixed.flatten(0, 1)).view(*mixed.shape[:2], -1)
             classes[first : first + step, :, part] = found.short()
+        return part
+
+    todo = disputed.flatten().nonzero()[:, 0]
+    _each(fill, todo.split(max(64, chunk // (line * len(classes)))) if len(todo) else ())
     classes = classes.unflatten(2, squares).transpose(1, 2).flatten(2).flatten(0, 1)
     return classes[rows.place][:, columns.place].long()

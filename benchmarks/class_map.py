@@ -1,0 +1,90 @@
+"""From scores at an eighth of the size to a class map of 1024x1024, beside ``F.interpolate`` and ``argmax``.
+
+Two kinds of scores: noise, where every pixel is disputed, which is the worst case; and segments, as a net gives them.
+Alternating runs, medians; memory is what a fresh process's peak lies above what it held with the scores. Run it as
+
+    python -m benchmarks.class_map
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segment.models.class_map import class_map
+
+SIZE, STRIDE = 1024, 8
+
+
+def ours(scores: Tensor) -> Tensor:
+    return class_map(scores, *(STRIDE * side for side in scores.shape[2:]), STRIDE)
+
+
+def theirs(scores: Tensor) -> Tensor:
+    return F.interpolate(scores, scale_factor=STRIDE, mode="bilinear", align_corners=False).argmax(1)
+
+
+SIDES: dict[str, Callable[[Tensor], Tensor]] = {"ours": ours, "theirs": theirs}
+
+
+def make_scores(kind: str, classes: int, cells: int = SIZE // STRIDE) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, classes, cells, cells, generator=generator)
+    if kind == "noise":
+        return noise
+    coarse = torch.randn(1, classes, cells // 16, cells // 16, generator=generator)
+    return F.interpolate(coarse, (cells, cells), mode="bicubic") + 0.05 * noise
+
+
+def peak(side: str, kind: str, classes: int, threads: int) -> int:
+    """Bytes; called in a process of its own."""
+    torch.set_num_threads(threads)
+    scores = make_scores(kind, classes)
+    SIDES[side](make_scores(kind, classes, 16))  # what the libraries keep in any case
+    before = held("VmRSS")
+    SIDES[side](scores)
+    return held("VmHWM") - before
+
+
+def held(key: str) -> int:
+    """Bytes that Linux says this process holds (VmRSS) or held at its peak (VmHWM)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split(f"{key}:")[1].split()[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"{'classes':>7}  {'scores':8}  {'ms, ours / theirs':>28}  {'MiB, ours / theirs':>28}  pixels that differ")
+    for classes in (150, 21):
+        for kind in ("noise", "segments"):
+            scores = make_scores(kind, classes)
+            differ = int((ours(scores) != theirs(scores)).sum())
+            times: dict[str, list[float]] = {side: [] for side in SIDES}
+            for run in range(arguments.runs):
+                for side in sorted(SIDES, reverse=bool(run % 2)):
+                    start = time.perf_counter()
+                    SIDES[side](scores)
+                    times[side].append(1e3 * (time.perf_counter() - start))
+            with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+                tasks = [(side, kind, classes, arguments.threads) for side in SIDES]
+                memory = [value / 2**20 for value in pool.starmap(peak, tasks, chunksize=1)]
+            first, second = (statistics.median(times[side]) for side in SIDES)
+            ratio = statistics.median(b / a for a, b in zip(*times.values(), strict=True))
+            cells = [f"{first:.0f} / {second:.0f}, 1/{ratio:.1f}", f"{memory[0]:.0f} / {memory[1]:.0f}"]
+            cells[1] += f", 1/{memory[1] / memory[0]:.0f}"
+            print(f"{classes:7}  {kind:8}  {cells[0]:>28}  {cells[1]:>28}  {differ}", flush=True)
+    print(f"medians of {arguments.runs} alternating runs, {arguments.threads} threads, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()
