@@ -108,8 +108,11 @@ def find_images(path: Path, output: Path) -> tuple[list[Path], Path]:
     named = path.suffix if glob.has_magic(path.name) and not glob.has_magic(path.suffix) else ""  # by the pattern
     images = sorted(p for p in set(found) if p.suffix.lower() in suffixes or (named and p.suffix == named))
     images = [p for p in images if not p.is_dir() and not p.name.startswith(".")]
-    base = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in images])) if images else path
+    if "**" in path.parts:
+        circles = {folder for folder in {parent for p in images for parent in p.parents} if leads_up(folder)}
+        images = [p for p in images if circles.isdisjoint(p.parents)]
     target = Path(os.path.realpath(output))  # Path.resolve gives up at links that go round in a circle
+    base = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in images])) if images else path
     if base.resolve() == target:
         raise SegmentError(f"output={output} is where the images are: choose another folder, for masks are images, too")
     images = [p for p in images if target not in Path(os.path.realpath(p)).parents]
@@ -117,6 +120,11 @@ def find_images(path: Path, output: Path) -> tuple[list[Path], Path]:
         kinds = f" ({', '.join(sorted(suffixes))})"
         raise SegmentError(f"input={path}: no image {f'in this folder{kinds}' if path.is_dir() else 'matches'}")
     return images, base
+
+
+def leads_up(folder: Path) -> bool:
+    """Whether it is a link to a folder that it lies in, in which all images are found again."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(os.path.realpath(folder))
 
 
 def plan_outputs(images: list[Path], base: Path, output: Path) -> dict[Path, str]:
