@@ -9,6 +9,7 @@ SHORT = {
     "overhead": ["--runs", "5", "--steps", "40"],
     "loader": ["--runs", "3", "--images", "100"],
     "metric": ["--runs", "15"],
+    "class_map": ["--runs", "5"],
     "models": ["--runs", "2"],
 }
 

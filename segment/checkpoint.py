@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,15 @@ def classes_of(checkpoint: Mapping[str, Any]) -> Classes:
     try:
         names, palette = checkpoint[CARD]["classes"]["names"], checkpoint[CARD]["classes"]["palette"]
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
-        if not all(name.isprintable() for name in names) or not {v for c in colours for v in c} <= set(range(256)):
+        if not all(name.isprintable() for name in names) or len({*names}) < len(names):
+            raise ValueError
+        if not {v for c in colours for v in c} <= set(range(256)):
             raise ValueError
         return Classes(tuple(names), colours)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise SegmentError("the checkpoint's class names and colours are damaged") from None
+        raise SegmentError(
+            "the checkpoint's class names and colours are damaged: expected different names, and values from 0 to 255"
+        ) from None
 
 
 def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationNet:
@@ -96,8 +101,7 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
     config = checkpoint[CARD]["model"]
     check_targets(config, "segment.models")
     try:
-        config = {**config, "weights": None, "encoder": {**config["encoder"], "weights": None}}  # they are in the file
-        net = instantiate(config, num_classes=len(classes_of(checkpoint)))
+        net = instantiate(_without_weights(config), num_classes=len(classes_of(checkpoint)))
     except SegmentError:
         raise
     except Exception as error:  # what somebody wrote into the file may raise anything
@@ -148,6 +152,18 @@ def check_targets(config: Any, package: str) -> None:
             raise SegmentError(f"refused: the checkpoint wants {value} to be filled in; expected plain values")
         elif not isinstance(value, str | int | float | None):
             raise SegmentError(f"refused: the checkpoint's configuration holds a {type(value).__name__}")
+
+
+def _without_weights(config: Any) -> Any:
+    """A configuration whose parts load and download no weights: they are in the checkpoint."""
+    if isinstance(config, list | tuple):
+        return [_without_weights(value) for value in config]
+    if not isinstance(config, Mapping):
+        return config
+    content = {key: _without_weights(value) for key, value in config.items()}
+    module, _, name = str(config.get("_target_", "")).rpartition(".")
+    taken = signature(getattr(importlib.import_module(module), name)).parameters if name else {}
+    return {**content, "weights": None} if "weights" in {*taken, *content} else content
 
 
 def _check_target(target: Any, package: str) -> None:

@@ -17,10 +17,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from segment.errors import SegmentError
+from segment.files import printable
 
 _INSTALLED = Path(__file__).parent / "conf"
 CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf")
@@ -179,9 +180,11 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
 def _message(error: Exception) -> str | None:
     """What to tell the user of a mistake of theirs; None where the mistake is ours."""
     if isinstance(error, SegmentError):
-        return str(error)
+        return printable(str(error))
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
+    if isinstance(error, InterpolationKeyError):
+        return str(error).splitlines()[0]
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of its own arguments
         return " ".join(str(error).split())
     return None

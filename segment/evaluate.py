@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from omegaconf import DictConfig
 
 from segment.config import entry_point, instantiate, quiet, run_folder, value_of
 from segment.errors import SegmentError
+from segment.files import user_path
 
 
 @functools.cache
@@ -28,18 +30,24 @@ def evaluate(config: DictConfig) -> None:
     from segment.submission import check_submission, submit
 
     quiet()
-    path, folder = Path(config.checkpoint).expanduser(), run_folder()
+    path, folder = user_path(config.checkpoint, "checkpoint"), run_folder()
     inference = instantiate(config.inference)
-    if not isinstance(config.bootstrap, int) or config.bootstrap < 0:
+    if type(config.bootstrap) is not int or config.bootstrap < 0:
         raise SegmentError(f"bootstrap={config.bootstrap}: expected a number of resamples, 0 for no interval")
+    if not isinstance(config.boundary, bool):
+        raise SegmentError(f"boundary={config.boundary}: expected true or false")
+    if type(config.seed) is not int or config.seed < 0:
+        raise SegmentError(f"seed={config.seed}: expected a number from 0")
     checkpoint = read_once(path)
     read_once.cache_clear()  # the net's copy is enough
     classes = classes_of(checkpoint)
     data = instantiate(config.data)
     if data.classes.names != classes.names:
+        pairs = zip_longest(classes.names, data.classes.names, fillvalue="nothing")
+        number, (known, found) = next((i, pair) for i, pair in enumerate(pairs) if len({*pair}) > 1)
         raise SegmentError(
-            f"the checkpoint knows {len(classes)} classes ({', '.join(classes.names[:3])}, ...), "
-            f"the data has {len(data.classes)} ({', '.join(data.classes.names[:3])}, ...): they must be the same"
+            f"the checkpoint knows {len(classes)} classes, the data has {len(data.classes)}, and they must be the "
+            f"same: class {number} is {known} there and {found} here"
         )
     data.prepare_data()
     if config.submit is not None:
@@ -59,7 +67,7 @@ def evaluate(config: DictConfig) -> None:
         net.to(trainer.strategy.root_device)
         submit(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder)
         return
-    metrics = results.evaluate(trainer, module, data, config.split, path, config.bootstrap)
+    metrics = results.evaluate(trainer, module, data, config.split, path, config.bootstrap, config.seed)
     if trainer.is_global_zero:
         results.report(metrics, module, dataset, folder, results.extremes(module.counts, dataset))
 
@@ -74,7 +82,7 @@ def offer_own_data() -> None:
         return
     from segment.checkpoint import own_data
 
-    node = own_data(read_once(Path(path).expanduser()))
+    node = own_data(read_once(user_path(path, "checkpoint")))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes are given our words
         sys.argv.insert(1, own)

@@ -5,6 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 
 from segment.config import entry_point
 from segment.errors import SegmentError
+from segment.files import user_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from segment.models.net import SegmentationNet
     from segment.segmenter import Segmenter
 
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 SIZES = ((1, 65, 97), (3, 130, 74))
 """Number, height and width of the images on which what was exported is held against the net."""
 TOLERANCE = 1e-3
@@ -40,9 +43,10 @@ def export(config: DictConfig) -> None:
     missing = [name for name in ("onnx", "onnxscript") if config.format == "onnx" and find_spec(name) is None]
     if missing:
         raise SegmentError(f"format=onnx wants {' and '.join(missing)}: pip install 'segment-lightning[onnx]'")
-    model, output = load(config.checkpoint, "cpu"), Path(config.output).expanduser()
-    if output.is_dir():
-        raise SegmentError(f"output={output} is a folder: expected a file's name, such as {output / 'net.onnx'}")
+    output, suffix = user_path(config.output, "output"), SUFFIXES[config.format]
+    if output.suffix != suffix or os.path.isdir(output):
+        raise SegmentError(f"output={output}: expected a file's name that ends in {suffix}, for format={config.format}")
+    model = load(config.checkpoint, "cpu")
     part = output.with_name(f"{output.name}.part")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +56,8 @@ def export(config: DictConfig) -> None:
     except OSError as error:
         raise SegmentError(f"output={output}: {error.strerror or error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     print(f"{output} ({output.stat().st_size / 2**20:.1f} MiB): uint8 RGB (N,3,H,W) to {config.answer}; {checked}")
 
 
@@ -63,6 +68,7 @@ def trace(net: "SegmentationNet", answer: str) -> "ExportedProgram":
         SegmentError: it has no such graph.
     """
     import torch
+    import torch.fx.experimental._config
 
     from segment.models.unet_paper import PaperUNet
 
@@ -81,7 +87,9 @@ def trace(net: "SegmentationNet", answer: str) -> "ExportedProgram":
     logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # of what it can't prove
     auto = torch.export.Dim.AUTO
     example = torch.zeros(2, 3, 96, 128, dtype=torch.uint8)
-    with torch.no_grad():
+    # Otherwise the program refuses images so small that some layer's features are one pixel wide.
+    any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with torch.no_grad(), any_size:
         return torch.export.export(Answer().eval(), (example,), dynamic_shapes={"image": {0: auto, 2: auto, 3: auto}})
 
 
@@ -141,7 +149,7 @@ def write_onnx(program: "ExportedProgram", path: Path, metadata: dict[str, str])
 
 
 def compare(run: Run, net: "SegmentationNet", answer: str) -> str:
-    """Hold what was exported against the net, on images of two sizes.
+    """Hold what was exported against the net, on images of several sizes, one of them the smallest.
 
     Raises:
         SegmentError: they differ.
@@ -149,7 +157,8 @@ def compare(run: Run, net: "SegmentationNet", answer: str) -> str:
     import torch
 
     generator, differences = torch.Generator().manual_seed(0), []
-    for number, height, width in SIZES:
+    smallest = net.encoder.minimum
+    for number, height, width in (*SIZES, (1, smallest, smallest)):
         image = torch.randint(0, 256, (number, 3, height, width), dtype=torch.uint8, generator=generator)
         with torch.no_grad():
             found = run(image)
@@ -161,7 +170,7 @@ def compare(run: Run, net: "SegmentationNet", answer: str) -> str:
     for difference in differences:
         if not difference <= TOLERANCE:  # NaN is not
             raise SegmentError(f"what was exported differs from the net by {difference:.2g}, and was not kept")
-    return "same as the net on images of two sizes"
+    return "same as the net on images of several sizes"
 
 
 if __name__ == "__main__":

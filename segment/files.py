@@ -2,9 +2,30 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from segment.errors import SegmentError
+
+
+def user_path(given: Any, key: str) -> Path:
+    """The path that a user gives as ``key``, with ``~`` as the home folder.
+
+    Raises:
+        SegmentError: it is empty.
+    """
+    if given is None or not str(given).strip():
+        raise SegmentError(f"{key} is empty: give {key}=PATH")
+    path = Path(str(given))
+    with suppress(RuntimeError):  # of ~name where nobody is called so: it is a name like any other
+        path = path.expanduser()
+    return path
+
+
+def printable(text: str) -> str:
+    """What a file's name may hold (line ends, colours of a terminal, bytes that are no text), escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

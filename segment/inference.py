@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from math import isfinite
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -33,7 +35,7 @@ class Inference:
             differs from the whole image's only where that depends on something farther away.
 
     Raises:
-        SegmentError: an argument is out of range.
+        SegmentError: an argument is out of range, or of another type.
     """
 
     def __init__(
@@ -45,20 +47,21 @@ class Inference:
         max_memory: float | None = None,
     ) -> None:
         if window is None and stride is not None:
-            raise SegmentError(
-                f"inference.stride={list(stride)} is a window's: give inference.window=[HEIGHT,WIDTH], too"
-            )
+            raise SegmentError(f"inference.stride={stride} is a window's: give inference.window=[HEIGHT,WIDTH], too")
         if window is not None:
-            if len(window) != 2 or min(window) < 1:
-                raise SegmentError(f"inference.window={list(window)}: expected [HEIGHT,WIDTH] in pixels, or null")
+            if not are_numbers(window, int) or len(window) != 2 or min(window) < 1:
+                raise SegmentError(f"inference.window={window}: expected [HEIGHT,WIDTH] in pixels, or null")
             stride = [max(1, side * 2 // 3) for side in window] if stride is None else stride
-            if len(stride) != 2 or not all(0 < step <= side for step, side in zip(stride, window, strict=True)):
+            fits = are_numbers(stride, int) and len(stride) == 2
+            if not fits or not all(0 < step <= side for step, side in zip(stride, window, strict=True)):
                 raise SegmentError(
-                    f"inference.stride={list(stride)}: expected [DOWN,RIGHT], from 1 to the window's {list(window)}"
+                    f"inference.stride={stride}: expected [DOWN,RIGHT], from 1 to the window's {list(window)}"
                 )
-        if not scales or min(scales) <= 0:
-            raise SegmentError(f"inference.scales={list(scales)}: expected factors above 0, such as [0.75,1,1.25]")
-        if max_memory is not None and max_memory <= 0:
+        if not are_numbers(scales, int | float) or not scales or min(scales) <= 0:
+            raise SegmentError(f"inference.scales={scales}: expected factors above 0, such as [0.75,1,1.25]")
+        if not isinstance(flip, bool):
+            raise SegmentError(f"inference.flip={flip}: expected true or false")
+        if max_memory is not None and (not are_numbers([max_memory], int | float) or max_memory <= 0):
             raise SegmentError(f"inference.max_memory={max_memory}: expected GiB above 0, or null for no limit")
         self.window = None if window is None else tuple(window)
         self.stride = tuple(stride or ())
@@ -172,6 +175,12 @@ class Inference:
                     f"with this net, whose weights are {weights / 2**30:.2f} of them"
                 )
             counts[0 if y >= x else 1] += 1
+
+
+def are_numbers(values: Any, kind: Any) -> bool:
+    """Whether they are a list of finite numbers of a type."""
+    listed = isinstance(values, Sequence) and not isinstance(values, str)
+    return listed and all(isinstance(v, kind) and not isinstance(v, bool) and isfinite(v) for v in values)
 
 
 def gaussian(height: int, width: int) -> Tensor:

@@ -21,9 +21,9 @@ GRACE = 60
 """Seconds that a job has to save and end when the sweep is told to stop."""
 WATCH = """
 read _
-kill -TERM $1
-for _ in $(seq $2); do kill -0 -- -$1 || exit 0; sleep 1; done
-kill -KILL -- -$1
+kill -s TERM $1
+for _ in $(seq $2); do kill -s 0 -- -$1 || exit 0; sleep 1; done
+kill -s KILL -- -$1
 """
 """What a shell does for a job: its input ends when the sweep is killed; then the job is told to stop, and made to."""
 KEPT = 100_000
@@ -100,7 +100,10 @@ def run_job(
         status.write(folder)
     code, error = -signal.SIGTERM, "stopped with its sweep"
     try:
-        code, error = run(command, wandb_names(folder), lock)
+        code, text = run(command, wandb_names(folder), lock)
+        error = what_went_wrong(text)
+        if recorded and code:
+            (folder / "job.log").write_text(text)
     finally:
         status.end(code, error)
         if recorded:
@@ -121,7 +124,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None
     the command, by SIGTERM, and has :data:`GRACE` seconds to save.
 
     Returns:
-        Exit code, as :class:`subprocess.Popen` has it, and the line of standard error that says what went wrong.
+        Exit code, as :class:`subprocess.Popen` has it, and the end of what it wrote to standard error.
     """
     process = subprocess.Popen(
         command,
@@ -156,7 +159,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None
         watch.communicate()
         process.wait()
         copier.join(timeout=5)  # what left the group may hold the pipe open
-    return process.returncode, what_went_wrong(kept.decode(errors="replace"))
+    return process.returncode, kept.decode(errors="replace")
 
 
 def _copy(source: BinaryIO, kept: bytearray) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from omegaconf import DictConfig
 
 from segment.config import entry_point, instantiate
 from segment.errors import SegmentError
+from segment.files import printable, user_path, whole_file
 
 if TYPE_CHECKING:
     from segment.segmenter import Segmentation
@@ -31,22 +33,27 @@ def predict(config: DictConfig) -> None:
     from segment.inference import KEPT_BYTES
     from segment.segmenter import load
 
-    output = Path(config.output).expanduser()
-    plan = plan_outputs(*find_images(config.input, output), output)
+    extras = find_extras(config)
+    source, output, checkpoint = (user_path(config[key], key) for key in ("input", "output", "checkpoint"))
     try:
+        plan = plan_outputs(*find_images(source, output), output)
+    except OSError as error:
+        raise SegmentError(f"input={source}: {error.strerror}") from None
+    try:
+        refuse_others(plan, output, extras)
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SegmentError(f"output={output}: {error.strerror}") from None
-    model = load(config.checkpoint, config.device, instantiate(config.inference))
+    model = load(checkpoint, config.device, instantiate(config.inference))
     if model.inference.max_memory is not None:  # PIL refuses twice this number when it sees the header
         Image.MAX_IMAGE_PIXELS = int(model.inference.max_memory * 2**30 / KEPT_BYTES / 2)
     warnings.filterwarnings("ignore", module="PIL")  # of large images and odd headers
-    suffixes = {"_overlay.jpg": config.overlay, ".json": config.json, ".npz": config.probabilities}
-    extras = [suffix for suffix, wanted in suffixes.items() if wanted]
-    origin = f"{digest(config.checkpoint)} {model.inference.describe()}"
+    origin = f"{digest(checkpoint)} {model.inference.describe()}"
     console, failed, there = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
     for path, name in track(list(plan.items()), "segmenting", console=console):
         try:
+            if not path.is_file():
+                raise SegmentError(f"cannot read the image {path}: it is no file")
             tag = f"{origin} {path.stat().st_size} {path.stat().st_mtime_ns}"
             if is_done(output, name, extras, tag):
                 there += 1
@@ -56,8 +63,8 @@ def predict(config: DictConfig) -> None:
             if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
                 raise SegmentError(f"cannot write to {output}: {error.strerror}") from None
             failed += 1
-            reason = (str(error) or type(error).__name__).splitlines()[0].encode(errors="backslashreplace").decode()
-            console.print(f"skipped: {reason}", style="yellow")
+            reason = str(error) if isinstance(error, SegmentError | OSError) else str(error).partition("\n")[0]
+            console.print(f"skipped: {printable(reason) or type(error).__name__}", style="yellow")
     done = len(plan) - failed - there
     kinds = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
     print(f"{done} image{'s' * (done != 1)} segmented{f', {there} had been before' * (there > 0)}: {output}/{kinds}")
@@ -65,7 +72,20 @@ def predict(config: DictConfig) -> None:
         raise SegmentError(f"{failed} of {len(plan)} images could not be segmented, as said above")
 
 
-def find_images(given: str, output: Path) -> tuple[list[Path], Path]:
+def find_extras(config: DictConfig) -> list[str]:
+    """What names end in of the files that are wanted beside the mask.
+
+    Raises:
+        SegmentError: a setting is neither true nor false.
+    """
+    keys = {"_overlay.jpg": "overlay", ".json": "json", ".npz": "probabilities"}
+    for key in keys.values():
+        if not isinstance(config[key], bool):
+            raise SegmentError(f"{key}={config[key]}: expected true or false")
+    return [suffix for suffix, key in keys.items() if config[key]]
+
+
+def find_images(path: Path, output: Path) -> tuple[list[Path], Path]:
     """The image itself, the images directly in a folder or those that a pattern finds, and the folder they share.
 
     Raises:
@@ -73,7 +93,7 @@ def find_images(given: str, output: Path) -> tuple[list[Path], Path]:
     """
     from segment.data.images import IMAGE_SUFFIXES
 
-    path = Path(given).expanduser()
+    suffixes = IMAGE_SUFFIXES | {".gif"}
     if path.is_file():
         return [path], path.parent
     if path.is_dir():
@@ -86,14 +106,15 @@ def find_images(given: str, output: Path) -> tuple[list[Path], Path]:
     else:
         raise SegmentError(f"input={path}: no such file or folder")
     named = path.suffix if glob.has_magic(path.name) and not glob.has_magic(path.suffix) else ""  # by the pattern
-    images = sorted(p for p in set(found) if p.suffix.lower() in IMAGE_SUFFIXES or (named and p.suffix == named))
-    images = [p for p in images if p.is_file() and not p.name.startswith(".")]
+    images = sorted(p for p in set(found) if p.suffix.lower() in suffixes or (named and p.suffix == named))
+    images = [p for p in images if not p.is_dir() and not p.name.startswith(".")]
     base = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in images])) if images else path
-    if base.resolve() == output.resolve():
+    target = Path(os.path.realpath(output))  # Path.resolve gives up at links that go round in a circle
+    if base.resolve() == target:
         raise SegmentError(f"output={output} is where the images are: choose another folder, for masks are images, too")
-    images = [p for p in images if output.resolve() not in p.resolve().parents]
+    images = [p for p in images if target not in Path(os.path.realpath(p)).parents]
     if not images:
-        kinds = f" ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        kinds = f" ({', '.join(sorted(suffixes))})"
         raise SegmentError(f"input={path}: no image {f'in this folder{kinds}' if path.is_dir() else 'matches'}")
     return images, base
 
@@ -109,43 +130,73 @@ def plan_outputs(images: list[Path], base: Path, output: Path) -> dict[Path, str
     stems = [str(image.relative_to(base).with_suffix("")) for image in images]
     taken = Counter(stems) + Counter(names)
     plan = {image: stem if taken[stem] == 1 else name for image, stem, name in zip(images, stems, names, strict=True)}
-    inputs = {image.resolve() for image in images}
+    inputs = {os.path.realpath(image) for image in images}
     for name in plan.values():
         for target in (output / f"{name}.png", output / f"{name}_overlay.jpg"):
-            if target.resolve() in inputs:
+            if os.path.realpath(target) in inputs:
                 raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
     return plan
 
 
-def digest(path: str) -> str:
+def refuse_others(plan: dict[Path, str], output: Path, extras: list[str]) -> None:
+    """Keep what somebody else put where the outputs are to go.
+
+    Raises:
+        SegmentError: there is a file by such a name that is not of our making.
+    """
+    for name in plan.values():
+        mask = output / f"{name}.png"
+        files = [mask] if os.path.lexists(mask) else [output / f"{name}{suffix}" for suffix in extras]
+        for path in files:
+            if os.path.lexists(path) and tag_of(mask) is None:
+                raise SegmentError(f"{path} is there, and not of segment.predict's making: choose another folder")
+
+
+def tag_of(mask: Path) -> str | None:
+    """What a mask says it was made of; None if it is none of ours."""
+    from PIL import Image
+
+    try:
+        with Image.open(mask) as image:
+            return image.info.get(TAG)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def digest(path: Path) -> str:
     """A checkpoint's SHA-256."""
-    with Path(path).expanduser().open("rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_done(output: Path, name: str, extras: list[str], tag: str) -> bool:
     """Whether an image's outputs are there, made of this image by this checkpoint in this way."""
-    from PIL import Image
+    from segment.data.images import expect_sound
 
     mask = output / f"{name}.png"
     if not all((output / f"{name}{suffix}").is_file() for suffix in (".png", *extras)):
         return False
-    try:
-        with Image.open(mask) as image:
-            return image.info.get(TAG) == tag
-    except (OSError, SyntaxError, ValueError):
+    if tag_of(mask) != tag:
         return False
+    try:
+        expect_sound(mask.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def write(found: "Segmentation", image: Path, output: Path, name: str, extras: list[str], tag: str) -> None:
-    """Write an image's outputs, the mask last: where it is, the others are."""
+    """Write an image's outputs, and put them in their places together, the mask last: where it is, the others are."""
     import numpy as np
     from PIL.PngImagePlugin import PngInfo
 
-    from segment.files import whole_file
-
-    for suffix in extras:
-        with whole_file(output / f"{name}{suffix}", "wb") as file:
+    with ExitStack() as stack:  # what is opened first is put in its place last
+        mask = stack.enter_context(whole_file(output / f"{name}.png", "wb"))
+        note = PngInfo()
+        note.add_text(TAG, tag)
+        found.palette_image().save(mask, "PNG", pnginfo=note)
+        for suffix in extras:
+            file = stack.enter_context(whole_file(output / f"{name}{suffix}", "wb"))
             if suffix == ".json":
                 height, width = found.mask.shape
                 content = {"image": str(image), "width": width, "height": height, "pixels": found.counts()}
@@ -155,10 +206,6 @@ def write(found: "Segmentation", image: Path, output: Path, name: str, extras: l
                 np.savez_compressed(file, probabilities=found.probabilities, classes=np.array(found.classes.names))
             else:
                 found.overlay().save(file, "JPEG", quality=92)
-    with whole_file(output / f"{name}.png", "wb") as file:
-        note = PngInfo()
-        note.add_text(TAG, tag)
-        found.palette_image().save(file, "PNG", pnginfo=note)
 
 
 if __name__ == "__main__":

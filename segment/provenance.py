@@ -15,7 +15,9 @@ from segment.config import CONF_DIR
 from segment.files import whole_file
 
 NAME = "provenance.json"
-PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "timm", "numpy", "segment-lightning")
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "timm", "numpy")
+PLACES = (str(Path(segment.__file__).parent), CONF_DIR)
+"""Where our own code and configuration lie."""
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -26,8 +28,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def collect(**facts: Any) -> dict[str, Any]:
     """All of provenance.json but its ``starts``: ``facts`` of the caller's, and what can be found out from here."""
-    git, _ = code()
-    return {**facts, "git": git, "versions": versions(), "platform": platform.platform()}
+    return {**facts, "git": code(), "versions": versions(), "platform": platform.platform()}
 
 
 def write(folder: Path, record: Mapping[str, Any], step: int, earlier: Mapping[str, Any] | None) -> None:
@@ -38,42 +39,46 @@ def write(folder: Path, record: Mapping[str, Any], step: int, earlier: Mapping[s
         step: that this start goes on from.
         earlier: the file of the run that goes on; its starts are kept.
     """
-    start = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, "commit": record["git"]["commit"],
-    }  # fmt: skip
-    _, diff = code()
-    patch = folder / ".hydra" / "git.diff"
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    starts = [*(earlier or {}).get("starts", []), {"time": time, "step": step, "commit": record["git"]["commit"]}]
+    patch, diff = folder / ".hydra" / "git.diff", uncommitted()
     patch.unlink(missing_ok=True)
     if diff:
         with whole_file(patch) as file:
             file.write(diff)
     with whole_file(folder / NAME) as file:
-        file.write(json.dumps({**record, "starts": [*(earlier or {}).get("starts", []), start]}, indent=2) + "\n")
+        file.write(json.dumps({**record, "starts": starts}, indent=2) + "\n")
 
 
-def code() -> tuple[dict[str, Any], str]:
-    """The commit of our own code, what of it is not committed (a hash of the diff, and new files), and the diff.
+def code() -> dict[str, Any]:
+    """The commit of our own code, a hash of what was changed since, and new files; None where it is no checkout."""
+    new, changed = git("ls-files", "--others", "--exclude-standard", "--full-name", "--", *PLACES), uncommitted()
+    return {
+        "commit": (git("rev-parse", "HEAD") or "").strip() or None,
+        "changes": hashlib.sha256(changed.encode()).hexdigest()[:16] if changed else None,
+        "new_files": (new or "").splitlines(),
+    }
 
-    Nothing of it is known where the code is no checkout.
-    """
-    root = Path(segment.__file__).parent
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout
+def uncommitted() -> str | None:
+    """Our own code against its commit, as a diff."""
+    return git("diff", "HEAD", "--", *PLACES)
 
-    try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # or it is a package installed below another checkout
-        commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "HEAD", "--", ".", CONF_DIR)
-        new = git("ls-files", "--others", "--exclude-standard", "--full-name", "--", ".", CONF_DIR).splitlines()
+
+def git(*words: str) -> str | None:
+    """What git says of the checkout that our own code is; None where it is none."""
+    command = ["git", "-C", PLACES[0]]
+    try:  # first whether it is a package that was installed below another checkout
+        subprocess.run([*command, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=True)
+        return subprocess.run([*command, *words], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "changes": None, "new_files": []}, ""
-    changes = hashlib.sha256(diff.encode()).hexdigest()[:16] if diff else None
-    return {"commit": commit, "changes": changes, "new_files": new}, diff
+        return None
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that figures depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    """Of Python, of this package, and of those that figures depend on."""
+    own = {"python": platform.python_version(), "segment": segment.__version__}
+    return {**own, **{name: version(name) for name in PACKAGES}}
 
 
 def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

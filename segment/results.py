@@ -14,6 +14,7 @@ from segment.bootstrap import interval, mean_iou
 from segment.data.classes import Classes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
+from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.metrics import or_none
 from segment.module import SegmentationModule
@@ -33,19 +34,25 @@ def evaluate(
     split: str,
     checkpoint: Path,
     resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Evaluate the module's net on a split, on all processes of the trainer.
 
     Returns:
         What ``metrics.json`` holds: the figures, class by class too, and how they came about.
+
+    Raises:
+        SegmentError: the trainer leaves out all of it.
     """
     data.trainer = trainer
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
+    if not module.figures:
+        raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
     names = module.classes.names
     figures = dict(module.figures)
     figures["per_class_IoU"] = dict(zip(names, figures["per_class_IoU"], strict=True))
     if resamples:
-        figures["mIoU_interval"] = interval(module.counts, resamples)
+        figures["mIoU_interval"] = interval(module.counts, resamples, seed)
     figures |= mean_of_some(figures["per_class_IoU"], module.classes)
     if "boundary" in figures:
         per_class = figures["boundary"].pop("per_class_boundary_IoU")

@@ -1,7 +1,7 @@
 """``resume=`` and ``repeat=``: which words, which checkpoint, and whether it is still the same run."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ SAME_RUN = (
     "trainer.deterministic", "trainer.default_root_dir",
 )  # fmt: skip
 """Beginnings of keys that a run may change when it goes on."""
+PATHS = ("data.root", "model.weights", "model.encoder.weights")
+"""Keys whose values are files or folders, perhaps relative to where a run was started."""
 OTHER_RUN = ("callbacks.best", "callbacks.ema", "callbacks.early_stopping")
 """Exceptions from those."""
 
@@ -32,6 +34,8 @@ def take_words() -> None:
         if given in {None, "auto"} or (key == "resume" and "hydra.run.dir" in keys):
             continue
         path = Path(str(given)).expanduser()
+        if not path.exists():
+            raise SegmentError(f"{key}={given}: there is no such file or folder")
         folder = path if path.is_dir() or key == "repeat" else path.parent.parent
         record = provenance.read(folder)
         if record is None:
@@ -43,8 +47,22 @@ def take_words() -> None:
         words += [word for word in record["words"] if word.partition("=")[0] not in keys]
         if any(word.startswith("sweep=") for word in words):
             words.append("hydra.mode=RUN")  # one job of it, not the sweep
+        words += moved_paths(record, keys)
         place = [f"hydra.run.dir={quote(str(folder.absolute()))}"] if key == "resume" else []
         sys.argv[1:] = [*words, *sys.argv[1:], *place]
+
+
+def moved_paths(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
+    """Words for the files that a run found beside the folder it was started in, which is not this one."""
+    started = Path(record["directory"])
+    words = []
+    for key in PATHS if started != Path.cwd() else ():
+        value: Any = record["config"]
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, str) and key not in keys and (started / value).exists() and not Path(value).is_absolute():
+            words.append(f"{key}={quote(str(started / value))}")
+    return words
 
 
 def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:

@@ -93,7 +93,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.fast_dev_run:
             return
         for logger in trainer.loggers:
-            logger.save()
+            logger.save()  # some callbacks log without
         trainer.save_checkpoint(self.path)
         self._saved = trainer.global_step
 
@@ -149,18 +149,22 @@ class LastCheckpoint(Checkpoint):
         requeue = self._signal is not None and self._signal == self._requeue_signal
         requeue = trainer.strategy.reduce_boolean_decision(requeue, all=False)
         if trainer.is_global_zero:
-            kept = (
-                f"{self.path} is of step {self._saved}, resume= goes on from there"
-                if self._saved
-                else "nothing to save"
-            )
-            print(f"told to stop: {kept}", flush=True)
+            further = f"resume={self.path.parent.parent} goes on from step {self._saved}"
+            print(f"told to stop; {further if self._saved else 'nothing was trained yet'}", flush=True)
             if requeue:
-                job = os.environ["SLURM_JOB_ID"]
-                if "SLURM_ARRAY_JOB_ID" in os.environ:
-                    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-                subprocess.run(["scontrol", "requeue", job], check=False)
+                ask_for_another_turn()
         raise SIGTERMException
+
+
+def ask_for_another_turn() -> None:
+    """Let Slurm put this job, or this task of an array, into its queue again."""
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"the job is not in Slurm's queue again, submit it: {error}", flush=True)
 
 
 def settle(loops: dict[str, Any], batches_in_epoch: int, validating: bool) -> None:

@@ -17,7 +17,7 @@ from segment.checkpoint import classes_of, load_checkpoint, load_net
 from segment.data.classes import Classes
 from segment.data.images import check_header, read_image, to_rgb
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import user_path, whole_file
 from segment.inference import Inference
 from segment.models.net import SegmentationNet
 from segment.visualize import overlay, palette_image
@@ -61,7 +61,7 @@ class Segmentation:
         Raises:
             SegmentError: the file's name ends otherwise, or it can't be written.
         """
-        path = Path(path).expanduser()
+        path = user_path(path, "path")
         if path.suffix.lower() != ".png":
             raise SegmentError(f"{path}: masks are PNGs, which change no label: expected a name that ends in .png")
         try:
@@ -140,11 +140,14 @@ def as_tensor(image: Any) -> Tensor:
         SegmentError: it is something else.
     """
     if isinstance(image, str | Path):
-        path = Path(image).expanduser()
+        path = user_path(image, "image")
         check_header(path)
         return read_image(path)
     if isinstance(image, Image.Image):
-        return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
+        try:
+            return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
+        except Exception as error:  # PIL reads files late, and a broken one may raise anything
+            raise SegmentError(f"cannot read the image: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
         raise SegmentError(f"an image is a path, a PIL image, an array or a tensor, not a {type(image).__name__}")
     shape, kind = tuple(image.shape), str(image.dtype).removeprefix("torch.")

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segment.errors import SegmentError
+from segment.files import printable
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from torch import Tensor
@@ -25,6 +26,8 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.voc import VOCDataModule
 
 COMPETITIONS = {"comp5": "trained on VOC's own data alone", "comp6": "trained on any data, such as ImageNet"}
+LARGEST = 2**24
+"""Bytes of a mask that are read; VOC's have some thousands."""
 SHOWN = 5
 """Faults of one kind on the screen."""
 
@@ -119,7 +122,7 @@ def faults(path: Path, sizes: Mapping[str, tuple[int, int]], year: int = 2012, s
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                name = PurePosixPath(member.name.encode(errors="backslashreplace").decode())
+                name = PurePosixPath(printable(member.name))
                 names[name] += member.isfile()
                 fault = member_fault(member, name, allowed)
                 if not fault and names[name] > 1:
@@ -132,8 +135,8 @@ def faults(path: Path, sizes: Mapping[str, tuple[int, int]], year: int = 2012, s
                 if fault:
                     yield fault
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        files = sum(names.values())
-        yield Fault("archive", f"{path.name} is no whole .tar, .tar.gz or .tgz: it ends after {files} files ({error})")
+        files, reason = sum(names.values()), str(error).partition(":\n")[0]  # behind it, one for each compression
+        yield Fault("archive", f"{path.name} is no whole .tar, .tar.gz or .tgz: it ends after {files} files ({reason})")
         if not files:
             return
     folders = sorted(allowed & {str(name.parent) for name in names})
@@ -164,11 +167,16 @@ def mask_fault(name: PurePosixPath, content: Any, size: tuple[int, int]) -> Faul
     from PIL import Image
 
     from segment.data.classes import IGNORE
+    from segment.data.images import PNG, expect_sound
     from segment.data.labels import UNREADABLE
     from segment.data.voc import VOC
 
+    data = content.read(LARGEST)
+    if not data.startswith(PNG):
+        return Fault("unreadable", f"{name} is no PNG")
     try:
-        with Image.open(content, formats=["PNG"]) as image:
+        expect_sound(data)
+        with Image.open(BytesIO(data)) as image:
             if image.size != size:
                 got, expected = (f"{w}x{h}" for w, h in (image.size, size))
                 return Fault("size", f"{name} is {got}, its image {expected} (width x height)")

@@ -171,7 +171,7 @@ def report(jobs: Sequence[Job]) -> None:
     Console().print(table)
     if failed:
         raise SegmentError(
-            f"{len(failed)} of {len(jobs)} jobs failed (see {failed[0].folder}/job.json); "
+            f"{len(failed)} of {len(jobs)} jobs failed (see {failed[0].folder}/job.log); "
             "the same command runs those again that are not done"
         )
 

@@ -53,6 +53,10 @@ def train(config: DictConfig) -> None:
     except SIGTERMException:  # a SystemExit without a code, which would pass for success
         # Of DDP's other processes a code would look like a crash, for which Lightning kills this one.
         sys.exit(128 + signal.SIGTERM if trainer.is_global_zero else 0)
+    except SystemExit as end:
+        if end.code:
+            raise
+        raise SegmentError("something ended this run with sys.exit before it was through: it has no figures") from end
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -151,13 +155,10 @@ def begin_training(
             name: logger.version for name, logger in zip(config.get("logger") or {}, trainer.loggers[1:], strict=True)
         },
     )
-    repeated = Path(config.repeat).expanduser() if config.repeat else None
-    for then in (earlier, provenance.read(repeated) if repeated else None):
-        found = provenance.differences(then, record) if then else []
-        if found:
-            print(
-                f"note: not as it was when {'this run' if then is earlier else config.repeat} began: {'; '.join(found)}"
-            )
+    repeated = provenance.read(Path(config.repeat).expanduser()) if config.repeat else None
+    for name, then in (("this run", earlier), (config.repeat, repeated)):
+        if then and (found := provenance.differences(then, record)):
+            print(f"note: not as it was when {name} began: {'; '.join(found)}")
     provenance.write(folder, record, trainer.global_step, earlier)
 
 

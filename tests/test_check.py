@@ -62,6 +62,13 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
 
 
+def flip_a_bit(path: Path) -> None:
+    """In the middle of a PNG's pixels: torchvision's decoder would end the process, PIL's may notice nothing."""
+    content = bytearray(path.read_bytes())
+    content[(content.index(b"IDAT") + content.index(b"IEND")) // 2] ^= 4
+    path.write_bytes(content)
+
+
 FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "image gone": ("missing image", lambda r: (r / "train/images/2.jpg").unlink()),
     "mask gone": ("missing mask", lambda r: (r / "val/masks/1.png").unlink()),
@@ -70,6 +77,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "image no image": ("unreadable image", lambda r: (r / "val/images/2.jpg").write_text("<html>")),
     "mask empty": ("unreadable mask", lambda r: (r / "val/masks/2.png").write_bytes(b"")),
     "mask truncated": ("unreadable mask", lambda r: (p := r / "val/masks/2.png").write_bytes(p.read_bytes()[:-30])),
+    "mask with a flipped bit": ("unreadable mask", lambda r: flip_a_bit(r / "train/masks/2.png")),
     "mask smaller": ("mask size", lambda r: mask(r, Image.new("L", (23, 20)))),
     "mask turned": ("mask size", lambda r: mask(r, Image.new("L", (20, 24)))),
     "mask in colours": ("mask mode", lambda r: mask(r, Image.new("RGB", (24, 20)))),
@@ -85,6 +93,10 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
             r / "val/images/2.jpg", format="TIFF", save_all=True, append_images=[Image.new("RGB", (24, 20))]
         ),
     ),
+    "image of 32 bits": (
+        "image mode",
+        lambda r: Image.new("F", (24, 20)).save(r / "val/images/2.jpg", format="TIFF"),
+    ),
     "same image in both": ("leakage", lambda r: shutil.copy(r / "train/images/4.jpg", r / "val/images/2.jpg")),
     "same pixels in another format": (
         "leakage",
@@ -93,6 +105,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
             (r / "val/images/2.jpg").unlink(),
         ),
     ),
+    "no masks of a split": ("no masks", lambda r: shutil.rmtree(r / "val" / "masks")),
     "a split is empty": ("split", lambda r: [p.unlink() for p in (r / "val/images").iterdir()]),
     "a split is missing": ("split", lambda r: shutil.rmtree(r / "val")),
 }
@@ -143,6 +156,20 @@ def test_lists(voc_root):
     kinds = {note.kind: note.message for note in report.notes}
     assert kinds["number"].endswith("as published it has 1449")
     assert kinds["unlisted"].startswith("3 pairs are in none of these splits: 2007_00t2")
+
+
+def test_images_in_folders_within_the_folder_are_noted(root):
+    (root / "train" / "images" / "extra").mkdir()
+    shutil.copy(root / "train/images/4.jpg", root / "train/images/extra/9.jpg")
+    assert found(root) == {}
+    assert found(root, "notes")["deeper"].endswith("are not used: extra/9.jpg")
+
+
+@pytest.mark.parametrize("kind", [1, 2, 7], ids=["byte", "ascii", "undefined"])
+def test_an_orientation_of_an_odd_type(root, kind):
+    content = b"II*\0\x08\0\0\0\x01\0\x12\x01" + bytes([kind]) + b"\0\x01\0\0\0\6\0\0\0\0\0\0\0"
+    Image.open(root / "train/images/2.jpg").save(root / "train/images/2.jpg", exif=b"Exif\0\0" + content)
+    assert {*found(root)} <= {"mask size"}  # either reading of it is fine, a traceback is not
 
 
 def test_more_files_than_one_process_reads(root):

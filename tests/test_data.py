@@ -10,6 +10,7 @@ from PIL import Image
 
 from segment.data.ade20k import ADE20K, ADE20KDataModule
 from segment.data.camvid import CamVidDataModule
+from segment.data.check import check
 from segment.data.classes import voc_palette
 from segment.data.images import read_image
 from segment.data.samplers import Draw, EvalSampler, TrainSampler
@@ -132,6 +133,18 @@ def test_of_the_test_split_masks_may_be_missing(voc_root):
     assert (data[0]["mask"] == 255).all()
 
 
+def test_nothing_is_trained_or_measured_without_masks(voc_root):
+    path = voc_file(voc_root, "ImageSets", "Segmentation/test.txt")
+    path.write_text("2007_00v0\n")
+    voc_file(voc_root, "SegmentationClass", "2007_00v0.png").unlink()
+    path.with_name("val.txt").write_text("2007_00v1\n")
+    for splits in ({"train_split": "test"}, {"val_split": "test"}):
+        data = VOCDataModule(str(voc_root), **splits)
+        with pytest.raises(SegmentError, match=r"images of the split 'test' have no masks at data.root=.*Segmentation"):
+            data.setup("fit")
+        assert [p.kind for p in check(data, ["train", "val", "test"]).problems] == ["no masks"]
+
+
 def test_a_mask_of_one_bit(voc_root):
     path = voc_file(voc_root, "SegmentationClass", "2007_00v0.png")
     Image.open(path).convert("L").point(lambda value: 255 * (value == 1), mode="1").save(path)
@@ -162,6 +175,79 @@ def test_images_of_many_kinds(tmp_path):
         assert np.array_equal(read_image(tmp_path / name).numpy(), np.stack([grey] * 3))
     Image.fromarray(rng.integers(0, 256, (8, 8, 4), dtype=np.uint8), mode="CMYK").save(tmp_path / "cmyk.jpg")
     assert read_image(tmp_path / "cmyk.jpg").shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", "PNG"])
+def test_images_that_are_no_jpegs_in_spite_of_their_name(tmp_path, kind):
+    values = np.kron(np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+    if kind == "PNG":  # of 16 bits: torchvision gives them as they are
+        Image.fromarray(values[..., 0].astype(np.uint16) * 256).save(tmp_path / "image.jpg", format=kind)
+        values = values[..., [0, 0, 0]]
+    else:
+        Image.fromarray(values).save(tmp_path / "image.jpg", format=kind, lossless=True)
+    assert np.array_equal(read_image(tmp_path / "image.jpg").permute(1, 2, 0).numpy(), values)
+
+
+def test_damaged_images_are_refused_in_one_line(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    for name, damage in (
+        ("cut.jpg", lambda content: content[: len(content) // 2]),
+        ("cut.png", lambda content: content[: len(content) // 2]),
+        ("bit.png", lambda content: content[:1000] + bytes([content[1000] ^ 1]) + content[1001:]),
+    ):
+        picture.save(tmp_path / name)
+        (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
+        with pytest.raises(SegmentError, match=rf"^cannot read the image .*{name}: [^\n]*$") as error:
+            read_image(tmp_path / name)
+        assert ".cpp" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": -1},
+        {"short_side": 0},
+        {"short_side": -5},
+        {"elastic": float("inf")},
+        {"rotation": float("nan")},
+        {"crop_size": 5},
+        {"crop_size": (32.5, 32)},
+        {"scale": 5},
+        {"scale": (1, float("inf"))},
+    ],
+    ids=str,
+)
+def test_numbers_that_make_no_sense(options):
+    with pytest.raises(SegmentError, match=r"^data: expected .* but got .*$"):
+        ShapesDataModule(**options)
+
+
+def test_a_root_by_way_of_a_link_or_of_dots(voc_root, tmp_path, monkeypatch):
+    base = voc_root / "VOCdevkit" / "VOC2012"
+    (tmp_path / "link").symlink_to(base)
+    monkeypatch.chdir(base / "JPEGImages")
+    for root in (tmp_path / "link", "..", "../.."):
+        assert len(VOCDataModule(str(root)).dataset("val")) == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/my data/v1.0 x/{0}/{1} /my data/v1.0 x/{0}annot/{1}",
+        "C:\\SegNet\\{0}\\{1} C:\\SegNet\\{0}annot\\{1}",
+        "\ufeff{0}/{1}\t{0}annot/{1}",
+        "# mine\n{0}/{1}  {0}annot/{1}\r",
+    ],
+)
+def test_camvid_lists_as_people_have_them(camvid_root, line):
+    (camvid_root / "train.txt").write_text(line.format("train", "0001TP_000000.png") + "\n", "utf-8")
+    assert len(CamVidDataModule(str(camvid_root)).dataset("train")) == 1
+    (camvid_root / "train.txt").write_text("train/x.png\n")
+    with pytest.raises(SegmentError, match="expected 'IMAGE MASK' in each line"):
+        CamVidDataModule(str(camvid_root)).samples("train")
+    (camvid_root / "train.txt").write_bytes("b\u00fccher.png".encode("latin-1"))
+    with pytest.raises(SegmentError, match=r"train.txt is no UTF-8 text"):
+        CamVidDataModule(str(camvid_root)).samples("train")
 
 
 def test_exif_turns_the_image_upright(tmp_path):
@@ -234,6 +320,9 @@ def test_training_order_is_shared_out_without_repeats():
 
 def test_a_data_set_smaller_than_a_batch_fills_it():
     assert [draw.sample for draw in TrainSampler(2, batch_size=4, seed=0)].count(0) == 2
+    data = ShapesDataModule(train_size=2, batch_size=8, crop_size=(24, 24), num_workers=0)
+    images = next(iter(data.train_dataloader()))["image"]
+    assert len({image.numpy().tobytes() for image in images}) == 8  # each repetition is cropped anew
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])

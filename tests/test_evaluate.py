@@ -105,7 +105,17 @@ def test_nothing_but_void_and_part_of_a_split(main, checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "word", ["bootstrap=-1", "bootstrap=many", "inference.scales=[0]", "submit=voc", "submit=kitti"]
+    "word",
+    [
+        "bootstrap=-1",
+        "bootstrap=many",
+        "bootstrap=true",
+        "boundary=maybe",
+        "seed=x",
+        "inference.scales=[0]",
+        "submit=voc",
+        "submit=kitti",
+    ],
 )
 def test_what_cannot_be_is_one_line(main, checkpoint, word):
     with pytest.raises(SystemExit) as stopped:
@@ -113,6 +123,11 @@ def test_what_cannot_be_is_one_line(main, checkpoint, word):
     assert str(stopped.value).startswith("error: " + word.partition("=")[0])
     assert "expected" in str(stopped.value)
     assert "\n" not in str(stopped.value)
+
+
+def test_nothing_evaluated_is_one_line(main, checkpoint):
+    with pytest.raises(SystemExit, match="error: nothing was evaluated"):
+        main("evaluate", f"checkpoint={checkpoint}", "trainer.limit_val_batches=0", *QUIET)
 
 
 def test_another_split_and_other_data_settings(main, checkpoint, capfd):
@@ -124,5 +139,5 @@ def test_another_split_and_other_data_settings(main, checkpoint, capfd):
 
 
 def test_another_data_set_must_have_the_same_classes(main, checkpoint, voc_root):
-    with pytest.raises(SystemExit, match=r"knows 6 classes \(background, disc, square, ...\), the data has 21"):
+    with pytest.raises(SystemExit, match=r"knows 6 classes, the data has 21, .*: class 1 is disc there and aeroplane"):
         main("evaluate", f"checkpoint={checkpoint}", "data=voc", f"data.root={voc_root}", *QUIET)

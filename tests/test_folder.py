@@ -12,6 +12,7 @@ from PIL import Image
 from segment.config import instantiate, load_config
 from segment.data.classes import voc_palette
 from segment.data.folder import FolderDataModule
+from segment.data.labels import Labels
 from segment.errors import SegmentError
 
 TRUTH = np.kron(np.array([[0, 1, 2], [2, 0, 1]]), np.ones((8, 8), int))
@@ -53,9 +54,10 @@ HEX = {"#000000": "ground", "#804080": "road", "#dc143c": "person"}
         (Image.fromarray(COLOURS[TRUTH]), HEX),
         (Image.fromarray(COLOURS[TRUTH]).convert("RGBA"), HEX),
         (Image.fromarray(COLOURS[TRUTH]).quantize(8), HEX),  # colours in a palette of PIL's own order
+        (Image.fromarray(TRUTH.astype(np.uint8) * 9), {"0/0/0": "ground", "9/9/9": "road", "18/18/18": "person"}),
         (Image.fromarray(np.array([7, 90, 255], np.uint8)[TRUTH]), {7: "ground", 90: "road", 255: "person"}),
     ],
-    ids=["index", "palette", "rgb", "rgba", "coloured palette", "values"],
+    ids=["index", "palette", "rgb", "rgba", "coloured palette", "grey colours", "values"],
 )
 def test_kinds_of_masks(tmp_path, mask, classes):
     for i in range(4):
@@ -81,11 +83,41 @@ def test_an_unknown_colour_is_named(tmp_path):
         first(tmp_path, classes=["ground", "road", "person"])
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB"])
+def test_a_damaged_mask_is_never_read(tmp_path, mode):
+    """One bit of it flipped anywhere behind the header, or the end cut off at any byte."""
+    Image.fromarray(COLOURS[TRUTH]).quantize(8).convert(mode).save(tmp_path / "mask.png")
+    content = (tmp_path / "mask.png").read_bytes()
+    labels = Labels({tuple(c): i for i, c in enumerate(COLOURS.tolist())} if mode == "RGB" else {0: 0, 1: 1})
+    for i in range(33, len(content), 7):
+        for damaged in (content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :], content[:i]):
+            (tmp_path / "mask.png").write_bytes(damaged)
+            with pytest.raises(SegmentError, match=r"cannot read the mask .*mask.png: (it is damaged|the file is cut)"):
+                labels.values(tmp_path / "mask.png")
+
+
 def test_binary_masks_without_a_table_get_the_hint(tmp_path):
     several(tmp_path, values=(TRUTH > 0) * 255)
     with pytest.raises(SegmentError, match=r"0 and 255 alone.*data.classes=\{0:background,255:NAME\}"):
         FolderDataModule(str(tmp_path), classes=["background", "cell"]).setup("fit")
     assert set(first(tmp_path, classes={0: "background", 255: "cell"}).unique().tolist()) == {0, 1}
+
+
+def test_one_class_and_void_in_a_split_are_no_binary_masks(tmp_path):
+    for i in range(4):
+        save(tmp_path, str(i), Image.fromarray(np.where(TRUTH == 2, 255, TRUTH if i < 2 else 0).astype(np.uint8)))
+    (tmp_path / "train.txt").write_text("0\n1\n")
+    (tmp_path / "val.txt").write_text("2\n3\n")
+    FolderDataModule(str(tmp_path), classes=["background", "cell"]).setup("fit")
+    several(tmp_path / "void", values=TRUTH % 2)
+    FolderDataModule(str(tmp_path / "void"), classes=["a", "void", "b"]).setup("fit")
+
+
+def test_masks_of_one_bit_mean_0_and_255_to_a_table_of_those(tmp_path):
+    for i in range(4):
+        save(tmp_path, str(i), Image.fromarray(TRUTH == 1))
+    for classes in ({0: "a", 255: "b"}, {0: "a", 1: "b"}, ["a", "b"], {"0/0/0": "a", "255/255/255": "b"}):
+        assert np.array_equal(first(tmp_path, classes=classes).numpy(), TRUTH == 1)
 
 
 def test_empty_masks_among_others_are_no_binary_masks(tmp_path):
@@ -119,6 +151,41 @@ def test_splits_by_list(tmp_path):
     (tmp_path / "val.txt").write_text("img_77\n")
     with pytest.raises(SegmentError, match=r"val.txt lists 'img_77', but there is no such image"):
         data.samples("val")
+
+
+def test_lists_as_people_have_them(tmp_path):
+    mask = Image.fromarray(TRUTH.astype(np.uint8))
+    for name in ("my photo 1", "b\u00fccher", "img_0", "img_1"):
+        save(tmp_path, name, mask)
+    text = "\ufeff# mine\nmy photo 1.jpg\r\nimages\\b\u00fccher.jpg\n./images/img_0.jpg masks/img_0.png\n"
+    (tmp_path / "train.txt").write_text(text, "utf-8")
+    (tmp_path / "val.txt").write_text("img_1\n")
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"])
+    assert [s.id for s in data.samples("train")] == ["my photo 1", "b\u00fccher", "img_0"]
+
+
+def test_texts_and_folders_that_are_no_splits(tmp_path):
+    several(tmp_path)
+    for name in ("README.txt", "classes.txt"):
+        (tmp_path / name).write_text("a b c\n")
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"])
+    assert [len(data.samples(split)) for split in ("train", "val")] == [8, 2]
+    several(tmp_path / "new", 3)
+    for kind in ("images", "masks"):
+        (tmp_path / "new" / kind).rename(tmp_path / kind / "train")
+    with pytest.raises(SegmentError, match=r"no split 'val' .*; found train$"):  # not a share of what train has not
+        data.samples("val")
+
+
+def test_a_list_picks_from_its_splits_folder(tmp_path):
+    for split in ("train", "val"):
+        several(tmp_path / split, 3)
+        (tmp_path / f"{split}.txt").write_text(f"images/{split}/img_1.jpg\n")
+        for kind in ("images", "masks"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / split / kind).rename(tmp_path / kind / split)
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"])
+    assert [len(data.dataset(split)) for split in ("train", "val")] == [1, 1]
 
 
 @pytest.mark.parametrize("inner", [True, False])

@@ -70,7 +70,7 @@ def test_frozen_stages_and_batch_norms_stay_as_they_are(kind):
         build(*SMALL[kind], "model.frozen_stages=9")
 
 
-@pytest.mark.parametrize("kind", ["fcn", "timm", "unet_own"])
+@pytest.mark.parametrize("kind", ["fcn", pytest.param("timm", marks=pytest.mark.slow), "unet_own"])
 def test_checkpointing_changes_no_gradient(kind):
     torch.manual_seed(1)
     image, mask = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))

@@ -120,7 +120,8 @@ def test_stages_hand_their_weights_on(tmp_path, capsys):
 # torchvision's, and VGG16's classifier
 
 
-@pytest.mark.parametrize("depth", [50, pytest.param(101, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [50, 101])
 def test_torchvisions_fcn_resnet(tmp_path, depth, capsys):
     build_theirs = getattr(torchvision.models.segmentation, f"fcn_resnet{depth}")
     theirs = build_theirs(weights=None, weights_backbone=None, num_classes=21, aux_loss=True).eval()

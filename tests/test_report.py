@@ -166,7 +166,7 @@ def test_what_cannot_be_compared_is_said(strides, tmp_path, capsys):
     assert "not comparable as they stand: the figures differ in images, protocol" in shown
     assert "protocol B: flips, too" in shown
     assert "5: no intervals, per_image.npz gives mIoU" in shown
-    assert "2 runs share 1 seeds" in shown
+    assert "7 is left out: there is a run of the same settings and seed" in shown
     table = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("|")]
     assert not any("**" in line for line in table)  # none is the best
     rows = list(csv.DictReader((tmp_path / "report.csv").open()))
@@ -193,7 +193,7 @@ def test_broken_and_unfinished_runs_are_listed(strides, capsys):
     assert len(below) == len(broken) + 4
     assert any(line.endswith("failed: failed (seed=7): SIGKILL: out of memory") for line in below)
     assert any("not finished (seed=7), begun 2026" in line for line in below)
-    assert any("2: no intervals, cannot read per_image.npz" in line for line in lines)
+    assert any("2: no intervals, per_image.npz is damaged" in line for line in lines)
 
 
 def test_nothing_to_report(tmp_path, capsys):

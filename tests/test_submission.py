@@ -111,8 +111,10 @@ FAULTS = {
         r"palette: .*label 3 in \(7, 7, 7\): VOC's colour is ",
     ),
     "broken": ({ONE: GOOD[:60]}, "unreadable: .*2008_000006.png is no PNG that can be read"),
+    "checksum": ({ONE: GOOD[:-14] + b"x" + GOOD[-13:]}, "unreadable: .*2008_000006.png .*checksum of its chunk 'IDAT'"),
+    "line end": ({ONE: GOOD, "a\n\x1b[2J.png": GOOD}, r"layout: a\\n\\x1b\[2J.png: expected"),
     "empty": ({ONE: b""}, "unreadable: .*2008_000006.png is no PNG"),
-    "other format": ({ONE: b"GIF89a" + bytes(50)}, "unreadable: .*2008_000006.png is no PNG"),
+    "other format": ({ONE: b"GIF89a" + bytes(50)}, "unreadable: .*2008_000006.png is no PNG\n"),
 }
 
 
@@ -143,7 +145,10 @@ def test_archives_that_are_none(root, tmp_path, monkeypatch, capsys):
     (tmp_path / "zip.tgz").write_bytes(b"PK" + bytes(100))
     (tmp_path / "cut.tgz").write_bytes(good[: len(good) * 2 // 3])
     for path, expected in (
-        (tmp_path / "zip.tgz", "archive: zip.tgz is no whole .tar, .tar.gz or .tgz: it ends after 0 files"),
+        (
+            tmp_path / "zip.tgz",
+            "archive: zip.tgz is no whole .tar, .tar.gz or .tgz: it ends after 0 files .*successfully\\)\n",
+        ),
         (tmp_path / "cut.tgz", r"archive: cut.tgz is no whole .tar, .tar.gz or .tgz: it ends after [12] files"),
         (tmp_path / "link.tgz", "no file: .*2008_000006.png is a link or a device"),
         (twice, "duplicate: .*2008_000006.png is in the archive more than once"),

@@ -65,8 +65,16 @@ def sweep(main, tmp_path):
 
 
 @pytest.fixture
-def background(tmp_path):
-    """Start a sweep that goes on while the test looks; nothing of it is left after the test."""
+def tidy(tmp_path):
+    """Nothing that the test started is left after it."""
+    yield
+    for process in running_in(tmp_path):
+        process.kill()
+
+
+@pytest.fixture
+def background(tmp_path, tidy):
+    """Start a sweep that goes on while the test looks."""
     (tmp_path / "job.py").write_text(JOB)
     sweeps = []
 
@@ -78,8 +86,7 @@ def background(tmp_path):
     yield start
     for process in sweeps:
         process.kill()
-    for process in running_in(tmp_path):
-        process.kill()
+        process.wait()
 
 
 def running_in(folder: Path) -> list[psutil.Process]:
@@ -216,6 +223,27 @@ def test_a_sweep_that_is_killed_goes_on_when_its_job_has_saved(background, sweep
     code, jobs = sweep("seed=0,1,2")
     assert code == 0
     assert [job[2] for job in jobs] == ["seed=2", "seed=1"]  # the job that lingers is waited for
+
+
+STUBBORN = """
+import os, signal, subprocess, sys, time
+import segment.job
+segment.job.GRACE = 1
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job does not have
+job = "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN); subprocess.run(['sleep', '1000'])"
+segment.job.run([sys.executable, "-c", job], os.environ)
+"""
+
+
+@pytest.mark.usefixtures("tidy")
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_job_that_does_not_stop_is_made_to(tmp_path, number):
+    process = subprocess.Popen([sys.executable, "-c", STUBBORN], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    until(lambda: [p for p in running_in(tmp_path) if p.name() == "sleep"])
+    process.send_signal(number)
+    process.wait(60)
+    until(lambda: not running_in(tmp_path))
 
 
 def test_two_sweeps_at_once_run_each_job_once(background, sweep, tmp_path):

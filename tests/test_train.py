@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHARED, SMALL, needs_shared
+from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
 from segment.checkpoint import classes_of, load_checkpoint, load_net
 from segment.config import CONF_DIR
 from segment.data.shapes import SHAPES, ShapesDataModule
+from segment.errors import SegmentError
+from segment.resume import moved_paths, take_words
 
 MODELS = sorted(path.stem for path in Path(CONF_DIR, "model").glob("*.yaml"))
 TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.enable_progress_bar=false")
@@ -114,6 +117,36 @@ def test_resume_auto_starts_fresh_where_there_is_nothing(main, tmp_path):
     assert (folder / "metrics.json").is_file()
 
 
+class Quit(Callback):
+    """What a user's own part may do."""
+
+    def on_train_batch_start(self, *_) -> None:
+        sys.exit(0)
+
+
+def test_a_run_that_something_ends_is_no_success(main):
+    with pytest.raises(SystemExit, match=r"with sys\.exit before it was through"):
+        main("train", *TINY, "+callbacks.quit._target_=test_train.Quit")
+
+
+@pytest.mark.parametrize("key", ["resume", "repeat"])
+def test_resume_and_repeat_of_nothing(monkeypatch, key):
+    monkeypatch.setattr(sys, "argv", ["train", f"{key}=typo/run"])
+    with pytest.raises(SegmentError, match=f"{key}=typo/run: there is no such file or folder"):
+        take_words()
+
+
+def test_files_beside_a_run_are_found_from_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "my data").mkdir()
+    record = {"directory": str(tmp_path), "config": {"data": {"root": "my data"}, "model": {"weights": None}}}
+    monkeypatch.chdir(tmp_path)
+    assert moved_paths(record, set()) == []
+    monkeypatch.chdir("/")
+    assert moved_paths(record, set()) == [f"data.root='{tmp_path}/my data'"]
+    assert moved_paths(record, {"data.root"}) == []
+
+
+@pytest.mark.slow
 def test_resume_by_path_takes_the_runs_own_words(main, run, trained):
     done = run("train", f"resume={trained}", "trainer.max_epochs=3", check=False)
     assert done.returncode == 1
@@ -150,7 +183,8 @@ def test_tensorboard(main):
     assert list(folder.glob("**/events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [3, 4])
 def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
     """Real DDP on CPU: it trains, and its figures are those of one process, to the last digit."""
     words = [*TINY, f"data.val_size={size}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
@@ -171,6 +205,7 @@ def test_evaluation_on_two_processes(run, trained, tmp_path):
     assert {**two, "checkpoint": None} == {**one, "checkpoint": None}
 
 
+@pytest.mark.slow
 @needs_shared
 def test_real_voc_trains_evaluates_and_predicts(main, tmp_path):
     root = SHARED / "data" / "voc"

@@ -1,5 +1,6 @@
 """VOC with SBD, and ADE20K's further facts."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,21 @@ def test_the_union_leaves_out_vocs_validation_images(sbd_root):
     assert check(data, ["train", "val"]).problems == []
 
 
+def test_sbds_copies_of_validation_images_are_noted(sbd_root, capsys):
+    AugmentedVOCDataModule(str(sbd_root), train_split="sbd_train").setup("fit")
+    assert "note: 1 images of val are trained on, too" in capsys.readouterr().out
+
+
+def test_of_2007_the_test_split_has_masks(voc_root):
+    (voc_root / "VOCdevkit" / "VOC2012").rename(voc_root / "VOCdevkit" / "VOC2007")
+    base = voc_root / "VOCdevkit" / "VOC2007"
+    shutil.copy(base / "ImageSets" / "Segmentation" / "val.txt", base / "ImageSets" / "Segmentation" / "test.txt")
+    data = VOCDataModule(str(voc_root), 2007)
+    assert data.dataset("test").has_masks
+    (base / "SegmentationClass" / "2007_00v1.png").unlink()
+    assert [p.kind for p in check(data, ["test"]).problems] == ["missing mask"]
+
+
 def test_the_common_folder_of_masks(voc_root):
     base, rng = voc_root / "VOCdevkit" / "VOC2012", np.random.default_rng(4)
     write_pair(base / "JPEGImages" / "2008_x.jpg", base / "SegmentationClassAug" / "2008_x.png", labels(rng, [0, 5]), 0)
@@ -92,8 +108,9 @@ def test_seg11valid_has_the_papers_736_images():
     assert ids[0] == "2007_000033"
     with pytest.raises(SegmentError, match="seg11valid are images of VOC 2011 and 2012"):
         VOCDataModule("/nowhere", 2009).ids("seg11valid")
-    with pytest.raises(SegmentError, match=r"data.year=2006: expected 2007 to 2012"):
-        VOCDataModule("/nowhere", 2006)
+    for year in (2006, "2007-test"):
+        with pytest.raises(SegmentError, match=rf"data.year={year}: expected 2007 to 2012"):
+            VOCDataModule("/nowhere", year)
 
 
 @needs_shared
@@ -131,6 +148,9 @@ def test_ade20ks_stuff_and_scenes(ade20k_root):
     lines = "ADE_train_00000001 living room\nADE_val_00000002 street\n"
     (ade20k_root / "ADEChallengeData2016" / "sceneCategories.txt").write_text(lines)
     scenes = ADE20KDataModule(str(ade20k_root)).scenes()
+    (ade20k_root / "ADEChallengeData2016" / "sceneCategories.txt").write_text("ADE_train_00000001\n")
+    with pytest.raises(SegmentError, match="expected 'ID SCENE' in each line, but one reads 'ADE_train_00000001'"):
+        ADE20KDataModule(str(ade20k_root)).scenes()
     assert scenes == {"ADE_train_00000001": "living room", "ADE_val_00000002": "street"}
 
 
@@ -143,3 +163,10 @@ def test_the_full_release_is_recognised(tmp_path, place, root):
         Image.new("RGB", (8, 8)).save(folder / name)
     with pytest.raises(SegmentError, match=r"holds the full ADE20K release, .* get ADEChallengeData2016.zip"):
         ADE20KDataModule(str(tmp_path / root)).setup("fit")
+
+
+def test_a_full_release_under_the_challenges_name(tmp_path):
+    (tmp_path / "ADEChallengeData2016" / "images" / "ADE").mkdir(parents=True)
+    for data in (ADE20KDataModule(str(tmp_path)), ADE20KDataModule(str(tmp_path), download=True)):
+        with pytest.raises(SegmentError, match=r"full ADE20K release, .* rename .*ADEChallengeData2016 and get ADECh"):
+            data.prepare_data() or data.setup("fit")

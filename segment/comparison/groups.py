@@ -53,15 +53,15 @@ def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
         The groups, and a line for each thing that a reader of their figures has to know.
     """
     found: dict[str, Group] = {}
+    repeated = []
     for run in runs:
-        key = repr((sorted(run.settings.items()), run.measurement))
-        found.setdefault(key, Group([])).runs.append(run)
+        one = found.setdefault(repr((sorted(run.settings.items()), run.measurement)), Group([]))
+        if str(run.seed) in one.seeds:  # a spread over copies would pass for one over seeds
+            repeated.append(f"{run.folder} is left out: there is a run of the same settings and seed")
+        else:
+            one.runs.append(run)
     groups = list(found.values())
-    notes = _name(groups)
-    for one in groups:
-        if len(one.seeds) < len(one.runs):
-            notes.append(f"{one.label}: {len(one.runs)} runs share {len(one.seeds)} seeds; each run counts")
-    return groups, notes
+    return groups, [*_name(groups), *repeated]
 
 
 def _name(groups: Sequence[Group]) -> list[str]:

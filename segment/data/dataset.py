@@ -65,8 +65,10 @@ def header_problem(sample: Sample, labels: Labels) -> Problem | None:
     path = sample.image
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # orientations that swap width and height
+            turned = image.getexif().get(0x0112) in {5, 6, 7, 8}  # orientations that swap width and height
             size = image.size[::-1] if turned else image.size
+            if image.mode in {"I", "F"}:  # how bright is its brightest? Not even alike in all of them
+                return Problem("image mode", f"{path} has 32 bits a pixel (mode {image.mode}): save it with 8 or 16")
             if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
                 return Problem("several pages", f"{path} has {pages} pages: make each an image file of its own")
         if sample.mask is None or sample.mask.suffix == ".mat":
@@ -182,7 +184,8 @@ class SegmentationDataset(Dataset[Item]):
         image, mask = self.load(draw.sample)
         if self.transform is not None:
             with torch.random.fork_rng(devices=[]):  # the training process's own draws stay as they were
-                words = np.random.SeedSequence([self.seed, draw.epoch, draw.sample]).generate_state(1, np.uint64)
+                entropy = [self.seed, draw.epoch, draw.sample, draw.repetition]
+                words = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
                 torch.default_generator.manual_seed(int(words[0] >> np.uint64(1)))
                 image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
         if draw.filler:

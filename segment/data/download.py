@@ -3,7 +3,10 @@
 import hashlib
 import http.client
 import os
+import re
+import string
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +21,8 @@ from segment.errors import SegmentError
 
 TIMEOUT = 30
 """Seconds without an answer from a server."""
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
+CHECKSUM = re.compile("md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}", re.IGNORECASE)
 
 
 class Archive(NamedTuple):
@@ -29,7 +33,11 @@ class Archive(NamedTuple):
 
     @property
     def name(self) -> str:
-        return PurePosixPath(self.url).name
+        return PurePosixPath(_without_query(self.url)).name
+
+
+def _without_query(url: str) -> str:
+    return re.split("[?#]", url)[0]
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Release:
     Args:
         archives: unpacked into one place.
         inside: path of the folder in the archives.
-        target: where it belongs, below the data set's root.
+        target: where it belongs, below the data set's root; "." is the root itself.
     """
 
     archives: tuple[Archive, ...]
@@ -78,9 +86,11 @@ def provide(
 
 
 def _mirrored(archive: Archive, url: str | None, checksum: str | None, count: int) -> Archive:
+    if checksum is not None and count > 1:
+        raise SegmentError(f"data.checksum={checksum}: this data set has {count} archives; of which one? Leave it out")
     if url is None:
         return archive._replace(checksum=checksum or archive.checksum)
-    if url.endswith(SUFFIXES):
+    if _without_query(url).lower().endswith(SUFFIXES):
         if count > 1:
             raise SegmentError(f"data.url={url}: this data set has {count} archives; give the folder that has them all")
         return Archive(url, checksum or archive.checksum)
@@ -93,6 +103,8 @@ def fetch(archive: Archive, folder: Path) -> Path:
     Raises:
         SegmentError: see :func:`provide`.
     """
+    if archive.checksum is not None and not CHECKSUM.fullmatch(archive.checksum):
+        raise SegmentError(f"data.checksum={archive.checksum}: expected md5:..., sha1:... or sha256:... in full")
     path = folder / archive.name
     if not path.is_file():
         part = folder / f"{archive.name}.part"
@@ -111,15 +123,14 @@ def _download(url: str, part: Path) -> None:
         task = progress.add_task(part.stem, total=None)
         while True:
             before = _size(part)
-            with _open(url, before) as answer:
+            answer, start = _open(url, before)
+            with answer:
                 if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                     return  # nothing is left to load
-                resumed = answer.status == http.client.PARTIAL_CONTENT
-                start = before if resumed else 0
                 total = None if answer.length is None else start + answer.length
                 expect_room(part.parent, answer.length or 0)
                 progress.update(task, total=total, completed=start)
-                whole = _append(answer, part, "ab" if resumed else "wb", lambda n: progress.advance(task, n))
+                whole = _append(answer, part, "ab" if start else "wb", lambda n: progress.advance(task, n))
             if whole and total in {None, _size(part)}:
                 return
             if _size(part) <= before:
@@ -131,7 +142,7 @@ def _append(answer: http.client.HTTPResponse, part: Path, mode: str, advance: Ca
     with part.open(mode) as file:
         while True:
             try:
-                chunk = answer.read(CHUNK)
+                chunk = answer.read1(CHUNK)  # read would drop what came before a break
             except (http.client.HTTPException, ConnectionError, TimeoutError):
                 return False
             if not chunk:
@@ -144,36 +155,44 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _open(url: str, start: int) -> http.client.HTTPResponse:
-    """An answer that begins at byte ``start``, or at 0 if the server knows no ranges; 416 if nothing is left."""
-    if not url.startswith(("http://", "https://")):
+def _open(url: str, start: int) -> tuple[http.client.HTTPResponse, int]:
+    """An answer, and the byte that it begins with: ``start``, or 0 if the server can't; 416 if nothing is left."""
+    if not url.lower().startswith(("http://", "https://")):
         raise SegmentError(f"data.url={url}: expected http:// or https://")
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
+        quoted = urllib.parse.quote(url, safe=string.punctuation)
+        request = urllib.request.Request(quoted, headers={"Range": f"bytes={start}-"} if start else {})
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             # "bytes */TOTAL": all is here, or another file is.
-            return error if error.headers.get("Content-Range") == f"bytes */{start}" else _open(url, 0)  # type: ignore[return-value]  # it is an answer, too
+            return (error, start) if error.headers.get("Content-Range") == f"bytes */{start}" else _open(url, 0)  # type: ignore[return-value]  # it is an answer, too
         raise SegmentError(
-            f"the server answers {error.code} ({error.reason}) for {url}: try again later, or data.url=MIRROR"
+            f"the server answers {error.code} ({_line(error.reason)}) for {url}: try again later, or data.url=MIRROR"
         ) from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise SegmentError(
-            f"cannot reach {url} ({reason}): is this machine offline? Put the archive into data.root yourself, "
-            "or name a mirror with data.url="
+            f"cannot reach {url} ({_line(getattr(error, 'reason', error))}): is this machine offline? Put the archive "
+            "into data.root yourself, or name a mirror with data.url="
         ) from None
+    if not start or answer.status != http.client.PARTIAL_CONTENT:
+        return answer, 0
+    if answer.headers.get("Content-Range", f"bytes {start}-").startswith(f"bytes {start}-"):
+        return answer, start
+    answer.close()
+    return _open(url, 0)  # another range than that asked for
+
+
+def _line(reason: object) -> str:
+    return " ".join(str(reason).split())
 
 
 def _verify(path: Path, archive: Archive) -> None:
     if archive.checksum is None:
         return
     kind, _, expected = archive.checksum.partition(":")
-    if kind not in hashlib.algorithms_available or not expected:
-        raise SegmentError(f"data.checksum={archive.checksum}: expected md5:..., sha1:... or sha256:...")
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, kind).hexdigest()
+        found = hashlib.file_digest(file, kind.lower()).hexdigest()
     if found != expected.lower():
         if path.suffix == ".part":
             path.unlink()  # nothing of it can be continued

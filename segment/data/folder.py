@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +15,9 @@ from segment.data.dataset import Sample, SegmentationDataset
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.labels import Labels
 from segment.errors import SegmentError
+
+SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
+"""Names that a list or folder of a split may have."""
 
 VOID = "void"
 """The name of values that are no class: they are ignored."""
@@ -67,16 +71,18 @@ class FolderDataModule(SegmentationDataModule):
     def samples(self, split: str) -> list[Sample]:
         """The pairs of a split; without a masks folder, images alone."""
         root = self.folder()
-        if (root / f"{split}.txt").is_file():
-            pairs = self._pairs(root / self.images, root / self.masks)
-            return self._listed(self.list_ids(root / f"{split}.txt"), pairs, root / f"{split}.txt")
-        for images, masks in (
+        folders = (
             (root / self.images / split, root / self.masks / split),
             (root / split / self.images, root / split / self.masks),
-        ):
-            if images.is_dir():
-                return list(self._pairs(images, masks).values())
-        others = [path.name for path in (*root.glob("*.txt"), *root.glob("*/")) if self._is_split(path)]
+        )
+        own = next(((images, masks) for images, masks in folders if images.is_dir()), None)
+        if (root / f"{split}.txt").is_file():
+            images, masks = own or (root / self.images, root / self.masks)
+            return self._listed(root / f"{split}.txt", images, masks)
+        if own:
+            return list(self._pairs(*own).values())
+        places = (*root.glob("*.txt"), *root.glob("*/"), *root.glob(f"{self.images}/*/"))
+        others = {path.name for path in places if self._is_split(path)}
         if split not in {"train", "val"} or others or not (root / self.images).is_dir():
             raise SegmentError(
                 f"no split {split!r} at data.root={root}: expected {split}.txt, {self.images}/{split}/ or "
@@ -90,7 +96,9 @@ class FolderDataModule(SegmentationDataModule):
         return [sample for i, sample in enumerate(samples) if (i in held_out) == (split == "val")]
 
     def _is_split(self, path: Path) -> bool:
-        return path.suffix == ".txt" or (path / self.images).is_dir()
+        """Whether a list or folder has the name of a split; a README.txt or classes.txt has not."""
+        there = path.suffix == ".txt" or path.parent.name == self.images or (path / self.images).is_dir()
+        return there and path.stem in SPLITS
 
     def _pairs(self, images: Path, masks: Path) -> dict[str, Sample]:
         """Samples by the image's name without its suffix, in the order of names."""
@@ -118,29 +126,40 @@ class FolderDataModule(SegmentationDataModule):
             )
         return pairs
 
-    def _listed(self, lines: list[str], pairs: Mapping[str, Sample], path: Path) -> list[Sample]:
-        stems = [_stem(line.split()[0]) for line in lines]
-        unknown = [stem for stem in stems if stem not in pairs]
-        if unknown:
-            raise SegmentError(f"{path} lists {unknown[0]!r}, but there is no such image in {self.root / self.images}")
-        return [pairs[stem] for stem in stems]
+    def _listed(self, path: Path, images: Path, masks: Path) -> list[Sample]:
+        pairs = self._pairs(images, masks)
+        samples = []
+        for line in self.list_ids(path):
+            # A name may have spaces; behind a name without any there may be the mask's.
+            sample = pairs.get(_stem(line)) or pairs.get(_stem(line.split()[0]))
+            if sample is None:
+                raise SegmentError(f"{path} lists {line!r}, but there is no such image in {images}")
+            samples.append(sample)
+        return samples
 
     def inspect(self, dataset: SegmentationDataset) -> None:
         """Headers as of any data set; masks of nothing but 0 and 255 are refused where 255 would be "ignore"."""
         super().inspect(dataset)
         if not self.by_index:
             return
-        seen: set[int] = set()
-        for sample in dataset.samples:
-            if sample.mask is not None:
-                seen |= {*np.unique(self.labels.read(sample.mask)).tolist()}
-                if seen - {0, IGNORE}:
-                    return  # as a rule the first mask's
+        seen = self._values(dataset.samples)
+        for split in (self.train_split, self.val_split):
+            if seen == {0, IGNORE}:  # what of the others? A few masks may well have no object
+                with suppress(SegmentError):
+                    seen |= self._values(self.samples(split))
         if seen == {0, IGNORE}:
             raise SegmentError(
                 f"the masks at data.root={self.root} hold 0 and 255 alone, and 255 means 'ignore': if it is a class, "
                 "say so with data.classes={0:background,255:NAME}"
             )
+
+    def _values(self, samples: Sequence[Sample]) -> set[int]:
+        """The values of the masks up to the first one, as a rule the first at all, that has more than 0 and 255."""
+        seen: set[int] = set()
+        for sample in samples:
+            if sample.mask is not None and not seen - {0, IGNORE}:
+                seen |= {*np.unique(self.labels.values(sample.mask)).tolist()}
+        return seen
 
 
 def read_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Classes, Labels]:

@@ -1,6 +1,7 @@
 """Image files of any kind as people see them: upright, in colour, 8 bits, on white where they are transparent."""
 
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from segment.errors import SegmentError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 JPEG = b"\xff\xd8\xff"
-"""What a JPEG file begins with."""
+PNG = b"\x89PNG\r\n\x1a\n"
+"""What such files begin with."""
 
 
 def read_image(path: Path) -> Tensor:
@@ -24,14 +26,35 @@ def read_image(path: Path) -> Tensor:
     """
     try:
         with path.open("rb") as file:
-            if file.read(3) == JPEG:  # whatever its suffix; twice as fast as PIL
-                file.seek(0)
+            start = file.read(len(PNG))
+            file.seek(0)
+            if start.startswith(JPEG):  # whatever its suffix; twice as fast as PIL
                 content = torch.from_numpy(np.fromfile(file, np.uint8))
                 return decode_image(content, ImageReadMode.RGB, apply_exif_orientation=True)
+            if start == PNG:
+                expect_sound(file.read())
         with Image.open(path) as image:
             return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
     except Exception as error:  # a broken file may raise anything: EOFError, zlib.error, struct.error, ...
         raise _unreadable(path, error) from None
+
+
+def expect_sound(content: bytes) -> None:
+    """Check each chunk of a PNG (its specification, section 5.3): a damaged one is read
+    without a word by PIL, and torchvision 0.29 ends the process.
+
+    Raises:
+        ValueError: a chunk is cut off, or its checksum is another.
+    """
+    start, kind = len(PNG), b""
+    while kind != b"IEND":
+        end = start + 8 + int.from_bytes(content[start : start + 4], "big")  # length, kind, content, checksum
+        kind = content[start + 4 : start + 8]
+        if end + 4 > len(content):
+            raise ValueError("the file is cut off")
+        if zlib.crc32(memoryview(content)[start + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+            raise ValueError(f"it is damaged: the checksum of its chunk {kind.decode('latin-1')!r} is wrong")
+        start = end + 4
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -42,7 +65,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
+        values = np.nan_to_num(np.asarray(image))
         if image.mode == "F":
             scale = 255.0 if values.max(initial=0) <= 1 else 1.0
         else:

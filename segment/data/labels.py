@@ -1,5 +1,6 @@
 """What the values of a mask file stand for."""
 
+import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
 from segment.data.classes import IGNORE
+from segment.data.images import PNG, expect_sound
 from segment.errors import SegmentError
 
 INVALID = 254
@@ -34,7 +36,7 @@ class Labels:
     @property
     def modes(self) -> tuple[str, ...]:
         """PIL modes of masks that have such values."""
-        return ("RGB", "RGBA", "P") if self.coloured else ("P", "L", "1")
+        return ("RGB", "RGBA", "P", "L", "1") if self.coloured else ("P", "L", "1")
 
     @cached_property
     def _lookup(self) -> np.ndarray:
@@ -75,15 +77,21 @@ class Labels:
         if path.suffix == ".mat":
             return mat_values(path)
         try:
-            if not self.coloured and (values := _png_values(path)) is not None:
-                return values
-            with Image.open(path) as image:
+            content = path.read_bytes()
+            if content.startswith(PNG):
+                expect_sound(content)
+                # Byte 24 is the depth, byte 25 the kind of colour: 8 bits of grey or palette, twice as fast as by PIL.
+                if not self.coloured and content[24:26] in {b"\x08\x00", b"\x08\x03"}:
+                    return decode_image(frombuffer(bytearray(content), dtype=uint8)).numpy()[0]
+            with Image.open(io.BytesIO(content)) as image:
                 if not self.coloured:
-                    return np.array(image, dtype=np.uint8)  # the indices themselves, also of a palette image
+                    white = 255 if image.mode == "1" and 1 not in self.table else 1
+                    return np.array(image, dtype=np.uint8) * np.uint8(white)  # of a palette image the indices
                 red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.int32), -1, 0)
                 return (red << 16) + (green << 8) + blue
-        except UNREADABLE as error:
-            raise SegmentError(f"cannot read the mask {path}: {error}") from None
+        except (*UNREADABLE, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise SegmentError(f"cannot read the mask {path}: {reason}") from None
 
     def _complain(self, path: Path, value: int) -> None:
         if self.coloured:
@@ -102,18 +110,6 @@ class Labels:
 def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNORE,)) -> Labels:
     """Value ``offset + k`` is class k; the values in ``void`` are ignored."""
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
-
-
-def _png_values(path: Path) -> np.ndarray | None:
-    """The values (H,W) of a PNG with 8 bits of grey or palette index a pixel, twice as fast as PIL; None of others."""
-    content = path.read_bytes()
-    # A PNG begins with a signature of 8 bytes and the chunk IHDR: depth is its byte 24, the kind of colour byte 25.
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[24:26] not in {b"\x08\x00", b"\x08\x03"}:
-        return None
-    try:
-        return decode_image(frombuffer(bytearray(content), dtype=uint8)).numpy()[0]
-    except RuntimeError:
-        return None  # PIL says better what is wrong
 
 
 def mat_values(path: Path) -> np.ndarray:

@@ -10,11 +10,13 @@ from torch.utils.data import Sampler
 
 
 class Draw(NamedTuple):
-    """What a sampler asks for: which sample, in which epoch, and whether it only fills up a rank's share."""
+    """What a sampler asks for: which sample, in which epoch, whether it only fills up a rank's share, and which of the
+    sample's repetitions within the epoch it is."""
 
     sample: int
     epoch: int = 0
     filler: bool = False
+    repetition: int = 0
 
 
 class TrainSampler(Sampler[Draw]):
@@ -52,7 +54,7 @@ class TrainSampler(Sampler[Draw]):
         order = torch.randperm(self.length, generator=generator).tolist()
         positions = range(self.rank, self.per_rank * self.world_size, self.world_size)
         for position in positions[self.left_out.get(self.epoch, 0) :]:
-            yield Draw(order[position % self.length], self.epoch)
+            yield Draw(order[position % self.length], self.epoch, repetition=position // self.length)
 
 
 class EvalSampler(Sampler[Draw]):

@@ -178,10 +178,11 @@ def train_transform(
     Returns:
         A transform ``(Image, Mask) -> (Image, Mask)``; both results have exactly ``crop_size``, if there is one.
     """
-    if not (0 < cat_max_ratio <= 1 and 0 <= flip <= 1 and 0 <= colour <= 1 and rotation >= 0 and elastic >= 0):
+    shares = 0 < cat_max_ratio <= 1 and 0 <= flip <= 1 and 0 <= colour <= 1
+    if not (shares and 0 <= rotation < math.inf and 0 <= elastic < math.inf and (short_side is None or short_side > 0)):
         raise SegmentError(
-            "data: expected cat_max_ratio in (0,1], flip and colour in [0,1], rotation and elastic from 0, but got "
-            f"{cat_max_ratio}, {flip}, {colour}, {rotation} and {elastic}"
+            "data: expected cat_max_ratio in (0,1], flip and colour in [0,1], rotation and elastic from 0, short_side "
+            f"from 1, but got {cat_max_ratio}, {flip}, {colour}, {rotation}, {elastic} and {short_side}"
         )
     steps: list[v2.Transform] = []
     if crop_size is None:

@@ -40,7 +40,7 @@ class VOCDataModule(SegmentationDataModule):
 
     def __init__(self, root: str, year: int = 2012, **loading: Any) -> None:
         super().__init__(root, **loading)
-        if str(year) not in DATASET_YEAR_DICT:
+        if str(year) not in {"2007", "2008", "2009", "2010", "2011", "2012"}:
             raise SegmentError(f"data.year={year}: expected 2007 to 2012")
         self.year = int(year)
         if self.year == 2012:
@@ -48,12 +48,18 @@ class VOCDataModule(SegmentationDataModule):
         self.layout = f"VOCdevkit/VOC{year}/ with JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/"
 
     def missing(self) -> list[Release]:
-        if self._find():
+        base = self._find() or self.place("VOCdevkit", f"VOC{self.year}")
+        lists = {f"{self.year}": "train.txt", f"{self.year}-test": "test.txt"}
+        facts = [
+            DATASET_YEAR_DICT[name]
+            for name, path in lists.items()
+            if name in DATASET_YEAR_DICT and not (base / "ImageSets" / "Segmentation" / path).is_file()
+        ]
+        if not facts:
             return []
-        facts = [DATASET_YEAR_DICT[name] for name in (f"{self.year}", f"{self.year}-test") if name in DATASET_YEAR_DICT]
         archives = tuple(Archive(fact["url"], f"md5:{fact['md5']}") for fact in facts)
         inside = PurePosixPath(*Path(facts[0]["base_dir"]).parts)  # that of 2011 begins with TrainVal
-        return [Release(archives, str(inside), f"VOCdevkit/VOC{self.year}")]
+        return [Release(archives, str(inside), self.within(base))]
 
     def base(self) -> Path:
         """The folder ``VOC<year>``."""
@@ -77,13 +83,17 @@ class VOCDataModule(SegmentationDataModule):
             )
         return [PurePosixPath(line.split()[0]).stem for line in self.list_ids(path)]
 
+    def key(self, sample: Sample) -> str:
+        """The id, since SBD has a copy of the image."""
+        return sample.id
+
     def samples(self, split: str) -> list[Sample]:
         """The pairs of :meth:`ids`; of the test splits only that of 2007 has masks."""
         base = self.base()
         samples = []
         for name in self.ids(split):
             mask = base / "SegmentationClass" / f"{name}.png"
-            public = split != "test" or mask.is_file()
+            public = split != "test" or self.year == 2007 or mask.is_file()
             samples.append(Sample(name, base / "JPEGImages" / f"{name}.jpg", mask if public else None))
         return samples
 
@@ -158,5 +168,5 @@ class AugmentedVOCDataModule(VOCDataModule):
     def _sbd(self) -> Path | None:
         """SBD's ``dataset`` folder: below ``root``, or beside ``VOCdevkit``."""
         base = self._find()
-        places = [self.root, *([base.absolute().parents[1]] if base else [])]
+        places = [self.root, *([base.absolute().parents[1], base.resolve().parents[1]] if base else [])]
         return next((p / SBD / "dataset" for p in places if (p / SBD / "dataset").is_dir()), None)

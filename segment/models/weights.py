@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from segment.errors import SegmentError
+from segment.files import user_path
 
 IMAGENET = "imagenet"
 
@@ -19,13 +20,17 @@ def load_file(path: str | Path) -> dict[str, Any]:
     """Read a file that ``torch.save`` wrote, as plain data only.
 
     Raises:
-        SegmentError: the file is missing, is none of ``torch.save``'s, or wants to run code.
+        SegmentError: the file is missing or may not be read, is none of ``torch.save``'s, or wants to run code.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise SegmentError(
-            f"the file {path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
-        )
+    path = user_path(path, "checkpoint")
+    try:
+        if not path.is_file():
+            raise SegmentError(
+                f"the file {path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
+            )
+        path.open("rb").close()
+    except OSError as error:
+        raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
     try:
         # Mapped, what nobody asks for, such as an optimiser's gigabyte, is not read.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
