@@ -1,5 +1,8 @@
 """How a net is asked: windows, scales, flips and memory, each against a plain account of it."""
 
+import random
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch.nn import functional as F
 from segment.config import instantiate, load_config
 from segment.errors import SegmentError
 from segment.inference import Inference, gaussian
-from segment.models.memory import bytes_per_pixel
+from segment.models.memory import MARGIN, bytes_per_pixel, cut
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,22 @@ def test_a_large_image_in_parts_is_as_the_whole(net):
     assert torch.equal(Inference(max_memory=1).class_map(net, image), net.predict(image[None])[0])
     with pytest.raises(SegmentError, match=r"max_memory=0.001: an image of 600x430 takes 0\.\d+ GiB with this net"):
         Inference(max_memory=0.001).class_map(net, image)
+
+
+def test_the_parts_of_a_line():
+    generator = random.Random(0)
+    for _ in range(500):
+        side, count, stride = generator.randint(1, 7000), generator.randint(1, 30), generator.choice([1, 8, 32, 48])
+        spans = cut(side, count, stride)
+        assert len(spans) <= count
+        assert len({seen.stop - seen.start for seen, _, _ in spans}) == 1
+        assert (spans[0].kept.start, spans[-1].kept.stop) == (0, side)
+        for seen, kept, inside in spans:
+            assert seen.start % stride == (side - seen.stop) % stride == 0  # on the net's grid, mirrored or not
+            assert (seen.start + inside.start, seen.start + inside.stop) == (kept.start, kept.stop)
+        for before, after in pairwise(spans):
+            assert before.kept.stop == after.kept.start
+            assert min(before.seen.stop - before.kept.stop, after.kept.start - after.seen.start) >= MARGIN
 
 
 def test_the_protocol_in_words():
