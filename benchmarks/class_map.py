@@ -9,14 +9,15 @@ Alternating runs, medians; memory is what a fresh process's peak lies above what
 import argparse
 import multiprocessing
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.timing import keep, ratio, take_turns
 from segment.models.class_map import class_map
 
 SIZE, STRIDE = 1024, 8
@@ -65,24 +66,23 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{'classes':>7}  {'scores':8}  {'ms, ours / theirs':>28}  {'MiB, ours / theirs':>28}  pixels that differ")
+    rows = []
     for classes in (150, 21):
         for kind in ("noise", "segments"):
             scores = make_scores(kind, classes)
             differ = int((ours(scores) != theirs(scores)).sum())
-            times: dict[str, list[float]] = {side: [] for side in SIDES}
-            for run in range(arguments.runs):
-                for side in sorted(SIDES, reverse=bool(run % 2)):
-                    start = time.perf_counter()
-                    SIDES[side](scores)
-                    times[side].append(1e3 * (time.perf_counter() - start))
+            seconds = take_turns({side: partial(work, scores) for side, work in SIDES.items()}, arguments.runs)
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
                 tasks = [(side, kind, classes, arguments.threads) for side in SIDES]
                 memory = [value / 2**20 for value in pool.starmap(peak, tasks, chunksize=1)]
-            first, second = (statistics.median(times[side]) for side in SIDES)
-            ratio = statistics.median(b / a for a, b in zip(*times.values(), strict=True))
-            cells = [f"{first:.0f} / {second:.0f}, 1/{ratio:.1f}", f"{memory[0]:.0f} / {memory[1]:.0f}"]
+            first, second = (1e3 * statistics.median(values) for values in seconds.values())
+            times = ratio(seconds, "theirs", "ours")
+            cells = [f"{first:.0f} / {second:.0f}, 1/{times:.1f}", f"{memory[0]:.0f} / {memory[1]:.0f}"]
             cells[1] += f", 1/{memory[1] / memory[0]:.0f}"
+            rows.append({"classes": classes, "scores": kind, "ours_ms": first, "theirs_ms": second, "times": times})
+            rows[-1] |= {"ours_MiB": memory[0], "theirs_MiB": memory[1], "differ": differ}
             print(f"{classes:7}  {kind:8}  {cells[0]:>28}  {cells[1]:>28}  {differ}", flush=True)
+    keep("class_map", rows)
     print(f"medians of {arguments.runs} alternating runs, {arguments.threads} threads, torch {torch.__version__}")
 
 

@@ -5,7 +5,6 @@ ratio is the median over turns. Results are printed and kept as JSON, with the m
 """
 
 import json
-import os
 import platform
 import statistics
 import time
@@ -13,6 +12,8 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from segment.data.datamodule import cores
 
 FOLDER = Path("runs/bench")
 """Where the JSON files go."""
@@ -45,7 +46,7 @@ def processor() -> str:
     if Path("/proc/cpuinfo").is_file():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")] or names
-    return f"{names[0]}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    return f"{names[0]}, {cores()} cores"
 
 
 def versions(*packages: str) -> dict[str, str]:

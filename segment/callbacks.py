@@ -58,7 +58,7 @@ class Throughput(Callback):
         # A GPU may be behind, but by a step at most: training_step looks at the loss.
         self._images += len(batch["image"]) * trainer.world_size
         pl_module.log("train/images_per_second", self._images / (time.perf_counter() - self._since))
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set by a connector
             self._start()
 
 

@@ -28,7 +28,7 @@ CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] 
 """``conf/``: inside the package when installed from a wheel, beside it in a checkout."""
 
 # Hydra copies its repository, and this singleton with it, for each group it looks into: half the time of --help.
-ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]  # it has none of its own
 
 PATHS = ("input", "output", "checkpoint", "resume", "repeat")
 """Keys whose values are paths, whatever characters they hold: a comma in them is no sweep."""

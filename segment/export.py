@@ -88,7 +88,7 @@ def trace(net: "SegmentationNet", answer: str) -> "ExportedProgram":
     auto = torch.export.Dim.AUTO
     example = torch.zeros(2, 3, 96, 128, dtype=torch.uint8)
     # Otherwise the program refuses images so small that some layer's features are one pixel wide.
-    any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # torch adds it
     with torch.no_grad(), any_size:
         return torch.export.export(Answer().eval(), (example,), dynamic_shapes={"image": {0: auto, 2: auto, 3: auto}})
 

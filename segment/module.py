@@ -141,7 +141,7 @@ class SegmentationModule(L.LightningModule):
         if "callbacks" in checkpoint:
             return
         # Of weights alone Lightning's callbacks hear nothing: where they are averaged, the average was validated.
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
             if isinstance(callback, WeightAveraging):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
                 del checkpoint["current_model_state"], checkpoint["averaging_state"]

@@ -41,9 +41,9 @@ def write(folder: Path, record: Mapping[str, Any], step: int, earlier: Mapping[s
     """
     time = datetime.now(UTC).isoformat(timespec="seconds")
     starts = [*(earlier or {}).get("starts", []), {"time": time, "step": step, "commit": record["git"]["commit"]}]
-    patch, diff = folder / ".hydra" / "git.diff", uncommitted()
+    patch = folder / ".hydra" / "git.diff"
     patch.unlink(missing_ok=True)
-    if diff:
+    if record["git"]["changes"] and (diff := uncommitted()):
         with whole_file(patch) as file:
             file.write(diff)
     with whole_file(folder / NAME) as file:

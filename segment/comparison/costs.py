@@ -3,16 +3,14 @@
 import platform
 import statistics
 import time
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from segment.models.memory import Living
 from segment.models.net import SegmentationNet
 
 ROUNDS = 11
@@ -26,36 +24,6 @@ class Cost(NamedTuple):
     parameters: int
     seconds: float
     memory: int
-
-
-class Living(TorchDispatchMode):
-    """The bytes of the tensors that operations make, now and at their peak.
-
-    On a CPU nothing else can be asked: its allocator keeps no peak, and the process holds what it once had. What an
-    operation needs for itself and gives back is not seen.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._known: dict[int, Any] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                storage = leaf.untyped_storage()
-                key = storage._cdata
-                if key not in given and key not in self._known:
-                    self._known[key] = weakref.finalize(storage, self._gone, key, storage.nbytes())
-                    self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-        return result
-
-    def _gone(self, key: int, size: int) -> None:
-        self.now -= size
-        del self._known[key]
 
 
 def memory(net: SegmentationNet, image: Tensor) -> int:

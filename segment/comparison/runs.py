@@ -4,7 +4,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from segment.comparison.paired import Counts
 from segment.config import read_record
 from segment.errors import SegmentError
 from segment.job import Status
+from segment.provenance import flat
 
 MEASUREMENT = ("split", "images", "precision", "protocol")
 """What has to be equal for two figures to be comparable."""
@@ -156,7 +157,8 @@ def _read(folder: Path) -> Run:
         config, choices = read_record(checkpoint.parent.parent)
         if not config:
             config, choices = {"evaluation": str(folder)}, {}
-    return Run(folder, metrics, dict(flat(config)), choices, measured, checkpoint)
+    settings = {key: _without_folder(value) for key, value in flat(config)} if config else {}
+    return Run(folder, metrics, settings, choices, measured, checkpoint)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -193,10 +195,6 @@ def _counts(run: Run) -> Counts | None:
     return counts
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A nested configuration as dotted keys; of paths only the file's name, since folders differ between runs."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", Path(value).name if isinstance(value, str) and "/" in value else value
+def _without_folder(value: Any) -> Any:
+    """Of a path only the file's name, since folders differ between runs."""
+    return Path(value).name if isinstance(value, str) and "/" in value else value

@@ -12,6 +12,7 @@ from segment.comparison.groups import Group, group
 from segment.comparison.paired import Interval, difference
 from segment.comparison.runs import MEASUREMENT, Run
 from segment.comparison.tables import Grid
+from segment.table import percent
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.comparison.costs import Cost
@@ -92,10 +93,6 @@ def published(data: str) -> list[dict[str, str]]:
     """Published figures on a data set, each with what it was measured on and where it is from."""
     with Path(__file__).with_name("published.csv").open(newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if row["data"] == data]
-
-
-def percent(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{100 * value:.1f}"
 
 
 def bounds(interval: Interval | None, sign: str = "") -> str:

@@ -16,33 +16,34 @@ MARGIN = 128
 """Pixels that the net sees of a part beyond what is kept of it."""
 
 
-class _Live(TorchDispatchMode):
-    """Bytes of the tensors alive, now and at most."""
+class Living(TorchDispatchMode):
+    """The bytes of the tensors that operations make, now and at their peak.
+
+    On a CPU nothing else can be asked: its allocator keeps no peak, and the process holds what it once had. What an
+    operation needs for itself and gives back is not seen.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.most = 0
-        self._known: dict[int, weakref.ref] = {}
+        self.now = self.peak = 0
+        self._known: dict[int, Any] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
+        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                storage = leaf.untyped_storage()
+                key = storage._cdata
+                if key not in given and key not in self._known:
+                    self._known[key] = weakref.finalize(storage, self._gone, key, storage.nbytes())
+                    self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
         return result
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-
-        def forget(_: weakref.ref) -> None:
-            del self._known[key]
-            self.now -= size
-
-        self._known[key] = weakref.ref(storage, forget)
-        self.now += size
-        self.most = max(self.most, self.now)
+    def _gone(self, key: int, size: int) -> None:
+        self.now -= size
+        del self._known[key]
 
 
 def bytes_per_pixel(net: nn.Module, side: int = 512) -> float:
@@ -50,9 +51,9 @@ def bytes_per_pixel(net: nn.Module, side: int = 512) -> float:
     state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     shapes = {name: torch.empty_like(value, device="meta") for name, value in state.items()}
     image = torch.empty(1, 3, side, side, device="meta")
-    with torch.no_grad(), _Live() as live:
+    with torch.no_grad(), Living() as living:
         functional_call(net, shapes, (image,))
-    return COPIES * live.most / side**2
+    return COPIES * living.peak / side**2
 
 
 class Span(NamedTuple):
