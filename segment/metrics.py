@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassJaccardIndex

@@ -110,6 +110,20 @@ def test_rows_are_nets_with_mean_and_spread_over_seeds(strides, tmp_path, capsys
     )
 
 
+def test_an_ablation_says_what_each_run_changes(tmp_path, capsys):
+    """Seven keys that differ, one in each run, are too many for columns."""
+    for i in range(8):
+        folder = write_run(tmp_path / f"{i}", [16, 8], 0, None, mIoU=0.1 * i)
+        config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+        config["optimizer"] = {f"option{j}": 0.5 if i == j else [1, 2] for j in range(1, 8)}
+        (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    report([str(tmp_path), "--no-cost", "--output", str(tmp_path / "out"), "--images", "0"])
+    assert "settings: what differs from most runs' (option1 [1,2], option2 [1,2]" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "out" / "report.csv").open()))
+    assert [row["settings"] for row in rows] == ["", *(f"option{i} 0.5" for i in range(1, 8))]
+    assert [row["net"] for row in rows] == ["fcn8s, vgg16_fc", *(f"option{i} 0.5" for i in range(1, 8))]
+
+
 def test_intervals_against_a_slow_count():
     first, second = (
         [Counts(np.arange(30), counts(30, s, i)) for i in seeds] for s, seeds in ((0.9, (1, 2)), (0.7, (3,)))

@@ -1,6 +1,6 @@
 """Runs put together over their seeds, and named by what sets them apart."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,9 @@ from segment.comparison.runs import MEASUREMENT, Run
 CHOICES = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")
 """Groups of options that name a run, in the order of the columns."""
 COLUMNS = 6
-"""As many differences have a column each."""
+"""As many differences have a column each; of more, the keys share one."""
+SETTINGS = "settings"
+"""The heading of that column."""
 VAGUE = {"name", "weights"}
 """Keys that say nothing without what they belong to."""
 
@@ -70,28 +72,38 @@ def _name(groups: Sequence[Group]) -> list[str]:
     firsts = [one.runs[0] for one in groups]
     choices = [c for c in CHOICES if len({str(run.choices.get(c)) for run in firsts}) > 1]
     keys = _unexplained(firsts, choices)
-    if len(choices) + len(keys) > COLUMNS:
-        dropped = keys[COLUMNS - len(choices) :]
-        keys = keys[: COLUMNS - len(choices)]
-        notes.append(f"the runs differ in more than the table shows: {', '.join(dropped)}")
     for name, key in [(c.rpartition("/")[2], c) for c in choices]:
         for one, run in zip(groups, firsts, strict=True):
             one.values[name] = shown(run.choices.get(key))
-    for name, key in zip(_short(keys), keys, strict=True):
-        for one, run in zip(groups, firsts, strict=True):
-            value = shown(run.config[key]) if key in run.config else "-"
-            one.values[name] = value.rpartition(".")[2] if key.endswith("_target_") else value
+    columns = {name: [_setting(run, key) for run in firsts] for name, key in zip(_short(keys), keys, strict=True)}
+    if len(choices) + len(keys) > COLUMNS:
+        usual = {name: Counter(values).most_common(1)[0][0] for name, values in columns.items()}
+        for i, one in enumerate(groups):
+            own = {name: values[i] for name, values in columns.items() if values[i] not in {usual[name], "-"}}
+            one.values[SETTINGS] = ", ".join(f"{name} {value}" for name, value in own.items())
+        rest = ", ".join(f"{name} {value}" for name, value in usual.items() if value != "-")
+        notes.append(f"{SETTINGS}: what differs from most runs' ({rest})")
+    else:
+        for name, values in columns.items():
+            for one, value in zip(groups, values, strict=True):
+                one.values[name] = value
     notes += _name_measurement(groups, firsts)
-    clear = {"split", *(c.rpartition("/")[2] for c in choices)}
+    clear = {"split", SETTINGS, *(c.rpartition("/")[2] for c in choices)}
     taken: dict[str, int] = defaultdict(int)
     for one, run in zip(groups, firsts, strict=True):
-        own = [value if name in clear else f"{name} {value}" for name, value in one.values.items()]
-        usual = [str(run.choices[c]) for c in ("model", "model/encoder") if run.choices.get(c)]
-        one.label = ", ".join(own or usual) or run.folder.name
+        words = [value if name in clear else f"{name} {value}" for name, value in one.values.items() if value]
+        net = [str(run.choices[c]) for c in ("model", "model/encoder") if run.choices.get(c)]
+        one.label = ", ".join(words or net) or run.folder.name
         taken[one.label] += 1
         if taken[one.label] > 1:
             one.label += f" ({taken[one.label]})"
     return notes
+
+
+def _setting(run: Run, key: str) -> str:
+    """A key's value in a column, "-" where the run has no such key."""
+    value = shown(run.config[key]) if key in run.config else "-"
+    return value.rpartition(".")[2] if key.endswith("_target_") else value
 
 
 def _unexplained(runs: Sequence[Run], choices: Sequence[str]) -> list[str]:
