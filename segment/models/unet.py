@@ -86,8 +86,9 @@ class UNetDecoder(nn.Module):
         num_classes: number of score maps.
         upsampling: "bilinear", or "transposed" for the paper's up-convolutions. With a pre-trained encoder and a short
             training bilinear learns faster: on CamVid 0.509 mIoU after ten of twelve epochs, transposed 0.434.
-        width: channels of the finest level, doubling with each coarser one; by default those of the
-            encoder's finest feature, but 32 at least, since pre-trained encoders start as narrow as 16.
+        width: channels of the finest level, doubling with each coarser one. By default those of the encoder's finest
+            feature over its stride: the paper's 64 at stride 1, 32 for a ResNet's 64 at stride 2; but 16 times the
+            stride at least, since pre-trained encoders start as narrow as 16.
         norm: "batch" or "group".
 
     Attributes:
@@ -111,7 +112,7 @@ class UNetDecoder(nn.Module):
             raise SegmentError(f"model.decoder.upsampling={upsampling}: expected transposed or bilinear")
         self.strides = sorted(channels, reverse=True)
         self.stride = self.strides[-1]
-        finest = width or max(channels[self.stride], 32)
+        finest = width or max(channels[self.stride] // self.stride, 16 * self.stride)
         inputs = channels[self.strides[0]]
         self.up, self.convolve = nn.ModuleList(), nn.ModuleList()
         for coarse, fine in zip(self.strides, self.strides[1:], strict=False):
