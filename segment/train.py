@@ -82,8 +82,8 @@ def make_module(config: DictConfig, data: Any) -> Any:
     from segment.module import SegmentationModule
 
     net = instantiate(config.model, num_classes=len(data.classes))
-    if config.channels_last:
-        net.to(memory_format=torch.channels_last)
+    if not config.channels_last:
+        net.to(memory_format=torch.contiguous_format)
     if config.compile:
         net.compile()
     return SegmentationModule(
