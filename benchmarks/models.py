@@ -1,6 +1,7 @@
 """Forward pass, training step and memory of our nets beside those of torchfcn, smp and torchvision.
 
-Same inputs, same threads, alternating runs; ratios are ours to theirs, below 1 is faster. Run it as
+Same inputs, same threads, alternating runs; ratios are ours to theirs, below 1 is faster. Nets are as their makers
+build them: ours are channels last; with --channels-last the others' are, too. Run it as
 
     python -m benchmarks.models
 
@@ -98,10 +99,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
-    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--channels-last", action="store_true", help="the peers' nets, too")
     arguments = parser.parse_args()
     rows = []
-    layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
     print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
     for name, (make_ours, make_theirs, side, train) in PAIRS.items():
         if arguments.only not in name:
@@ -114,13 +114,14 @@ def main() -> None:
         if "torchfcn" in name:  # times of one net differ with its weights
             state = {k: v for k, v in translate(nets[1].state_dict()).items() if ".up." not in k}
             nets[0].load_state_dict(state, strict=False)
-        nets = [net.to(memory_format=layout) for net in nets]
+        if arguments.channels_last:
+            nets = [net.to(memory_format=torch.channels_last) for net in nets]
         cells, row = [], {"what": name, "side": side}
         for work, batch in ((forward, 1), (training_step, 2)):
             if work is training_step and not train:
                 cells.append("")
                 continue
-            image = torch.randn(batch, 3, side, side).to(memory_format=layout)
+            image = torch.randn(batch, 3, side, side)
             sides = {
                 who: lambda net=net, work=work, image=image: work(net, image)
                 for who, net in zip(("ours", "theirs"), nets, strict=True)
@@ -131,7 +132,7 @@ def main() -> None:
             cells.append(f"{first:.2f} / {second:.2f} = {row[work.__name__]['ratio']:.2f}")
         memory = [kept(net, torch.randn(2, 3, side, side)) / 1e9 for net in nets] if train else []
         cells.append(f"{memory[0]:.2f} / {memory[1]:.2f}" if memory else "")
-        rows.append(row | {"kept_gb": memory})
+        rows.append(row | {"kept_gb": memory, "peer_channels_last": arguments.channels_last})
         print(f"{name:36}{cells[0]:>22}{cells[1]:>22}{cells[2]:>16}", flush=True)
     keep("models", rows, "torchvision", "segmentation-models-pytorch", "torchfcn")
     print(f"medians of {arguments.runs} alternating runs, {torch.get_num_threads()} threads, torch {torch.__version__}")
