@@ -106,6 +106,8 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
         raise
     except Exception as error:  # what somebody wrote into the file may raise anything
         raise SegmentError(f"{source}: its net can't be built: {' '.join(str(error).split())}") from error
+    if not isinstance(net, SegmentationNet):
+        raise SegmentError(f"{source}: its configuration builds a {type(net).__name__}, and no net")
     load_weights(net, checkpoint, source)
     return net.eval()
 

@@ -78,7 +78,11 @@ def offer_own_data() -> None:
     It then is as any other: ``data.root=`` changes one key of it, ``data=voc`` takes its place.
     """
     own, path = "data=checkpoint", value_of("checkpoint")
-    if path is None or any(word.startswith("data=") and word != own for word in sys.argv):
+    if any(word.startswith("data=") and word != own for word in sys.argv):
+        return
+    if path is None:
+        if any(word.startswith("data.") for word in sys.argv):
+            raise SegmentError("checkpoint is missing: give checkpoint=FILE, or data=NAME with the keys of a data set")
         return
     from segment.checkpoint import own_data
 

@@ -84,6 +84,7 @@ def trace(net: "SegmentationNet", answer: str) -> "ExportedProgram":
             scores = self.net(self.net.normalize(image))
             return scores.argmax(1).to(torch.uint8) if answer == "classes" else scores
 
+    net.to(memory_format=torch.contiguous_format)  # the other one's strides would hold the program to a batch's size
     logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # of what it can't prove
     auto = torch.export.Dim.AUTO
     example = torch.zeros(2, 3, 96, 128, dtype=torch.uint8)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segment.segmenter import Segmentation
 
 TAG = "segment"
-"""Of a mask's PNG: what it was made of and by."""
+"""Of a mask's PNG: what it was made of and by; on a line of its own what the files' names end in that belong to it."""
 
 
 def predict(config: DictConfig) -> None:
@@ -45,8 +45,8 @@ def predict(config: DictConfig) -> None:
     except OSError as error:
         raise SegmentError(f"output={output}: {error.strerror}") from None
     model = load(checkpoint, config.device, instantiate(config.inference))
-    if model.inference.max_memory is not None:  # PIL refuses twice this number when it sees the header
-        Image.MAX_IMAGE_PIXELS = int(model.inference.max_memory * 2**30 / KEPT_BYTES / 2)
+    limit = model.inference.max_memory  # PIL refuses twice this number when it sees the header
+    Image.MAX_IMAGE_PIXELS = None if limit is None else int(limit * 2**30 / KEPT_BYTES / 2)
     warnings.filterwarnings("ignore", module="PIL")  # of large images and odd headers
     origin = f"{digest(checkpoint)} {model.inference.describe()}"
     console, failed, there = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
@@ -63,7 +63,11 @@ def predict(config: DictConfig) -> None:
             if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
                 raise SegmentError(f"cannot write to {output}: {error.strerror}") from None
             failed += 1
-            reason = str(error) if isinstance(error, SegmentError | OSError) else str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0]
+            if isinstance(error, SegmentError):
+                reason = str(error)
+            elif isinstance(error, OSError) and error.strerror:
+                reason = f"{path}: cannot write {error.filename}: {error.strerror}"
             console.print(f"skipped: {printable(reason) or type(error).__name__}", style="yellow")
     done = len(plan) - failed - there
     kinds = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
@@ -153,22 +157,24 @@ def refuse_others(plan: dict[Path, str], output: Path, extras: list[str]) -> Non
         SegmentError: there is a file by such a name that is not of our making.
     """
     for name in plan.values():
-        mask = output / f"{name}.png"
-        files = [mask] if os.path.lexists(mask) else [output / f"{name}{suffix}" for suffix in extras]
-        for path in files:
-            if os.path.lexists(path) and tag_of(mask) is None:
+        there = [suffix for suffix in (".png", *extras) if os.path.lexists(output / f"{name}{suffix}")]
+        own = tag_of(output / f"{name}.png")[1] if there else []
+        for suffix in there:
+            if suffix not in own:
+                path = output / f"{name}{suffix}"
                 raise SegmentError(f"{path} is there, and not of segment.predict's making: choose another folder")
 
 
-def tag_of(mask: Path) -> str | None:
-    """What a mask says it was made of; None if it is none of ours."""
+def tag_of(mask: Path) -> tuple[str, list[str]]:
+    """What a mask says it was made of, and the suffixes of all that came with it; nothing if it is none of ours."""
     from PIL import Image
 
     try:
         with Image.open(mask) as image:
-            return image.info.get(TAG)
+            tag, _, suffixes = str(image.info.get(TAG, "")).partition("\n")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
+        return "", []
+    return tag, suffixes.split()
 
 
 def digest(path: Path) -> str:
@@ -184,7 +190,7 @@ def is_done(output: Path, name: str, extras: list[str], tag: str) -> bool:
     mask = output / f"{name}.png"
     if not all((output / f"{name}{suffix}").is_file() for suffix in (".png", *extras)):
         return False
-    if tag_of(mask) != tag:
+    if tag_of(mask)[0] != tag:
         return False
     try:
         expect_sound(mask.read_bytes())
@@ -198,10 +204,11 @@ def write(found: "Segmentation", image: Path, output: Path, name: str, extras: l
     import numpy as np
     from PIL.PngImagePlugin import PngInfo
 
+    earlier = tag_of(output / f"{name}.png")[1]
     with ExitStack() as stack:  # what is opened first is put in its place last
         mask = stack.enter_context(whole_file(output / f"{name}.png", "wb"))
         note = PngInfo()
-        note.add_text(TAG, tag)
+        note.add_text(TAG, f"{tag}\n{' '.join(dict.fromkeys(['.png', *extras, *earlier]))}")
         found.palette_image().save(mask, "PNG", pnginfo=note)
         for suffix in extras:
             file = stack.enter_context(whole_file(output / f"{name}{suffix}", "wb"))

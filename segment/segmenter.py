@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ SHOWN = 800
 """Pixels on the longer side of what a notebook shows."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
     """What a net sees in an image; it shows itself in a notebook.
 
@@ -41,6 +42,12 @@ class Segmentation:
     mask: np.ndarray
     classes: Classes
     probabilities: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        found = Counter({name: count for name, count in self.counts().items() if count})
+        shown = ", ".join(f"{name} {100 * n / self.mask.size:.1f} %" for name, n in found.most_common(5))
+        shown += ", ..." * (len(found) > 5)
+        return f"Segmentation({self.mask.shape[1]}x{self.mask.shape[0]}: {shown})"
 
     def counts(self) -> dict[str, int]:
         """Number of pixels by class name, of all classes."""
@@ -116,8 +123,8 @@ class Segmenter:
         """The classes of an image's pixels.
 
         Args:
-            image: a path, a PIL image of any mode, a uint8 array (H,W), (H,W,3) RGB or (H,W,4) RGBA, or a uint8 tensor
-                (3,H,W) RGB or (H,W).
+            image: a path, a PIL image of any mode, a uint8 array (H,W), (H,W,1), (H,W,3) RGB or (H,W,4) RGBA, or a
+                uint8 tensor (H,W), (1,H,W) or (3,H,W) RGB.
             probabilities: whether those are wanted, too.
 
         Raises:
@@ -152,14 +159,14 @@ def as_tensor(image: Any) -> Tensor:
         raise SegmentError(f"an image is a path, a PIL image, an array or a tensor, not a {type(image).__name__}")
     shape, kind = tuple(image.shape), str(image.dtype).removeprefix("torch.")
     channels = image.ndim == 3 and shape[0 if isinstance(image, Tensor) else 2]
-    wanted = {False, 3} if isinstance(image, Tensor) else {False, 1, 3, 4}
+    wanted = {False, 1, 3} if isinstance(image, Tensor) else {False, 1, 3, 4}
     if image.ndim not in {2, 3} or channels not in wanted or kind != "uint8" or 0 in shape:
         raise SegmentError(
-            f"expected uint8 values from 0 to 255 in an array (H,W,3) or (H,W), or in a tensor (3,H,W) or (H,W); "
-            f"got {kind} {shape}"
+            "expected uint8 values from 0 to 255 in an array (H,W), (H,W,1), (H,W,3) or (H,W,4), or in a tensor (H,W), "
+            f"(1,H,W) or (3,H,W); got {kind} {shape}"
         )
     if isinstance(image, Tensor):
-        return image.cpu() if image.ndim == 3 else image.cpu().expand(3, -1, -1)
+        return image.cpu().expand(3, -1, -1)
     return as_tensor(Image.fromarray(image[..., 0] if channels == 1 else image))
 
 

@@ -7,15 +7,17 @@ The server wants a tar file, compressed or not, with a palette PNG of class indi
 """
 
 import argparse
+import gzip
 import os
 import sys
 import tarfile
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from segment.errors import SegmentError
 from segment.files import printable
@@ -120,7 +122,7 @@ def faults(path: Path, sizes: Mapping[str, tuple[int, int]], year: int = 2012, s
     allowed = {str(folder_of(year, name, split)) for name in COMPETITIONS}
     names: Counter[PurePosixPath] = Counter()
     try:
-        with tarfile.open(path) as archive:
+        with opened(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 name = PurePosixPath(printable(member.name))
                 names[name] += member.isfile()
@@ -134,18 +136,29 @@ def faults(path: Path, sizes: Mapping[str, tuple[int, int]], year: int = 2012, s
                         fault = mask_fault(name, content, sizes[name.stem])
                 if fault:
                     yield fault
+            stream.seek(archive.offset)
+            while rest := stream.read(2**20):  # a compressed file's checksum is at its end
+                if rest.strip(b"\0"):
+                    raise tarfile.ReadError("what follows is no part of a tar")
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        files, reason = sum(names.values()), str(error).partition(":\n")[0]  # behind it, one for each compression
-        yield Fault("archive", f"{path.name} is no whole .tar, .tar.gz or .tgz: it ends after {files} files ({reason})")
+        files = sum(names.values())
+        yield Fault("archive", f"{path.name} is no whole .tar, .tar.gz or .tgz: after {files} files: {error}")
         if not files:
             return
     folders = sorted(allowed & {str(name.parent) for name in names})
     if len(folders) > 1:
         yield Fault("layout", f"masks lie in {' and in '.join(folders)}: an archive is for one competition")
-    found = {name.stem for name in names}
+    found = {name.stem for name, files in names.items() if files}
     for image in sizes:
         if image not in found:
             yield Fault("missing image", f"{image}.png is missing: {split}.txt lists {len(sizes)} images")
+
+
+def opened(path: Path) -> IO[bytes]:
+    """A tar file's bytes, of one that gzip has compressed, too."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if compressed else path.open("rb")  # type: ignore[return-value]  # it reads bytes
 
 
 def member_fault(member: tarfile.TarInfo, name: PurePosixPath, allowed: set[str]) -> Fault | None:
@@ -155,7 +168,8 @@ def member_fault(member: tarfile.TarInfo, name: PurePosixPath, allowed: set[str]
     if not (member.isfile() or member.isdir()):
         return Fault("no file", f"{name} is a link or a device, expected a file")
     if member.isdir():
-        return None
+        within = any(PurePosixPath(folder).is_relative_to(name) for folder in allowed)
+        return None if within else Fault("layout", f"{name} is a folder: expected {min(allowed)} alone")
     if str(name.parent) not in allowed or name.suffix != ".png":
         return Fault("layout", f"{name}: expected {min(allowed)}/ID.png, or the same with comp6")
     return None
@@ -164,10 +178,10 @@ def member_fault(member: tarfile.TarInfo, name: PurePosixPath, allowed: set[str]
 def mask_fault(name: PurePosixPath, content: Any, size: tuple[int, int]) -> Fault | None:
     """Whether a file is a mask of an image of this (width, height)."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     from segment.data.classes import IGNORE
-    from segment.data.images import PNG, expect_sound
+    from segment.data.images import PNG, expect_all_rows, expect_sound
     from segment.data.labels import UNREADABLE
     from segment.data.voc import VOC
 
@@ -176,14 +190,17 @@ def mask_fault(name: PurePosixPath, content: Any, size: tuple[int, int]) -> Faul
         return Fault("unreadable", f"{name} is no PNG")
     try:
         expect_sound(data)
-        with Image.open(BytesIO(data)) as image:
+        expect_all_rows(data)
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data)) as image:  # PIL's, of large ones
             if image.size != size:
                 got, expected = (f"{w}x{h}" for w, h in (image.size, size))
                 return Fault("size", f"{name} is {got}, its image {expected} (width x height)")
             if image.mode not in {"P", "L"}:
                 return Fault("mode", f"{name} has mode {image.mode}: expected class indices, a PNG of mode P (or L)")
             labels = np.unique(np.asarray(image)).tolist()
-            palette = image.getpalette() if image.mode == "P" else None
+            palette = image.getpalette() if image.mode == "P" else VOC.flat_palette()
+    except UnidentifiedImageError:
+        return Fault("unreadable", f"{name} is no PNG that can be read: its header is damaged")
     except (*UNREADABLE, EOFError, zlib.error) as error:
         return Fault("unreadable", f"{name} is no PNG that can be read: {error}")
     if IGNORE in labels:
@@ -191,7 +208,7 @@ def mask_fault(name: PurePosixPath, content: Any, size: tuple[int, int]) -> Faul
     if labels[-1] >= len(VOC):
         return Fault("label", f"{name} has label {labels[-1]}: expected 0 to {len(VOC) - 1}")
     for label in labels:
-        colour = tuple(palette[3 * label : 3 * label + 3]) if palette else VOC.palette[label]
+        colour = tuple((palette or [])[3 * label : 3 * label + 3])
         if colour != VOC.palette[label]:
             return Fault("palette", f"{name} shows label {label} in {colour}: VOC's colour is {VOC.palette[label]}")
     return None

@@ -187,7 +187,10 @@ def conclude(trainer, module, data, folder: Path) -> None:
 
     best = folder / "checkpoints" / "best.ckpt"
     if not best.is_file():
-        raise SegmentError(f"{best} was not written: nothing was validated (trainer.limit_val_batches=0?)")
+        raise SegmentError(
+            f"{best} was not written: nothing was validated. Is it trainer.limit_val_batches=0, or did training end "
+            "(trainer.max_steps, trainer.max_time) before the first validation, which comes with an epoch's end?"
+        )
     load_weights(module.net, load_checkpoint(best), best)
     # Averaged weights, which are the last ones', would take the place of the best for an evaluation.
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]

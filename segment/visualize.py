@@ -140,7 +140,9 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
             if share >= 0.005:
                 colour = "white" if share > 0.4 else "black"
                 axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    figure.colorbar(picture, shrink=0.6, label="share of the true class's pixels")
+    figure.colorbar(
+        picture, shrink=0.6, label="per cent of the true class's pixels", format=lambda share, _: f"{100 * share:.0f}"
+    )
     return figure
 
 

@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,3 +146,23 @@ def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
         return folder
 
     return start
+
+
+def chunks(content: bytes):
+    """The parts of a PNG behind its first eight bytes: kind and content of each."""
+    start = 8
+    while start < len(content):
+        length = int.from_bytes(content[start : start + 4], "big")
+        yield content[start + 4 : start + 8], content[start + 8 : start + 8 + length]
+        start += 12 + length
+
+
+def without_rows(content: bytes) -> bytes:
+    """A PNG whose pixels end too early, under checksums that are right."""
+    parts = dict(chunks(content))
+    pixels = zlib.decompress(parts[b"IDAT"])
+    parts[b"IDAT"] = zlib.compress(pixels[: len(pixels) // 2])
+    return content[:8] + b"".join(
+        len(part).to_bytes(4, "big") + kind + part + zlib.crc32(kind + part).to_bytes(4, "big")
+        for kind, part in parts.items()
+    )

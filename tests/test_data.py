@@ -1,18 +1,19 @@
 """Reading, checking, drawing and sampling."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, needs_shared, write_pair
+from conftest import SHARED, needs_shared, without_rows, write_pair
 from PIL import Image
 
 from segment.data.ade20k import ADE20K, ADE20KDataModule
 from segment.data.camvid import CamVidDataModule
 from segment.data.check import check
 from segment.data.classes import voc_palette
-from segment.data.images import read_image
+from segment.data.images import PNG, expect_all_rows, read_image
 from segment.data.samplers import Draw, EvalSampler, TrainSampler
 from segment.data.shapes import SHAPES, ShapesDataModule, draw
 from segment.data.voc import VOC, VOCDataModule
@@ -200,6 +201,37 @@ def test_damaged_images_are_refused_in_one_line(tmp_path):
         with pytest.raises(SegmentError, match=rf"^cannot read the image .*{name}: [^\n]*$") as error:
             read_image(tmp_path / name)
         assert ".cpp" not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_pngs_have_all_their_rows_or_are_refused(tmp_path, mode):
+    values = np.random.default_rng(0).integers(0, 256, (13, 11), dtype=np.uint8)
+    image = Image.fromarray(values.astype(np.uint16) if mode == "I;16" else values)
+    (image if mode == "I;16" else image.convert(mode)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (3, 13, 11)
+    (tmp_path / "a.png").write_bytes(without_rows((tmp_path / "a.png").read_bytes()))
+    with pytest.raises(SegmentError, match=r"^cannot read the image .*a.png: it is damaged: \d+ bytes of its pixels"):
+        read_image(tmp_path / "a.png")
+
+
+def test_rows_of_an_interlaced_png():
+    """The bytes that the seven pictures of Adam7 take, by the PNG specification's table (section 8.2)."""
+    for width, height in ((8, 8), (1, 1), (5, 3), (2, 9), (13, 11)):
+        table = ["16462646", "77777777", "56565656", "77777777", "36463646", "77777777", "56565656", "77777777"]
+        passes = np.array([[int(table[y % 8][x % 8]) for x in range(width)] for y in range(height)])
+        length = 0
+        for number in range(1, 8):
+            rows = (passes == number).sum(1)
+            length += sum(1 + 3 * count for count in rows if count)
+        head = b"".join(n.to_bytes(4, "big") for n in (width, height)) + bytes([8, 2, 0, 0, 1])
+        for missing in (0, 1):
+            parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(length - missing))))
+            content = PNG + b"".join(len(part).to_bytes(4, "big") + kind + part + bytes(4) for kind, part in parts)
+            if missing:
+                with pytest.raises(ValueError, match=f"{length - 1} bytes of its pixels are there, {length} were"):
+                    expect_all_rows(content)
+            else:
+                expect_all_rows(content)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def test_torch_export_gives_the_same_scores_at_any_size(main, tmp_path):
     main("export", f"checkpoint={path}", f"output={tmp_path}/net.pt2", "format=torch_export", "answer=scores")
     run, net = torch.export.load(tmp_path / "net.pt2", extra_files=extra).module(), segment.load(path, "cpu").net
     check_metadata(json.loads(extra["segment.json"]), net)
+    net.to(memory_format=torch.contiguous_format)  # as the program is: sums in another order differ
     for image in images():
         torch.testing.assert_close(run(image), net(net.normalize(image)))
 

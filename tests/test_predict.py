@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -207,6 +208,22 @@ def test_mistakes_are_one_line(main, checkpoint, tmp_path, words, message):
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
 
 
+def test_files_of_others_that_lie_beside_our_masks_stay(main, checkpoint, tmp_path):
+    Image.fromarray(photo(0)).save(tmp_path / "a.png")
+    words = ("predict", f"checkpoint={checkpoint}", "input=a.png", "output=o")
+    main(*words, "json=false")
+    for suffix, switch in ((".json", "json"), (".npz", "probabilities")):
+        (tmp_path / f"o/a{suffix}").write_text("mine")
+        with pytest.raises(SystemExit, match=f"o/a{suffix} is there, and not of segment.predict's making"):
+            main(*words, "json=false", f"{switch}=true")
+        assert (tmp_path / f"o/a{suffix}").read_text() == "mine"
+        (tmp_path / f"o/a{suffix}").unlink()
+    main(*words)
+    main(*words, "json=false", "inference.flip=true")  # another mask, beside which the JSON still is ours
+    main(*words)
+    assert sum(json.loads((tmp_path / "o/a.json").read_text())["pixels"].values()) == photo(0).size / 3
+
+
 # What images look like
 
 
@@ -259,7 +276,7 @@ def test_predict_takes_whatever_holds_an_image(checkpoint, tmp_path):
     assert all(np.array_equal(result.mask, model.net.predict(tensor[None])[0].numpy()) for result in found)
     assert all(np.array_equal(result.image, values) for result in found)
     grey = values[..., 0]
-    for x in (grey, grey[..., None], torch.from_numpy(grey)):
+    for x in (grey, grey[..., None], torch.from_numpy(grey), torch.from_numpy(grey)[None]):
         assert np.array_equal(model.predict(x).mask, model.predict(np.dstack([grey] * 3)).mask)
     result = model.predict(image, probabilities=True)
     assert result.probabilities.shape == (len(SHAPES), *result.mask.shape)
@@ -268,11 +285,12 @@ def test_predict_takes_whatever_holds_an_image(checkpoint, tmp_path):
     for path in (tmp_path / "new" / "mask.png", tmp_path / "mask.PNG"):
         result.save(path)
         assert np.array_equal(np.array(Image.open(path)), result.mask)
+    assert re.fullmatch(r"Segmentation\(\d+x\d+: (\w+ [\d.]+ %(, )?)+(\.\.\.)?\)", repr(result))
     assert result._repr_png_().startswith(b"\x89PNG")
     shown = result._repr_html_()
     assert f"square {100 * result.counts()['square'] / result.mask.size:.1f} %" in shown
     for wrong in (values / 255, values.transpose(2, 0, 1), tensor[None], np.zeros((0, 5), np.uint8), grey > 9):
-        with pytest.raises(SegmentError, match=r"expected uint8 values from 0 to 255 in an array \(H,W,3\).*; got"):
+        with pytest.raises(SegmentError, match=r"expected uint8 values from 0 to 255 in an array \(H,W\).*; got"):
             model.predict(wrong)
     with pytest.raises(SegmentError, match="an image is a path, a PIL image, an array or a tensor, not a list"):
         model.predict([values])
@@ -361,6 +379,8 @@ def test_other_damage_to_a_checkpoint(content, tmp_path):
         {"segment": {**card, "classes": {"names": ["a"] * 6, "palette": [[0, 0, 0]] * 6}}},
         {"segment": {**card, "classes": 7}},
         {"segment": 7},
+        {"segment": {**card, "model": {}}},
+        {"segment": {**card, "model": {"_target_": "segment.models.fcn.FCNDecoder", "channels": {32: 8}}}},
         {"state_dict": [1]},
         {"state_dict": {"net.x": 1, 3: 4}},
     ):

@@ -1,6 +1,8 @@
 """Archives for VOC's server: what evaluate writes, and each fault that the validator has to name."""
 
+import gzip
 import io
+import lzma
 import re
 import sys
 import tarfile
@@ -8,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
-from conftest import untrained, write_pair
+from conftest import untrained, without_rows, write_pair
 from PIL import Image
 
 from segment import submission
@@ -113,6 +115,12 @@ FAULTS = {
     "broken": ({ONE: GOOD[:60]}, "unreadable: .*2008_000006.png is no PNG that can be read"),
     "checksum": ({ONE: GOOD[:-14] + b"x" + GOOD[-13:]}, "unreadable: .*2008_000006.png .*checksum of its chunk 'IDAT'"),
     "line end": ({ONE: GOOD, "a\n\x1b[2J.png": GOOD}, r"layout: a\\n\\x1b\[2J.png: expected"),
+    "rows": ({ONE: without_rows(GOOD)}, "unreadable: .*2008_000006.png .* bytes of its pixels are there"),
+    "no palette": (
+        {ONE: GOOD.replace(GOOD[GOOD.index(b"PLTE") - 4 : GOOD.index(b"PLTE") + 4 + 768 + 4], b"")},
+        r"palette: .*label 3 in \(\): VOC's",
+    ),
+    "header": ({ONE: GOOD[:8] + bytes([0, 0, 0, 0]) + GOOD[12:]}, "unreadable: .*2008_000006.png is no PNG that can"),
     "empty": ({ONE: b""}, "unreadable: .*2008_000006.png is no PNG"),
     "other format": ({ONE: b"GIF89a" + bytes(50)}, "unreadable: .*2008_000006.png is no PNG\n"),
 }
@@ -142,14 +150,39 @@ def test_archives_that_are_none(root, tmp_path, monkeypatch, capsys):
     with tarfile.open(tmp_path / "link.tgz", "w") as archive:
         archive.addfile(link)
     twice = pack(tmp_path / "twice.tgz", [*masks().items(), (ONE, GOOD)])
+    (tmp_path / "end.tgz").write_bytes(good[:-9])
+    (tmp_path / "checksum.tgz").write_bytes(good[:-8] + bytes(8))
+    (tmp_path / "more.tgz").write_bytes(good + b"more")
+    plain = bytearray(gzip.decompress(good))
+    (tmp_path / "xz.tgz").write_bytes(lzma.compress(plain))
+    second = plain.index(FOLDER.encode(), 512)
+    plain[second : second + 10] = b"nonsense !"
+    (tmp_path / "header.tar").write_bytes(plain)
+    with tarfile.open(tmp_path / "folder.tgz", "w:gz") as archive:
+        for name in (*FOLDER.split("/")[:1], FOLDER, ONE):
+            folder = tarfile.TarInfo(name)
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
     (tmp_path / "zip.tgz").write_bytes(b"PK" + bytes(100))
     (tmp_path / "cut.tgz").write_bytes(good[: len(good) * 2 // 3])
     for path, expected in (
         (
             tmp_path / "zip.tgz",
-            "archive: zip.tgz is no whole .tar, .tar.gz or .tgz: it ends after 0 files .*successfully\\)\n",
+            "archive: zip.tgz is no whole .tar, .tar.gz or .tgz: after 0 files: truncated header\n",
         ),
-        (tmp_path / "cut.tgz", r"archive: cut.tgz is no whole .tar, .tar.gz or .tgz: it ends after [12] files"),
+        (
+            tmp_path / "cut.tgz",
+            r"archive: cut.tgz is no whole .*: after [12] files: Compressed file ended",
+        ),
+        (tmp_path / "end.tgz", r"after 3 files: Compressed file ended before the end-of-stream marker"),
+        (tmp_path / "checksum.tgz", r"after 3 files: CRC check failed"),
+        (tmp_path / "more.tgz", r"after 3 files: Not a gzipped file"),
+        (tmp_path / "xz.tgz", r"archive: xz.tgz is no whole .tar, .tar.gz or .tgz: after 0 files"),
+        (
+            tmp_path / "header.tar",
+            r"archive: header.tar is no whole .*: after 1 files: what follows is no part",
+        ),
+        (tmp_path / "folder.tgz", r"layout: .*2008_000006.png is a folder"),
         (tmp_path / "link.tgz", "no file: .*2008_000006.png is a link or a device"),
         (twice, "duplicate: .*2008_000006.png is in the archive more than once"),
         (tmp_path / "none.tgz", "error: .*none.tgz is no file"),

@@ -29,10 +29,12 @@ def read_image(path: Path) -> Tensor:
             start = file.read(len(PNG))
             file.seek(0)
             if start.startswith(JPEG):  # whatever its suffix; twice as fast as PIL
-                content = torch.from_numpy(np.fromfile(file, np.uint8))
-                return decode_image(content, ImageReadMode.RGB, apply_exif_orientation=True)
+                data = torch.from_numpy(np.fromfile(file, np.uint8))
+                return decode_image(data, ImageReadMode.RGB, apply_exif_orientation=True)
             if start == PNG:
-                expect_sound(file.read())
+                content = file.read()
+                expect_sound(content)
+                expect_all_rows(content)
         with Image.open(path) as image:
             return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
     except Exception as error:  # a broken file may raise anything: EOFError, zlib.error, struct.error, ...
@@ -55,6 +57,32 @@ def expect_sound(content: bytes) -> None:
         if zlib.crc32(memoryview(content)[start + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
             raise ValueError(f"it is damaged: the checksum of its chunk {kind.decode('latin-1')!r} is wrong")
         start = end + 4
+
+
+def expect_all_rows(content: bytes) -> None:
+    """Unpack a sound PNG's pixels and count them: where some are missing, PIL makes up the rest without a word.
+
+    Raises:
+        ValueError: there are fewer than the header promises.
+        zlib.error: what is there can't be unpacked.
+    """
+    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
+    depth, colour, interlaced = content[24], content[25], content[28]
+    bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    # The parts of the picture (first and every n-th column, then row): the seven of Adam7, or all of it.
+    parts = [(0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2)]
+    expected = 0
+    for left, right, top, down in parts if interlaced else [(0, 1, 0, 1)]:
+        columns, rows = len(range(left, width, right)), len(range(top, height, down))
+        expected += rows * (1 + (columns * bits + 7) // 8) if columns else 0  # each row has a byte for its filter
+    unpacker, found, start = zlib.decompressobj(), 0, len(PNG)
+    while start < len(content):
+        end = start + 8 + int.from_bytes(content[start : start + 4], "big")
+        if content[start + 4 : start + 8] == b"IDAT" and found < expected:
+            found += len(unpacker.decompress(content[start + 8 : end], min(expected - found, 2**40)))
+        start = end + 4
+    if found < expected:
+        raise ValueError(f"it is damaged: {found} bytes of its pixels are there, {expected} were expected")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -86,6 +114,12 @@ def check_header(path: Path) -> None:
     try:
         with Image.open(path):
             pass
+    except Image.DecompressionBombError as error:
+        pixels = "".join(filter(str.isdigit, str(error).partition("exceeds")[0]))
+        raise SegmentError(
+            f"cannot read the image {path}: {pixels} pixels are more than are allowed, which segment.predict sets by "
+            "inference.max_memory, a program by PIL.Image.MAX_IMAGE_PIXELS"
+        ) from None
     except Exception as error:
         raise _unreadable(path, error) from None
 
