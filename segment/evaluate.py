@@ -82,7 +82,7 @@ def offer_own_data() -> None:
         return
     if path is None:
         if any(word.startswith("data.") for word in sys.argv):
-            raise SegmentError("checkpoint is missing: give checkpoint=FILE, or data=NAME with the keys of a data set")
+            raise SegmentError("checkpoint is missing: give checkpoint=FILE")
         return
     from segment.checkpoint import own_data
 

@@ -32,6 +32,8 @@ TOLERANCE = 1e-3
 
 def export(config: DictConfig) -> None:
     """One program for images of any size: uint8 RGB (N,3,H,W) in, class indices or scores out, at the images' size."""
+    import torch
+
     from segment.segmenter import load
 
     writers = {"onnx": write_onnx, "torch_export": write_torch}
@@ -47,6 +49,7 @@ def export(config: DictConfig) -> None:
     if output.suffix != suffix or os.path.isdir(output):
         raise SegmentError(f"output={output}: expected a file's name that ends in {suffix}, for format={config.format}")
     model = load(config.checkpoint, "cpu")
+    model.net.to(memory_format=torch.contiguous_format)  # the other one's strides would tie a program to a batch size
     part = output.with_name(f"{output.name}.part")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +87,6 @@ def trace(net: "SegmentationNet", answer: str) -> "ExportedProgram":
             scores = self.net(self.net.normalize(image))
             return scores.argmax(1).to(torch.uint8) if answer == "classes" else scores
 
-    net.to(memory_format=torch.contiguous_format)  # the other one's strides would hold the program to a batch's size
     logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # of what it can't prove
     auto = torch.export.Dim.AUTO
     example = torch.zeros(2, 3, 96, 128, dtype=torch.uint8)

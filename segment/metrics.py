@@ -68,16 +68,21 @@ class SegmentationScores(MulticlassJaccardIndex):
 
 
 def count_pairs(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """The confusion matrices (N,C,C) of N images, from integers (N,H,W); labels that are no class are left out."""
+    """The confusion matrices (N,C,C) of N images.
+
+    Args:
+        prediction: integers (N,H,W), each from 0 to ``classes - 1``.
+        truth: integers (N,H,W) from 0 to 255; pixels whose label is no class are left out.
+    """
     # A number for each pair of labels; those with an ignored pixel come last, and are cut off. Memory is what takes the
     # time here: 32 bits a number, and all images' numbers in one place.
     length = classes * (IGNORE + 1)
     numbers, rest = torch.empty(2, *truth.shape[1:], dtype=torch.int32, device=truth.device)
-    counts = []
-    for guess, label in zip(prediction, truth, strict=True):
+    counts = torch.empty(len(truth), classes * classes, dtype=torch.int64, device=truth.device)
+    for count, guess, label in zip(counts, prediction, truth, strict=True):
         numbers.copy_(label).mul_(classes).add_(rest.copy_(guess))
-        counts.append(torch.bincount(numbers.flatten(), minlength=length)[: classes * classes])
-    return torch.stack(counts).view(-1, classes, classes)
+        count.copy_(torch.bincount(numbers.flatten(), minlength=length)[: classes * classes])
+    return counts.view(-1, classes, classes)
 
 
 def or_none(value: float) -> float | None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import warnings
+import zlib
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +34,10 @@ def predict(config: DictConfig) -> None:
     from segment.inference import KEPT_BYTES
     from segment.segmenter import load
 
-    extras = find_extras(config)
+    extras, inference = find_extras(config), instantiate(config.inference)
+    limit = inference.max_memory  # PIL refuses twice this number when it sees the header
+    Image.MAX_IMAGE_PIXELS = None if limit is None else int(limit * 2**30 / KEPT_BYTES / 2)
+    warnings.filterwarnings("ignore", module="PIL")  # of large images and odd headers
     source, output, checkpoint = (user_path(config[key], key) for key in ("input", "output", "checkpoint"))
     try:
         plan = plan_outputs(*find_images(source, output), output)
@@ -44,11 +48,8 @@ def predict(config: DictConfig) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SegmentError(f"output={output}: {error.strerror}") from None
-    model = load(checkpoint, config.device, instantiate(config.inference))
-    limit = model.inference.max_memory  # PIL refuses twice this number when it sees the header
-    Image.MAX_IMAGE_PIXELS = None if limit is None else int(limit * 2**30 / KEPT_BYTES / 2)
-    warnings.filterwarnings("ignore", module="PIL")  # of large images and odd headers
-    origin = f"{digest(checkpoint)} {model.inference.describe()}"
+    model = load(checkpoint, config.device, inference)
+    origin = f"{digest(checkpoint)} {inference.describe()}"
     console, failed, there = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
     for path, name in track(list(plan.items()), "segmenting", console=console):
         try:
@@ -67,7 +68,7 @@ def predict(config: DictConfig) -> None:
             if isinstance(error, SegmentError):
                 reason = str(error)
             elif isinstance(error, OSError) and error.strerror:
-                reason = f"{path}: cannot write {error.filename}: {error.strerror}"
+                reason = f"{path}: {error.filename or output}: {error.strerror}"
             console.print(f"skipped: {printable(reason) or type(error).__name__}", style="yellow")
     done = len(plan) - failed - there
     kinds = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
@@ -185,7 +186,7 @@ def digest(path: Path) -> str:
 
 def is_done(output: Path, name: str, extras: list[str], tag: str) -> bool:
     """Whether an image's outputs are there, made of this image by this checkpoint in this way."""
-    from segment.data.images import expect_sound
+    from segment.data.images import unpack_png
 
     mask = output / f"{name}.png"
     if not all((output / f"{name}{suffix}").is_file() for suffix in (".png", *extras)):
@@ -193,8 +194,8 @@ def is_done(output: Path, name: str, extras: list[str], tag: str) -> bool:
     if tag_of(mask)[0] != tag:
         return False
     try:
-        expect_sound(mask.read_bytes())
-    except ValueError:
+        unpack_png(mask.read_bytes())
+    except (ValueError, zlib.error):
         return False
     return True
 
@@ -204,11 +205,15 @@ def write(found: "Segmentation", image: Path, output: Path, name: str, extras: l
     import numpy as np
     from PIL.PngImagePlugin import PngInfo
 
-    earlier = tag_of(output / f"{name}.png")[1]
+    earlier, suffixes = tag_of(output / f"{name}.png")
+    if earlier != tag:  # made of another image, or in another way
+        for suffix in {*suffixes} - {".png", *extras}:
+            (output / f"{name}{suffix}").unlink(missing_ok=True)
+        suffixes = []
     with ExitStack() as stack:  # what is opened first is put in its place last
         mask = stack.enter_context(whole_file(output / f"{name}.png", "wb"))
         note = PngInfo()
-        note.add_text(TAG, f"{tag}\n{' '.join(dict.fromkeys(['.png', *extras, *earlier]))}")
+        note.add_text(TAG, f"{tag}\n{' '.join(dict.fromkeys(['.png', *extras, *suffixes]))}")
         found.palette_image().save(mask, "PNG", pnginfo=note)
         for suffix in extras:
             file = stack.enter_context(whole_file(output / f"{name}{suffix}", "wb"))

@@ -58,7 +58,7 @@ def evaluate(
         per_class = figures["boundary"].pop("per_class_boundary_IoU")
         figures["boundary"] |= {"per_class_boundary_IoU": dict(zip(names, per_class, strict=True))}
     # limit_val_batches leaves images out, and a reader of the file must see it.
-    origin = {"split": split, "images": len(module.counts), "precision": str(trainer.precision)}
+    origin = {**data.location(), "split": split, "images": len(module.counts), "precision": str(trainer.precision)}
     protocol = f"{module.inference.describe()}; {PROTOCOL}"
     return {**figures, **origin, "protocol": protocol, "checkpoint": str(checkpoint.absolute())}
 

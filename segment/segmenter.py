@@ -27,7 +27,7 @@ SHOWN = 800
 """Pixels on the longer side of what a notebook shows."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """What a net sees in an image; it shows itself in a notebook.
 

@@ -57,7 +57,7 @@ def test_every_model_with_every_encoder(model, encoder):
 def test_every_experiment_with_every_model(experiment, model):
     words = [f"experiment={experiment}", f"model={model}"]
     # These set the encoder, which is part of the papers' nets.
-    if "paper" in model and experiment.startswith("camvid_mobilenet"):
+    if "paper" in model and "mobilenet" in experiment:
         with pytest.raises(SegmentError, match=r"no feature at stride|of their models alone|goes with|the paper's are"):
             build(words)
         return

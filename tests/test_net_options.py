@@ -86,6 +86,8 @@ def test_checkpointing_changes_no_gradient(kind):
 @pytest.mark.parametrize("kind", SMALL)
 def test_channels_last_bf16_and_inference_mode(kind):
     net = build(*SMALL[kind]).eval()
+    kernels = [p for p in net.parameters() if p.ndim == 4 and min(p.shape) > 1]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
     image = torch.randint(0, 256, (2, 3, 65, 97), dtype=torch.uint8)
     with torch.inference_mode():
         found, classes = net(net.normalize(image.contiguous(memory_format=torch.channels_last))), net.predict(image)

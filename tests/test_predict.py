@@ -219,8 +219,11 @@ def test_files_of_others_that_lie_beside_our_masks_stay(main, checkpoint, tmp_pa
         assert (tmp_path / f"o/a{suffix}").read_text() == "mine"
         (tmp_path / f"o/a{suffix}").unlink()
     main(*words)
-    main(*words, "json=false", "inference.flip=true")  # another mask, beside which the JSON still is ours
-    main(*words)
+    main(*words, "json=false")
+    assert (tmp_path / "o/a.json").is_file()  # it goes with this mask
+    main(*words, "json=false", "inference.flip=true")
+    assert not (tmp_path / "o/a.json").exists()  # and not with this one
+    main(*words, "inference.flip=true")
     assert sum(json.loads((tmp_path / "o/a.json").read_text())["pixels"].values()) == photo(0).size / 3
 
 

@@ -118,9 +118,11 @@ def test_an_ablation_says_what_each_run_changes(tmp_path, capsys):
         config["optimizer"] = {f"option{j}": 0.5 if i == j else [1, 2] for j in range(1, 8)}
         (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
     report([str(tmp_path), "--no-cost", "--output", str(tmp_path / "out"), "--images", "0"])
-    assert "settings: what differs from most runs' (option1 [1,2], option2 [1,2]" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "settings: what differs from the commonest values, which are option1 [1,2], option2 [1,2]" in said
     rows = list(csv.DictReader((tmp_path / "out" / "report.csv").open()))
     assert [row["settings"] for row in rows] == ["", *(f"option{i} 0.5" for i in range(1, 8))]
+    assert [row["option3"] for row in rows] == [*["[1,2]"] * 3, "0.5", *["[1,2]"] * 4]
     assert [row["net"] for row in rows] == ["fcn8s, vgg16_fc", *(f"option{i} 0.5" for i in range(1, 8))]
 
 

@@ -20,10 +20,14 @@ VAGUE = {"name", "weights"}
 
 @dataclass
 class Group:
-    """Runs that differ in their seed alone; ``values`` are what sets them apart from other groups, by column."""
+    """Runs that differ in their seed alone; ``values`` are what sets them apart from other groups, by column.
+
+    ``settings`` are the values of the keys that have no column of their own.
+    """
 
     runs: list[Run]
     values: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
     label: str = ""
 
     def scores(self, figure: str) -> list[float]:
@@ -76,13 +80,14 @@ def _name(groups: Sequence[Group]) -> list[str]:
         for one, run in zip(groups, firsts, strict=True):
             one.values[name] = shown(run.choices.get(key))
     columns = {name: [_setting(run, key) for run in firsts] for name, key in zip(_short(keys), keys, strict=True)}
-    if len(choices) + len(keys) > COLUMNS:
+    if keys and len(choices) + len(keys) > COLUMNS:
         usual = {name: Counter(values).most_common(1)[0][0] for name, values in columns.items()}
         for i, one in enumerate(groups):
-            own = {name: values[i] for name, values in columns.items() if values[i] not in {usual[name], "-"}}
-            one.values[SETTINGS] = ", ".join(f"{name} {value}" for name, value in own.items())
-        rest = ", ".join(f"{name} {value}" for name, value in usual.items() if value != "-")
-        notes.append(f"{SETTINGS}: what differs from most runs' ({rest})")
+            one.settings = {name: values[i] for name, values in columns.items()}
+            own = [f"{name} {value}" for name, value in one.settings.items() if value != usual[name]]
+            one.values[SETTINGS] = ", ".join(own)
+        common = ", ".join(f"{name} {value}" for name, value in usual.items())
+        notes.append(f"{SETTINGS}: what differs from the commonest values, which are {common}")
     else:
         for name, values in columns.items():
             for one, value in zip(groups, values, strict=True):

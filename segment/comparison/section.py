@@ -146,7 +146,13 @@ def records(section: Section) -> list[dict[str, Any]]:
     """A row of report.csv for each group and published net: figures in 0..1, seconds and bytes."""
     rows = []
     for one, interval, cost in zip(section.groups, section.intervals, section.costs, strict=True):
-        row: dict[str, Any] = {"data": section.data, "net": one.label, **one.values, "seeds": len(one.seeds)}
+        row: dict[str, Any] = {
+            "data": section.data,
+            "net": one.label,
+            **one.values,
+            **one.settings,
+            "seeds": len(one.seeds),
+        }
         for figure in FIGURES:
             row[figure], row[f"{figure}_deviation"] = mean_and_spread(one.scores(figure))
         row |= {"mIoU_low": interval.low, "mIoU_high": interval.high} if interval else {}

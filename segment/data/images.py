@@ -32,23 +32,24 @@ def read_image(path: Path) -> Tensor:
                 data = torch.from_numpy(np.fromfile(file, np.uint8))
                 return decode_image(data, ImageReadMode.RGB, apply_exif_orientation=True)
             if start == PNG:
-                content = file.read()
-                expect_sound(content)
-                expect_all_rows(content)
+                unpack_png(file.read())
         with Image.open(path) as image:
             return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
     except Exception as error:  # a broken file may raise anything: EOFError, zlib.error, struct.error, ...
         raise _unreadable(path, error) from None
 
 
-def expect_sound(content: bytes) -> None:
-    """Check each chunk of a PNG (its specification, section 5.3): a damaged one is read
-    without a word by PIL, and torchvision 0.29 ends the process.
+def unpack_png(content: bytes) -> bytes:
+    """The rows of a PNG as its filters left them, each behind the filter's number (its specification, section 7.2).
+
+    Each chunk is checked (section 5.3) and the rows are counted: a damaged file is read without a word by PIL, which
+    makes up what is missing, and torchvision 0.29 ends the process.
 
     Raises:
-        ValueError: a chunk is cut off, or its checksum is another.
+        ValueError: a chunk is cut off or its checksum is another; or there are fewer rows than the header promises.
+        zlib.error: they can't be unpacked.
     """
-    start, kind = len(PNG), b""
+    start, kind, parts = len(PNG), b"", []
     while kind != b"IEND":
         end = start + 8 + int.from_bytes(content[start : start + 4], "big")  # length, kind, content, checksum
         kind = content[start + 4 : start + 8]
@@ -56,33 +57,30 @@ def expect_sound(content: bytes) -> None:
             raise ValueError("the file is cut off")
         if zlib.crc32(memoryview(content)[start + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
             raise ValueError(f"it is damaged: the checksum of its chunk {kind.decode('latin-1')!r} is wrong")
+        if start == len(PNG) and (kind != b"IHDR" or end - start != 8 + 13):
+            raise ValueError("it is damaged: it does not begin with a header")
+        if kind == b"IDAT":
+            parts.append(content[start + 8 : end])
         start = end + 4
+    expected = png_bytes(content)
+    rows = zlib.decompressobj().decompress(b"".join(parts), min(expected, 2**40))  # no more, whatever there is
+    if len(rows) < expected:
+        raise ValueError(f"it is damaged: {len(rows)} bytes of its pixels are there, {expected} were expected")
+    return rows
 
 
-def expect_all_rows(content: bytes) -> None:
-    """Unpack a sound PNG's pixels and count them: where some are missing, PIL makes up the rest without a word.
-
-    Raises:
-        ValueError: there are fewer than the header promises.
-        zlib.error: what is there can't be unpacked.
-    """
+def png_bytes(content: bytes) -> int:
+    """How many bytes the header of a PNG promises: those of its rows, each with one for its filter."""
     width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
     depth, colour, interlaced = content[24], content[25], content[28]
     bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
-    # The parts of the picture (first and every n-th column, then row): the seven of Adam7, or all of it.
+    # The parts of the picture, by first and every n-th column and row: the seven of Adam7, or all of it.
     parts = [(0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2)]
-    expected = 0
+    total = 0
     for left, right, top, down in parts if interlaced else [(0, 1, 0, 1)]:
         columns, rows = len(range(left, width, right)), len(range(top, height, down))
-        expected += rows * (1 + (columns * bits + 7) // 8) if columns else 0  # each row has a byte for its filter
-    unpacker, found, start = zlib.decompressobj(), 0, len(PNG)
-    while start < len(content):
-        end = start + 8 + int.from_bytes(content[start : start + 4], "big")
-        if content[start + 4 : start + 8] == b"IDAT" and found < expected:
-            found += len(unpacker.decompress(content[start + 8 : end], min(expected - found, 2**40)))
-        start = end + 4
-    if found < expected:
-        raise ValueError(f"it is damaged: {found} bytes of its pixels are there, {expected} were expected")
+        total += rows * (1 + (columns * bits + 7) // 8) if columns else 0
+    return total
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -115,10 +113,10 @@ def check_header(path: Path) -> None:
         with Image.open(path):
             pass
     except Image.DecompressionBombError as error:
-        pixels = "".join(filter(str.isdigit, str(error).partition("exceeds")[0]))
+        promised, allowed = re.findall(r"\d+", str(error))[:2]
         raise SegmentError(
-            f"cannot read the image {path}: {pixels} pixels are more than are allowed, which segment.predict sets by "
-            "inference.max_memory, a program by PIL.Image.MAX_IMAGE_PIXELS"
+            f"cannot read the image {path}: it has {promised} pixels, and {allowed} are allowed; segment.predict sets "
+            "that by inference.max_memory, a program by PIL.Image.MAX_IMAGE_PIXELS"
         ) from None
     except Exception as error:
         raise _unreadable(path, error) from None

@@ -53,6 +53,8 @@ class DecoderLike(Protocol):
 class SegmentationNet(nn.Module):
     """Any encoder with any decoder; images of any size in, scores of the same size out.
 
+    Its memory format is channels last.
+
     Args:
         encoder: declares ``channels`` by stride and returns its features by stride.
         decoder: a decoder's class, called with ``channels`` and ``num_classes``.
