@@ -1,7 +1,7 @@
 """Runs put together over their seeds, and named by what sets them apart."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,13 +81,7 @@ def _name(groups: Sequence[Group]) -> list[str]:
             one.values[name] = shown(run.choices.get(key))
     columns = {name: [_setting(run, key) for run in firsts] for name, key in zip(_short(keys), keys, strict=True)}
     if keys and len(choices) + len(keys) > COLUMNS:
-        usual = {name: Counter(values).most_common(1)[0][0] for name, values in columns.items()}
-        for i, one in enumerate(groups):
-            one.settings = {name: values[i] for name, values in columns.items()}
-            own = [f"{name} {value}" for name, value in one.settings.items() if value != usual[name]]
-            one.values[SETTINGS] = ", ".join(own)
-        common = ", ".join(f"{name} {value}" for name, value in usual.items())
-        notes.append(f"{SETTINGS}: what differs from the commonest values, which are {common}")
+        notes.append(_name_settings(groups, columns, choices))
     else:
         for name, values in columns.items():
             for one, value in zip(groups, values, strict=True):
@@ -103,6 +97,29 @@ def _name(groups: Sequence[Group]) -> list[str]:
         if taken[one.label] > 1:
             one.label += f" ({taken[one.label]})"
     return notes
+
+
+def _name_settings(groups: Sequence[Group], columns: Mapping[str, Sequence[str]], choices: Sequence[str]) -> str:
+    """Give each group the column of its settings that are not the commonest ones; a line says which those are.
+
+    Args:
+        columns: each group's value, by the key's name.
+        choices: the groups of options that have columns.
+    """
+    usual = {name: Counter(values).most_common(1)[0][0] for name, values in columns.items()}
+    options = [tuple(one.runs[0].choices.get(c) for c in choices) for one in groups]
+    for i, one in enumerate(groups):
+        alike = [j for j, other in enumerate(options) if other == options[i]]
+        one.settings = {name: values[i] for name, values in columns.items()}
+        own = [
+            f"{name} {value}"
+            for name, value in one.settings.items()
+            # A key that all of these options lack says nothing beside them.
+            if value != usual[name] and any(columns[name][j] != "-" for j in alike)
+        ]
+        one.values[SETTINGS] = ", ".join(own)
+    common = ", ".join(f"{name} {value}" for name, value in usual.items() if value != "-")
+    return f"{SETTINGS}: what differs from the commonest values, which are {common}"
 
 
 def _setting(run: Run, key: str) -> str:
