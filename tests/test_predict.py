@@ -293,7 +293,9 @@ def test_predict_takes_whatever_holds_an_image(checkpoint, tmp_path):
     shown = result._repr_html_()
     assert f"square {100 * result.counts()['square'] / result.mask.size:.1f} %" in shown
     for wrong in (values / 255, values.transpose(2, 0, 1), tensor[None], np.zeros((0, 5), np.uint8), grey > 9):
-        with pytest.raises(SegmentError, match=r"expected uint8 values from 0 to 255 in an array \(H,W\).*; got"):
+        with pytest.raises(
+            SegmentError, match=r"expected uint8 values from 0 to 255 in an array \(H,W\), .*\(H,W,3\).*; got"
+        ):
             model.predict(wrong)
     with pytest.raises(SegmentError, match="an image is a path, a PIL image, an array or a tensor, not a list"):
         model.predict([values])

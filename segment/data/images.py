@@ -29,8 +29,8 @@ def read_image(path: Path) -> Tensor:
             start = file.read(len(PNG))
             file.seek(0)
             if start.startswith(JPEG):  # whatever its suffix; twice as fast as PIL
-                data = torch.from_numpy(np.fromfile(file, np.uint8))
-                return decode_image(data, ImageReadMode.RGB, apply_exif_orientation=True)
+                content = torch.from_numpy(np.fromfile(file, np.uint8))
+                return decode_image(content, ImageReadMode.RGB, apply_exif_orientation=True)
             if start == PNG:
                 unpack_png(file.read())
         with Image.open(path) as image:
