@@ -3,26 +3,17 @@
 import errno
 import glob
 import hashlib
-import json
 import os
 import warnings
-import zlib
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from segment.config import entry_point, instantiate
 from segment.errors import SegmentError
-from segment.files import printable, user_path, whole_file
-
-if TYPE_CHECKING:
-    from segment.segmenter import Segmentation
-
-TAG = "segment"
-"""Of a mask's PNG: what it was made of and by; on a line of its own what the files' names end in that belong to it."""
+from segment.files import printable, user_path
+from segment.outputs import EXTRAS, Outputs
 
 
 def predict(config: DictConfig) -> None:
@@ -40,26 +31,27 @@ def predict(config: DictConfig) -> None:
     warnings.filterwarnings("ignore", module="PIL")  # of large images and odd headers
     source, output, checkpoint = (user_path(config[key], key) for key in ("input", "output", "checkpoint"))
     try:
-        plan = plan_outputs(*find_images(source, output), output)
+        plan = plan_outputs(*find_images(source, output), output, extras)
     except OSError as error:
         raise SegmentError(f"input={source}: {error.strerror}") from None
     try:
-        refuse_others(plan, output, extras)
+        for outputs in plan.values():
+            outputs.refuse_others()
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SegmentError(f"output={output}: {error.strerror}") from None
     model = load(checkpoint, config.device, inference)
     origin = f"{digest(checkpoint)} {inference.describe()}"
     console, failed, there = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
-    for path, name in track(list(plan.items()), "segmenting", console=console):
+    for path, outputs in track(list(plan.items()), "segmenting", console=console):
         try:
             if not path.is_file():
                 raise SegmentError(f"cannot read the image {path}: it is no file")
             tag = f"{origin} {path.stat().st_size} {path.stat().st_mtime_ns}"
-            if is_done(output, name, extras, tag):
+            if outputs.are_made_of(tag):
                 there += 1
             else:
-                write(model.predict(path, config.probabilities), path, output, name, extras, tag)
+                outputs.write(model.predict(path, config.probabilities), path, tag)
         except (SegmentError, OSError, RuntimeError, ValueError, MemoryError) as error:
             if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
                 raise SegmentError(f"cannot write to {output}: {error.strerror}") from None
@@ -83,11 +75,10 @@ def find_extras(config: DictConfig) -> list[str]:
     Raises:
         SegmentError: a setting is neither true nor false.
     """
-    keys = {"_overlay.jpg": "overlay", ".json": "json", ".npz": "probabilities"}
-    for key in keys.values():
+    for key in EXTRAS.values():
         if not isinstance(config[key], bool):
             raise SegmentError(f"{key}={config[key]}: expected true or false")
-    return [suffix for suffix, key in keys.items() if config[key]]
+    return [suffix for suffix, key in EXTRAS.items() if config[key]]
 
 
 def find_images(path: Path, output: Path) -> tuple[list[Path], Path]:
@@ -132,8 +123,8 @@ def leads_up(folder: Path) -> bool:
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(os.path.realpath(folder))
 
 
-def plan_outputs(images: list[Path], base: Path, output: Path) -> dict[Path, str]:
-    """What each image's outputs are called below ``output``: its name and sub-folder; the suffix, too, where others
+def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]) -> dict[Path, Outputs]:
+    """The outputs of each image, called below ``output`` by its name and sub-folder; by the suffix, too, where others
     differ from it in that alone.
 
     Raises:
@@ -142,90 +133,20 @@ def plan_outputs(images: list[Path], base: Path, output: Path) -> dict[Path, str
     names = [str(image.relative_to(base)) for image in images]
     stems = [str(image.relative_to(base).with_suffix("")) for image in images]
     taken = Counter(stems) + Counter(names)
-    plan = {image: stem if taken[stem] == 1 else name for image, stem, name in zip(images, stems, names, strict=True)}
+    called = [stem if taken[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+    plan = {image: Outputs(output / name, extras) for image, name in zip(images, called, strict=True)}
     inputs = {os.path.realpath(image) for image in images}
-    for name in plan.values():
-        for target in (output / f"{name}.png", output / f"{name}_overlay.jpg"):
+    for outputs in plan.values():
+        for target in (outputs.path(".png"), outputs.path("_overlay.jpg")):
             if os.path.realpath(target) in inputs:
                 raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
     return plan
-
-
-def refuse_others(plan: dict[Path, str], output: Path, extras: list[str]) -> None:
-    """Keep what somebody else put where the outputs are to go.
-
-    Raises:
-        SegmentError: there is a file by such a name that is not of our making.
-    """
-    for name in plan.values():
-        there = [suffix for suffix in (".png", *extras) if os.path.lexists(output / f"{name}{suffix}")]
-        own = tag_of(output / f"{name}.png")[1] if there else []
-        for suffix in there:
-            if suffix not in own:
-                path = output / f"{name}{suffix}"
-                raise SegmentError(f"{path} is there, and not of segment.predict's making: choose another folder")
-
-
-def tag_of(mask: Path) -> tuple[str, list[str]]:
-    """What a mask says it was made of, and the suffixes of all that came with it; nothing if it is none of ours."""
-    from PIL import Image
-
-    try:
-        with Image.open(mask) as image:
-            tag, _, suffixes = str(image.info.get(TAG, "")).partition("\n")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return "", []
-    return tag, suffixes.split()
 
 
 def digest(path: Path) -> str:
     """A checkpoint's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def is_done(output: Path, name: str, extras: list[str], tag: str) -> bool:
-    """Whether an image's outputs are there, made of this image by this checkpoint in this way."""
-    from segment.data.images import unpack_png
-
-    mask = output / f"{name}.png"
-    if not all((output / f"{name}{suffix}").is_file() for suffix in (".png", *extras)):
-        return False
-    if tag_of(mask)[0] != tag:
-        return False
-    try:
-        unpack_png(mask.read_bytes())
-    except (ValueError, zlib.error):
-        return False
-    return True
-
-
-def write(found: "Segmentation", image: Path, output: Path, name: str, extras: list[str], tag: str) -> None:
-    """Write an image's outputs, and put them in their places together, the mask last: where it is, the others are."""
-    import numpy as np
-    from PIL.PngImagePlugin import PngInfo
-
-    earlier, suffixes = tag_of(output / f"{name}.png")
-    if earlier != tag:  # made of another image, or in another way
-        for suffix in {*suffixes} - {".png", *extras}:
-            (output / f"{name}{suffix}").unlink(missing_ok=True)
-        suffixes = []
-    with ExitStack() as stack:  # what is opened first is put in its place last
-        mask = stack.enter_context(whole_file(output / f"{name}.png", "wb"))
-        note = PngInfo()
-        note.add_text(TAG, f"{tag}\n{' '.join(dict.fromkeys(['.png', *extras, *suffixes]))}")
-        found.palette_image().save(mask, "PNG", pnginfo=note)
-        for suffix in extras:
-            file = stack.enter_context(whole_file(output / f"{name}{suffix}", "wb"))
-            if suffix == ".json":
-                height, width = found.mask.shape
-                content = {"image": str(image), "width": width, "height": height, "pixels": found.counts()}
-                file.write(json.dumps(content, indent=2, ensure_ascii=False).encode(errors="backslashreplace"))
-            elif suffix == ".npz":
-                assert found.probabilities is not None
-                np.savez_compressed(file, probabilities=found.probabilities, classes=np.array(found.classes.names))
-            else:
-                found.overlay().save(file, "JPEG", quality=92)
 
 
 if __name__ == "__main__":

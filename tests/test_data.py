@@ -12,7 +12,7 @@ from segment.data.ade20k import ADE20K, ADE20KDataModule
 from segment.data.camvid import CamVidDataModule
 from segment.data.check import check
 from segment.data.classes import voc_palette
-from segment.data.images import PNG, png_bytes, read_image
+from segment.data.images import PNG, PngHeader, read_image
 from segment.data.labels import Labels
 from segment.data.samplers import Draw, EvalSampler, TrainSampler
 from segment.data.shapes import SHAPES, ShapesDataModule, draw
@@ -227,7 +227,7 @@ def test_rows_of_an_interlaced_png():
             rows = (passes == number).sum(1)
             length += sum(1 + 3 * count for count in rows if count)
         head = b"".join(n.to_bytes(4, "big") for n in (width, height)) + bytes([8, 2, 0, 0, 1])
-        assert png_bytes(PNG + bytes(8) + head) == length
+        assert PngHeader.of(PNG + bytes(8) + head).row_bytes() == length
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import untrained
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import segment
 from segment.checkpoint import check_targets, load_checkpoint, load_net, own_data
@@ -225,6 +226,20 @@ def test_files_of_others_that_lie_beside_our_masks_stay(main, checkpoint, tmp_pa
     assert not (tmp_path / "o/a.json").exists()  # and not with this one
     main(*words, "inference.flip=true")
     assert sum(json.loads((tmp_path / "o/a.json").read_text())["pixels"].values()) == photo(0).size / 3
+
+
+def test_a_note_of_a_stranger_removes_no_files(main, checkpoint, tmp_path):
+    Image.fromarray(photo(0)).save(tmp_path / "a.png")
+    (tmp_path / "o").mkdir()
+    for name in ("a.txt", "a_dear.png"):
+        (tmp_path / "o" / name).write_text("mine")
+    note = PngInfo()
+    note.add_text("segment", "made of something\n.png .txt _dear.png /../../a.png")
+    Image.fromarray(photo(0)[:, :, 0]).save(tmp_path / "o" / "a.png", pnginfo=note)
+    main("predict", f"checkpoint={checkpoint}", "input=a.png", "output=o")
+    assert (tmp_path / "o/a.txt").read_text() == (tmp_path / "o/a_dear.png").read_text() == "mine"
+    assert (tmp_path / "a.png").is_file()
+    assert (tmp_path / "o/a.json").is_file()
 
 
 # What images look like

@@ -1,8 +1,10 @@
 """Image files of any kind as people see them: upright, in colour, 8 bits, on white where they are transparent."""
 
 import re
+import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +18,32 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
 """What such files begin with."""
+
+
+class PngHeader(NamedTuple):
+    """What a PNG says of itself (its specification, section 11.2.2)."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    interlaced: int
+
+    @classmethod
+    def of(cls, content: bytes) -> "PngHeader":
+        """The header of a file that begins with one."""
+        return cls(*struct.unpack_from(">IIBBxxB", content, 16))
+
+    def row_bytes(self) -> int:
+        """How many bytes it promises: those of the rows, each with one for its filter."""
+        bits = self.depth * {2: 3, 4: 2, 6: 4}.get(self.colour, 1)
+        # The parts of the picture, by first and every n-th column and row: the seven of Adam7, or all of it.
+        parts = [(0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2)]
+        total = 0
+        for left, right, top, down in parts if self.interlaced else [(0, 1, 0, 1)]:
+            columns, rows = len(range(left, self.width, right)), len(range(top, self.height, down))
+            total += rows * (1 + (columns * bits + 7) // 8) if columns else 0
+        return total
 
 
 def read_image(path: Path) -> Tensor:
@@ -62,25 +90,11 @@ def unpack_png(content: bytes) -> bytes:
         if kind == b"IDAT":
             parts.append(content[start + 8 : end])
         start = end + 4
-    expected = png_bytes(content)
+    expected = PngHeader.of(content).row_bytes()
     rows = zlib.decompressobj().decompress(b"".join(parts), min(expected, 2**40))  # no more, whatever there is
     if len(rows) < expected:
         raise ValueError(f"it is damaged: {len(rows)} bytes of its pixels are there, {expected} were expected")
     return rows
-
-
-def png_bytes(content: bytes) -> int:
-    """How many bytes the header of a PNG promises: those of its rows, each with one for its filter."""
-    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
-    depth, colour, interlaced = content[24], content[25], content[28]
-    bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
-    # The parts of the picture, by first and every n-th column and row: the seven of Adam7, or all of it.
-    parts = [(0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2)]
-    total = 0
-    for left, right, top, down in parts if interlaced else [(0, 1, 0, 1)]:
-        columns, rows = len(range(left, width, right)), len(range(top, height, down))
-        total += rows * (1 + (columns * bits + 7) // 8) if columns else 0
-    return total
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

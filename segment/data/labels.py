@@ -13,7 +13,7 @@ from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
 from segment.data.classes import IGNORE
-from segment.data.images import PNG, unpack_png
+from segment.data.images import PNG, PngHeader, unpack_png
 from segment.errors import SegmentError
 
 INVALID = 254
@@ -80,10 +80,10 @@ class Labels:
         try:
             content = path.read_bytes()
             if content.startswith(PNG):
-                rows = unpack_png(content)
-                # Byte 24 is the depth, byte 25 the kind of colour: 8 bits of grey or palette take half of PIL's time.
-                if not self.coloured and content[24:26] in {b"\x08\x00", b"\x08\x03"}:
-                    return _grey_rows(content, rows)
+                rows, header = unpack_png(content), PngHeader.of(content)
+                # Colours of kind 0 are grey, of 3 a palette's: with 8 bits they take half of PIL's time.
+                if not self.coloured and header.depth == 8 and header.colour in {0, 3}:
+                    return _byte_rows(content, header, rows)
             with Image.open(io.BytesIO(content)) as image:
                 if not self.coloured:
                     white = 255 if image.mode == "1" and 1 not in self.table else 1
@@ -108,11 +108,10 @@ class Labels:
         )
 
 
-def _grey_rows(content: bytes, rows: bytes) -> np.ndarray:
+def _byte_rows(content: bytes, header: PngHeader, rows: bytes) -> np.ndarray:
     """The values (H,W) of a sound PNG of 8 bits, one value a pixel, of which the rows are unpacked."""
-    width, height, interlaced = *(int.from_bytes(content[i : i + 4], "big") for i in (16, 20)), content[28]
-    if not interlaced:
-        table = np.frombuffer(rows, np.uint8).reshape(height, 1 + width)
+    if not header.interlaced:
+        table = np.frombuffer(rows, np.uint8).reshape(header.height, 1 + header.width)
         if not table[:, 0].any():  # no filter: that is what VOC's have
             return np.ascontiguousarray(table[:, 1:])
     return decode_image(frombuffer(bytearray(content), dtype=uint8)).numpy()[0]
