@@ -126,6 +126,51 @@ def test_an_ablation_says_what_each_run_changes(tmp_path, capsys):
     assert [row["net"] for row in rows] == ["fcn8s, vgg16_fc", *(f"option{i} 0.5" for i in range(1, 8))]
 
 
+def test_keys_are_told_apart_in_columns_of_their_own(tmp_path, capsys):
+    for i, values in enumerate(((1, 1, "a"), (2, 1, "a"), (1, 2, "a"), (1, 1, "b"))):
+        folder = write_run(tmp_path / f"{i}", [], 0, None, mIoU=0.1)
+        config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+        config["optimizer"], config["loss"] = {"width": values[0]}, {"width": values[1]}
+        config["data"]["images"] = values[2]
+        (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    report([str(tmp_path), "--no-cost", "--output", str(tmp_path), "--images", "0"])
+    rows = list(csv.DictReader((tmp_path / "report.csv").open()))
+    found = [(row["optimizer.width"], row["loss.width"], row["data.images"]) for row in rows]
+    assert found == [("1", "1", "a"), ("2", "1", "a"), ("1", "2", "a"), ("1", "1", "b")]
+    assert {(row["data set"], row["images"]) for row in rows} == {("voc", "40")}
+
+
+def test_nets_that_start_from_other_nets(tmp_path, capsys, monkeypatch):
+    """An FCN-16s from an FCN-32s, seed by seed, is one row; from another FCN-32s it is another."""
+    for name, skips, seed in (("a0", [], 0), ("a1", [], 1), ("b0", [32], 0)):
+        write_run(tmp_path / name, skips, seed, None, mIoU=0.1)
+        folder = write_run(tmp_path / f"from_{name}", [16], seed, None, mIoU=0.2 + 0.1 * seed)
+        config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+        config["model"]["weights"] = f"{tmp_path}/{name}/checkpoints/best.ckpt"
+        (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    report([str(tmp_path), "--no-cost", "--output", str(tmp_path), "--images", "0"])
+    rows = [row for row in csv.DictReader((tmp_path / "report.csv").open()) if row["skip_strides"] == "[16]"]
+    assert [row["seeds"] for row in rows] == ["2", "1"]
+    assert "left out" not in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path / "from_a1")
+    report([".", "--no-cost"])
+    assert "30.0" in capsys.readouterr().out
+
+
+def test_a_net_measured_on_data_in_two_places(strides, tmp_path, capsys):
+    for place, figure in (("/a", 0.7), ("/b", 0.2)):
+        folder = tmp_path / "runs" / f"at{place[1:]}"
+        shutil.copytree(strides / "0", folder)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        (folder / "metrics.json").write_text(json.dumps({**metrics, "mIoU": figure, "root": place}))
+        (folder / "per_image.npz").unlink()
+    report([str(tmp_path / "runs"), "--no-cost", "--output", str(tmp_path), "--images", "0"])
+    rows = list(csv.DictReader((tmp_path / "report.csv").open()))
+    found = {(row["root"], row["mIoU"]) for row in rows if row["root"]}
+    assert found == {("/a", "0.7"), ("/b", "0.2")}
+    assert "not comparable as they stand: the figures differ in root" in capsys.readouterr().out
+
+
 def test_intervals_against_a_slow_count():
     first, second = (
         [Counts(np.arange(30), counts(30, s, i)) for i in seeds] for s, seeds in ((0.9, (1, 2)), (0.7, (3,)))

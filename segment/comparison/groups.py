@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segment.comparison.paired import Counts
-from segment.comparison.runs import MEASUREMENT, Run
+from segment.comparison.runs import Run
 
 CHOICES = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")
 """Groups of options that name a run, in the order of the columns."""
@@ -14,8 +14,8 @@ COLUMNS = 6
 """As many differences have a column each; of more, the keys share one."""
 SETTINGS = "settings"
 """The heading of that column."""
-VAGUE = {"name", "weights"}
-"""Keys that say nothing without what they belong to."""
+VAGUE = {"name", "weights", "images", "split", "net", "root", "source"}
+"""Keys that say nothing without what they belong to, or would pass for another column of the report's."""
 
 
 @dataclass
@@ -149,7 +149,7 @@ def _short(keys: Sequence[str]) -> list[str]:
     result = []
     for key in keys:
         length = 1
-        while sum(ending(other, length) == ending(key, length) for other in keys) > 1 and length < key.count("."):
+        while sum(ending(other, length) == ending(key, length) for other in keys) > 1 and length <= key.count("."):
             length += 1
         result.append(ending(key, length))
     return result
@@ -157,14 +157,14 @@ def _short(keys: Sequence[str]) -> list[str]:
 
 def _name_measurement(groups: Sequence[Group], firsts: Sequence[Run]) -> list[str]:
     """Columns for that in which the measurements differ, and a line that says so."""
-    differ = [key for key in MEASUREMENT if len({repr(run.metrics.get(key)) for run in firsts}) > 1]
+    differ = [key for key in firsts[0].measurement if len({repr(run.measurement[key]) for run in firsts}) > 1]
     if not differ:
         return []
     notes = [f"not comparable as they stand: the figures differ in {', '.join(differ)}"]
     protocols = list(dict.fromkeys(str(run.metrics.get("protocol")) for run in firsts))
     for one, run in zip(groups, firsts, strict=True):
         for key in differ:
-            value = shown(run.metrics.get(key))
+            value = shown(run.measurement[key])
             one.values[key] = chr(ord("A") + protocols.index(value) % 26) if key == "protocol" else value
     if "protocol" in differ:
         notes += [f"protocol {chr(ord('A') + i % 26)}: {text}" for i, text in enumerate(protocols)]

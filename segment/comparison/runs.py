@@ -1,5 +1,6 @@
 """Runs on disk: found and read."""
 
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from segment.job import Status
 from segment.provenance import flat
 
 MEASUREMENT = ("split", "images", "precision", "protocol")
-"""What has to be equal for two figures to be comparable."""
+"""Of metrics.json, what has to be equal for two figures to be comparable."""
 BOOKKEEPING = re.compile(
     r"(seed|resume|repeat|checkpoint|hydra|logger|callbacks\.(wandb|epoch_line|throughput)"
     r"|data\.(root|seed|num_workers|download|url|checksum)"
@@ -34,7 +35,7 @@ class Run:
     """A run that has been measured.
 
     ``config`` and ``choices`` are those that its net was trained with, flat; ``measured`` the data configuration that
-    it was measured on.
+    it was measured on, and ``root`` where that lay, if the same net was measured elsewhere, too.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Run:
     measured: dict[str, Any]
     checkpoint: Path
     counts: Counts | None = None
+    root: str | None = None
 
     @property
     def seed(self) -> Any:
@@ -56,8 +58,9 @@ class Run:
         return parts[-2] if len(parts) > 1 else "unknown", tuple(self.metrics["per_class_IoU"])
 
     @property
-    def measurement(self) -> tuple[Any, ...]:
-        return tuple(self.metrics.get(key) for key in MEASUREMENT)
+    def measurement(self) -> dict[str, Any]:
+        """What has to be equal for two figures to be comparable."""
+        return {**{key: self.metrics.get(key) for key in MEASUREMENT}, "root": self.root}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,22 +80,28 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
     runs: list[Run] = []
     problems, notes = [], []
     seen: set[tuple] = set()
+    roots: dict[str, set[str | None]] = {}
     for folder in _places(folders):
         try:
             run = _read(folder)
         except SegmentError as error:
             problems.append(f"{folder}: {error}")
             continue
-        key = (os.path.realpath(run.checkpoint), run.data, run.measurement)
+        net, root = os.path.realpath(run.checkpoint), run.metrics.get("root")
+        key = (net, run.data, root, *run.measurement.values())
         if key in seen:
             notes.append(f"{folder} measures again what another run has: left out")
             continue
         seen.add(key)
+        roots.setdefault(net, set()).add(root)
         try:
             run.counts = _counts(run)
         except SegmentError as error:
             notes.append(f"{folder}: no intervals, {error}")
         runs.append(run)
+    for run in runs:
+        if len(roots[os.path.realpath(run.checkpoint)]) > 1:
+            run.root = run.metrics.get("root")
     return runs, problems, notes
 
 
@@ -118,7 +127,7 @@ def _order(folder: Path) -> tuple:
         job = _status(folder)
     except SegmentError:
         job = None
-    names = [[(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", part)] for part in folder.parts]
+    names = [[(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", part)] for part in folder.absolute().parts]
     return names[:-1], job.started if job else "", names[-1]
 
 
@@ -157,8 +166,7 @@ def _read(folder: Path) -> Run:
         config, choices = read_record(checkpoint.parent.parent)
         if not config:
             config, choices = {"evaluation": str(folder)}, {}
-    settings = {key: _without_folder(value) for key, value in flat(config)} if config else {}
-    return Run(folder, metrics, settings, choices, measured, checkpoint)
+    return Run(folder, metrics, {key: _portable(value) for key, value in flat(config)}, choices, measured, checkpoint)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -195,6 +203,17 @@ def _counts(run: Run) -> Counts | None:
     return counts
 
 
-def _without_folder(value: Any) -> Any:
-    """Of a path only the file's name, since folders differ between runs."""
-    return Path(value).name if isinstance(value, str) and "/" in value else value
+def _portable(value: Any) -> Any:
+    """A setting; of a path only the file's name, since folders differ between runs.
+
+    The checkpoints of all runs have one name: of those the net's, and a number for what it was trained with, which nets
+    share that differ in their seed alone.
+    """
+    if not isinstance(value, str) or "/" not in value:
+        return value
+    path = Path(value)
+    config, choices = read_record(path.parent.parent) if path.suffix == ".ckpt" else ({}, {})
+    if not config:
+        return path.name if path.suffix != ".ckpt" else "/".join(path.parts[-3:])
+    content = sorted((key, Path(str(setting)).name) for key, setting in flat(config) if not BOOKKEEPING.fullmatch(key))
+    return f"{choices.get('model', 'net')}-{hashlib.sha256(repr(content).encode()).hexdigest()[:6]}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from segment.comparison.groups import Group, group
 from segment.comparison.paired import Interval, difference
-from segment.comparison.runs import MEASUREMENT, Run
+from segment.comparison.runs import Run
 from segment.comparison.tables import Grid
 from segment.table import percent
 
@@ -92,7 +92,7 @@ def _compare(section: Section, resamples: int) -> None:
 def published(data: str) -> list[dict[str, str]]:
     """Published figures on a data set, each with what it was measured on and where it is from."""
     with Path(__file__).with_name("published.csv").open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["data"] == data]
+        return [row for row in csv.DictReader(file) if row.pop("data") == data]
 
 
 def bounds(interval: Interval | None, sign: str = "") -> str:
@@ -121,7 +121,7 @@ def grids(section: Section) -> list[Grid]:
         row += [*([bounds(interval)] * sure), *(percent(mean) for mean, _ in means[1:]), *(_cost(price) * cost)]
         row += [f"{section.data} {one.runs[0].metrics.get('split')}", "these runs"] * paper
         grid.rows.append(row)
-    if len(firsts) > 1 and len({run.measurement for run in firsts}) == 1:
+    if len(firsts) > 1 and len({repr(run.measurement) for run in firsts}) == 1:
         best = max(range(len(firsts)), key=lambda i: section.groups[i].mean_iou)
         grid.strong.add((best, headings.index("mean IoU")))
     if paper:
@@ -147,7 +147,7 @@ def records(section: Section) -> list[dict[str, Any]]:
     rows = []
     for one, interval, cost in zip(section.groups, section.intervals, section.costs, strict=True):
         row: dict[str, Any] = {
-            "data": section.data,
+            "data set": section.data,
             "net": one.label,
             **one.values,
             **one.settings,
@@ -157,8 +157,8 @@ def records(section: Section) -> list[dict[str, Any]]:
             row[figure], row[f"{figure}_deviation"] = mean_and_spread(one.scores(figure))
         row |= {"mIoU_low": interval.low, "mIoU_high": interval.high} if interval else {}
         row |= cost._asdict() if cost else {}
-        rows.append(row | {key: one.runs[0].metrics.get(key) for key in MEASUREMENT})
+        rows.append(row | one.runs[0].measurement)
     for known in section.published:
         numbers = {key: float(known[key]) / 100 for key in FIGURES if known[key].replace(".", "").isdigit()}
-        rows.append({**known, **numbers})
+        rows.append({"data set": section.data, **known, **numbers})
     return rows
