@@ -2,8 +2,7 @@
 
     python -m segment.submission results.tgz --root DIR
 
-The server wants a tar file, gzipped or not, with a palette PNG of class indices for each image of the test list:
-``results/VOC2012/Segmentation/comp6_test_cls/ID.png`` (VOC2012 development kit, section 5.3).
+:mod:`segment.archive` says what the server wants.
 """
 
 import argparse

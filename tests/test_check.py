@@ -1,7 +1,9 @@
 """segment.check finds every planted fault, and calls clean data clean."""
 
+import io
 import json
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +60,17 @@ def reencode(path: Path, to: Path) -> None:
     Image.open(path).save(to)
 
 
+def lost_page(path: Path) -> None:
+    """A TIFF that says its next page lies within the list of what the first one has."""
+    content = io.BytesIO()
+    Image.new("L", (24, 20)).save(content, "TIFF")
+    raw = bytearray(content.getvalue())
+    start = struct.unpack_from("<I", raw, 4)[0]
+    entries = struct.unpack_from("<H", raw, start)[0]
+    struct.pack_into("<I", raw, start + 2 + 12 * entries, start + 3)
+    path.write_bytes(raw)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
 
@@ -87,6 +100,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "mask a JPEG": ("lossy mask", lambda r: Image.new("L", (24, 20)).save(r / "train/masks/2.png", format="JPEG")),
     "masks of 0 and 255": ("one class", lambda r: of(r, 255)),
     "masks all void": ("only void", lambda r: [Image.new("L", (24, 20), 255).save(p) for p in r.glob("val/masks/*")]),
+    "image with a broken link to a page": ("unreadable image", lambda r: lost_page(r / "val/images/2.jpg")),
     "image of several pages": (
         "several pages",
         lambda r: Image.new("RGB", (24, 20)).save(

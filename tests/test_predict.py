@@ -228,6 +228,15 @@ def test_files_of_others_that_lie_beside_our_masks_stay(main, checkpoint, tmp_pa
     assert sum(json.loads((tmp_path / "o/a.json").read_text())["pixels"].values()) == photo(0).size / 3
 
 
+def test_masks_of_ours_are_known_whatever_their_size(main, checkpoint, tmp_path, capsys):
+    Image.new("RGB", (3000, 1000)).save(tmp_path / "a.png")
+    words = ("predict", f"checkpoint={checkpoint}", "input=a.png", "output=o")
+    main(*words)
+    with pytest.raises(SystemExit, match="1 of 1 images could not be segmented"):
+        main(*words, "inference.max_memory=0.05")
+    assert "pixels, and" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_a_note_of_a_stranger_removes_no_files(main, checkpoint, tmp_path):
     Image.fromarray(photo(0)).save(tmp_path / "a.png")
     (tmp_path / "o").mkdir()

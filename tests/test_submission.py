@@ -6,6 +6,7 @@ import lzma
 import re
 import sys
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -122,6 +123,10 @@ FAULTS = {
     ),
     "header": ({ONE: GOOD[:8] + bytes([0, 0, 0, 0]) + GOOD[12:]}, "unreadable: .*2008_000006.png is no PNG that can"),
     "empty": ({ONE: b""}, "unreadable: .*2008_000006.png is no PNG"),
+    "profile": (
+        {ONE: GOOD[:-12] + bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big") + GOOD[-12:]},
+        "unreadable: .*2008_000006.png is no PNG that can be read",
+    ),
     "other format": ({ONE: b"GIF89a" + bytes(50)}, "unreadable: .*2008_000006.png is no PNG\n"),
 }
 
@@ -158,6 +163,9 @@ def test_archives_that_are_none(root, tmp_path, monkeypatch, capsys):
     second = plain.index(FOLDER.encode(), 512)
     plain[second : second + 10] = b"nonsense !"
     (tmp_path / "header.tar").write_bytes(plain)
+    long = tarfile.TarInfo("././@LongLink")
+    long.type, long.size = tarfile.GNUTYPE_LONGNAME, 2**80
+    (tmp_path / "size.tar").write_bytes(long.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
     with tarfile.open(tmp_path / "folder.tgz", "w:gz") as archive:
         for name in (*FOLDER.split("/")[:1], FOLDER, ONE):
             folder = tarfile.TarInfo(name)
@@ -182,6 +190,7 @@ def test_archives_that_are_none(root, tmp_path, monkeypatch, capsys):
             tmp_path / "header.tar",
             r"archive: header.tar is no whole .tar, .tar.gz or .tgz: after 1 files: what follows is no part of a tar",
         ),
+        (tmp_path / "size.tar", r"archive: size.tar is no whole .tar, .tar.gz or .tgz: after "),
         (tmp_path / "folder.tgz", r"(?s)layout: \S*2008_000006.png is a folder.*missing image: 2008_000006.png"),
         (tmp_path / "link.tgz", "no file: .*2008_000006.png is a link or a device"),
         (twice, "duplicate: .*2008_000006.png is in the archive more than once"),

@@ -127,7 +127,10 @@ def _order(folder: Path) -> tuple:
         job = _status(folder)
     except SegmentError:
         job = None
-    names = [[(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", part)] for part in folder.absolute().parts]
+    names = [
+        [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", part)]
+        for part in folder.absolute().parts
+    ]
     return names[:-1], job.started if job else "", names[-1]
 
 

@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 
 from segment.data.classes import IGNORE
 from segment.data.images import read_image
-from segment.data.labels import UNREADABLE, Labels
+from segment.data.labels import Labels
 from segment.data.samplers import Draw
 from segment.errors import SegmentError
 
@@ -76,8 +76,9 @@ def header_problem(sample: Sample, labels: Labels) -> Problem | None:
         path = sample.mask
         with Image.open(path) as mask:
             mask_size, mode, file_format = mask.size, mask.mode, mask.format
-    except UNREADABLE as error:
-        return Problem(f"unreadable {'mask' if path == sample.mask else 'image'}", f"cannot read {path}: {error}")
+    except Exception as error:  # PIL raises whatever a broken file makes it run into
+        kind = "mask" if path == sample.mask else "image"
+        return Problem(f"unreadable {kind}", f"cannot read {path}: {error or type(error).__name__}")
     if file_format == "JPEG":
         return Problem("lossy mask", f"the mask {path} is a JPEG, which changes labels: masks have to be PNGs")
     if mode not in labels.modes:

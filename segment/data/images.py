@@ -91,6 +91,8 @@ def unpack_png(content: bytes) -> bytes:
             parts.append(content[start + 8 : end])
         start = end + 4
     expected = PngHeader.of(content).row_bytes()
+    if not expected:  # which would mean no bound below
+        raise ValueError("it is damaged: its header promises no pixels")
     rows = zlib.decompressobj().decompress(b"".join(parts), min(expected, 2**40))  # no more, whatever there is
     if len(rows) < expected:
         raise ValueError(f"it is damaged: {len(rows)} bytes of its pixels are there, {expected} were expected")

@@ -1,7 +1,6 @@
 """What the values of a mask file stand for."""
 
 import io
-import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +17,6 @@ from segment.errors import SegmentError
 
 INVALID = 254
 """What values become that no mask of the data set may hold."""
-
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What PIL raises at files that are broken or none of its."""
 
 
 class Labels:
@@ -90,8 +86,8 @@ class Labels:
                     return np.array(image, dtype=np.uint8) * np.uint8(white)  # of a palette image the indices
                 red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.int32), -1, 0)
                 return (red << 16) + (green << 8) + blue
-        except (*UNREADABLE, RuntimeError, zlib.error) as error:
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        except Exception as error:  # PIL raises whatever a broken file makes it run into
+            reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
             raise SegmentError(f"cannot read the mask {path}: {reason}") from None
 
     def _complain(self, path: Path, value: int) -> None:
