@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the figures")
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.data]
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     L.seed_everything(arguments.seed, verbose=False)
     crop = f"data.crop_size=[{recipe.crop[0]},{recipe.crop[1]}]"
     words = [f"data={arguments.data}", f"data.root={arguments.root}", f"seed={arguments.seed}", crop]

@@ -3,7 +3,7 @@
 Same data, ImageNet weights, epochs and figures, those of the last epoch; each run is a process of its own, one after
 the other, seed by seed, and its minutes are from start to end: ours validate after each epoch and draw pictures, too.
 The peer has a recipe that its users would write; ours is the preset, which was tuned on CamVid's validation split. A
-run that is there already is not repeated.
+run that is there already is not repeated, and the table has all that are there.
 
     python -m benchmarks.quality --data camvid --root DIR --weights mobilenet_v2-b0353104.pth
 """
@@ -51,8 +51,8 @@ def figures(side: str, folder: Path) -> dict[str, float]:
     return {key: float(last[f"val/{key}"]) for key in FIGURES}
 
 
-def measure(side: str, seed: int, arguments: argparse.Namespace) -> dict:
-    """The figures of one run and the minutes that it took, from start to end."""
+def measure(side: str, seed: int, arguments: argparse.Namespace) -> None:
+    """Write quality.json: the figures of one run and the minutes that it took, from start to end."""
     folder = Path(arguments.runs, f"{arguments.data}_{side.replace(' ', '_')}_{arguments.epochs}_seed{seed}")
     done, words = folder / "quality.json", command(side, seed, folder, arguments)
     if done.is_file() and json.loads(done.read_text())["command"] != words:
@@ -69,7 +69,6 @@ def measure(side: str, seed: int, arguments: argparse.Namespace) -> dict:
         found = figures(side, folder)
         row = {"what": side, "seed": seed, **{key: found[key] for key in FIGURES}, "minutes": minutes, "command": words}
         done.write_text(json.dumps(row) + "\n")
-    return json.loads(done.read_text())
 
 
 def main() -> None:
@@ -82,9 +81,13 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", default=["fcn8s", "unet", PEER])
     parser.add_argument("--runs", default="runs/quality", help="where the runs lie")
     arguments = parser.parse_args()
-    rows = [measure(side, seed, arguments) for seed in arguments.seeds for side in arguments.sides]
+    for seed in arguments.seeds:
+        for side in arguments.sides:
+            measure(side, seed, arguments)
+    there = sorted(Path(arguments.runs).glob(f"{arguments.data}_*_{arguments.epochs}_seed*/quality.json"))
+    rows = [json.loads(path.read_text()) for path in there]
     print(f"{arguments.data}, {arguments.epochs} epochs{'':10}validation mIoU{'':17}pixel accuracy   minutes")
-    for side in arguments.sides:
+    for side in dict.fromkeys(row["what"] for row in rows):
         own = [row for row in rows if row["what"] == side]
         values = [row["mIoU"] for row in own]
         spread = f" +- {statistics.stdev(values):.3f}" if len(values) > 1 else ""
@@ -92,7 +95,7 @@ def main() -> None:
         each = " ".join(f"{value:.3f}" for value in values)
         cells = f"{statistics.mean(values):.3f}{spread}  ({each})"
         print(f"{side:26} {cells:32} {accuracy:10.3f} {minutes:12.1f}")
-    keep(f"quality_{arguments.data}", rows, "torchvision", "segmentation-models-pytorch")
+    keep(f"quality_{arguments.data}_{arguments.epochs}", rows, "torchvision", "segmentation-models-pytorch")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the skips of an FCN are worth: FCN-32s, 16s and 8s, trained alike on drawn shapes with several seeds.
 
-    python -m benchmarks.strides            # a table, and docs/strides.png
+    python -m benchmarks.strides
 
 Each run is an ordinary ``python -m segment.train``; a run that is there already is not repeated.
 """
@@ -12,9 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from segment.visualize import save
+from benchmarks.timing import keep
 
 NETS = {"FCN-32s": "[]", "FCN-16s": "[16]", "FCN-8s": "[16,8]"}
 
@@ -34,7 +32,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--runs", default="runs/strides", help="where the runs lie")
-    parser.add_argument("--figure", default="docs/strides.png")
     arguments = parser.parse_args()
     scores: dict[str, list[float]] = {net: [] for net in NETS}
     for seed in range(arguments.seeds):
@@ -45,15 +42,7 @@ def main() -> None:
     for net, values in scores.items():
         each = "  ".join(f"{value:.3f}" for value in values)
         print(f"{net:8}  mean {statistics.mean(values):.3f}   each {each}")
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
-    axis = figure.subplots()
-    axis.bar(list(scores), [statistics.mean(values) for values in scores.values()], color="tab:blue", alpha=0.6)
-    for position, values in enumerate(scores.values()):
-        axis.plot([position] * len(values), values, "o", color="black", markersize=4)
-    axis.set_ylabel("validation mIoU (bars: mean, dots: seeds)")
-    axis.set_ylim(0, 1)
-    axis.set_title("shapes: skips at strides 16 and 8")
-    save(figure, Path(arguments.figure))
+    keep("strides", [{"what": net, "epochs": arguments.epochs, "mIoU": values} for net, values in scores.items()])
 
 
 if __name__ == "__main__":

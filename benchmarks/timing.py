@@ -5,7 +5,6 @@ ratio is the median over turns. Results are printed and kept as JSON, with the m
 """
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from segment.comparison.costs import processor
 from segment.data.datamodule import cores
 
 FOLDER = Path("runs/bench")
@@ -40,15 +40,6 @@ def ratio(seconds: Seconds, side: str, to: str) -> float:
     return statistics.median(a / b for a, b in zip(seconds[side], seconds[to], strict=True))
 
 
-def processor() -> str:
-    """The processor's name and the number of cores that this process may use."""
-    names = [platform.processor() or platform.machine()]
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")] or names
-    return f"{names[0]}, {cores()} cores"
-
-
 def versions(*packages: str) -> dict[str, str]:
     """The versions of what is installed of the packages."""
     found = {}
@@ -63,5 +54,9 @@ def versions(*packages: str) -> dict[str, str]:
 def keep(name: str, rows: list[dict[str, Any]], *packages: str) -> None:
     """Write the rows of a benchmark's table as ``runs/bench/NAME.json``."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    about = {"machine": processor(), "versions": versions("torch", *packages), "date": time.strftime("%Y-%m-%d")}
+    about = {
+        "machine": f"{processor()}, {cores()} cores",
+        "versions": versions("torch", *packages),
+        "date": time.strftime("%Y-%m-%d"),
+    }
     (FOLDER / f"{name}.json").write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")

@@ -82,10 +82,13 @@ def machine(device: torch.device) -> str:
     """The processor that something was measured on, and what ran it."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        name = lines[0] if lines else name
     threads = torch.get_num_threads()
-    return f"{name}, {threads} thread{'s' if threads > 1 else ''}, torch {torch.__version__}"
+    return f"{processor()}, {threads} thread{'s' if threads > 1 else ''}, torch {torch.__version__}"
+
+
+def processor() -> str:
+    """The name of the machine's processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
