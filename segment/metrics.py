@@ -39,8 +39,9 @@ def scores(confusion: Tensor) -> dict[str, Any]:
 class SegmentationScores(MulticlassJaccardIndex):
     """torchmetrics' JaccardIndex, with an update of one pass, the other figures beside mIoU, and counts by image.
 
-    The state is torchmetrics' own confusion matrix, summed over processes, so every figure is the same
-    on one and on many. Only ``update`` differs: a single count in place of a filtered copy, see benchmarks/metric.py.
+    The state is torchmetrics' own confusion matrix, summed over processes, so every figure is the same on one and on
+    many. ``update`` counts once in place of filtering a copy, and leaves out torchmetrics' check of the values, since
+    masks were checked when they were read and argmax gives no other classes; see benchmarks/metric.py.
     """
 
     counts: list[Tensor]
