@@ -1,8 +1,10 @@
-"""The short form of all benchmarks, one after the other: ``make bench``."""
+"""The short form of all benchmarks that need no GPU and no data, one after the other: ``make bench``."""
 
 import subprocess
 import sys
 import time
+
+from benchmarks.timing import command_line
 
 SHORT = {
     "startup": ["--runs", "3"],
@@ -10,11 +12,12 @@ SHORT = {
     "loader": ["--runs", "3", "--images", "100"],
     "metric": ["--runs", "5"],
     "class_map": ["--runs", "5"],
-    "models": ["--runs", "2"],
+    "models": ["--runs", "3"],
 }
 
 
 def main() -> None:
+    command_line(__doc__).parse_args()
     failed = []
     for name, words in SHORT.items():
         print(f"\n{name}: python -m benchmarks.{name} {' '.join(words)}", flush=True)

@@ -6,7 +6,6 @@ Alternating runs, medians; memory is what a fresh process's peak lies above what
     python -m benchmarks.class_map
 """
 
-import argparse
 import multiprocessing
 import statistics
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.timing import keep, ratio, take_turns
+from benchmarks.timing import command_line, keep, ratio, take_turns
 from segment.models.class_map import class_map
 
 SIZE, STRIDE = 1024, 8
@@ -60,9 +59,9 @@ def held(key: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser = command_line(__doc__)
+    parser.add_argument("--runs", type=int, default=7, help="turns of each side")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{'classes':>7}  {'scores':8}  {'ms, ours / theirs':>28}  {'MiB, ours / theirs':>28}  pixels that differ")

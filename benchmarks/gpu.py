@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.models import PAIRS
-from benchmarks.timing import keep, ratio, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.data.datamodule import cores
 from segment.data.voc import VOCDataModule
 
@@ -107,9 +107,9 @@ def loader(root: str, images: int, workers: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser = command_line(__doc__)
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ... or cpu")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="one after the other")
     parser.add_argument("--side", type=int, help="of the image, in pixels; by default each pair's own, 500 or 512")
     parser.add_argument("--batch", type=int, default=8, help="images of a training step")
     parser.add_argument("--runs", type=int, default=5, help="turns of each side")
@@ -118,6 +118,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.root and not Path(arguments.root).is_dir():
         parser.error(f"--root {arguments.root} is no folder")
+    if arguments.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error("there is no GPU that torch can use: --device cpu --side 64 --batch 2 --runs 1 is a trial without")
     rows = []
     print(f"{'':36}{'mode':14}{'forward, ms: ours / theirs':>28}{'images/s trained':>24}")
     for name in PAIRS:
@@ -142,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

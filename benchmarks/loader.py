@@ -7,7 +7,6 @@ sides take turns. Run it as
     python -m benchmarks.loader --root DIR      # DIR holds VOCdevkit/VOC2012
 """
 
-import argparse
 import itertools
 import statistics
 import sys
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from benchmarks.timing import keep, ratio, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.data.classes import voc_palette
 from segment.data.dataset import as_it_is
 from segment.data.samplers import Draw
@@ -169,7 +168,7 @@ def draw(root: Path, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it pairs of VOC's size are drawn")
     parser.add_argument("--images", type=int, default=200, help="images of a run")
     parser.add_argument("--runs", type=int, default=5, help="runs of each side")
@@ -234,4 +233,4 @@ def describe(batches: list) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

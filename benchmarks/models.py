@@ -10,7 +10,6 @@ a ResNet, smp's 1. Run it as
 A peer that is not installed is left out; benchmarks/peers.txt lists them all.
 """
 
-import argparse
 import statistics
 import sys
 import types
@@ -22,7 +21,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.timing import keep, ratio, take_turns
+from benchmarks.timing import command_line, keep, ratio, take_turns
 from segment.config import instantiate, load_config
 from segment.models.published import translate
 
@@ -98,15 +97,15 @@ def kept(net: nn.Module, image: torch.Tensor) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
+    parser = command_line(__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="turns of each side")
+    parser.add_argument("--only", help="measure the pairs alone whose names have this in them")
     parser.add_argument("--channels-last", action="store_true", help="the peers' nets, too")
     arguments = parser.parse_args()
     rows = []
     print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
     for name, (make_ours, make_theirs, side, train) in PAIRS.items():
-        if arguments.only not in name:
+        if (arguments.only or "") not in name:
             continue
         try:
             nets = [make_ours(), make_theirs()]

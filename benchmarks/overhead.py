@@ -5,7 +5,6 @@ Same net, same weights, same batches, same optimiser and schedule.
     python -m benchmarks.overhead
 """
 
-import argparse
 import copy
 import statistics
 import time
@@ -14,7 +13,7 @@ import warnings
 import lightning as L
 import torch
 
-from benchmarks.timing import keep, ratio, take_turns
+from benchmarks.timing import command_line, keep, ratio, take_turns
 from segment.config import instantiate, load_config, quiet
 from segment.module import SegmentationModule
 
@@ -77,7 +76,7 @@ def bare(config, net, loader, classes) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=60, help="steps of a run")
     parser.add_argument("--runs", type=int, default=9, help="runs of each side")
     parser.add_argument("overrides", nargs="*", help="words of segment.train's command line")

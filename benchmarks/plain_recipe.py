@@ -6,7 +6,6 @@ Random scale, crop and flip, AdamW with a smaller rate for the encoder, one cycl
 images come from our loader and the figures from our metric, so that nets and recipes alone differ.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.timing import command_line, run
 from segment.config import instantiate, load_config
 from segment.data.classes import IGNORE
+from segment.errors import SegmentError
 from segment.metrics import SegmentationScores
 from segment.models.net import NORMALIZATIONS
+from segment.models.weights import load_file
 
 
 class Recipe(NamedTuple):
@@ -39,11 +41,18 @@ def normalize(image: Tensor) -> Tensor:
 
 
 def make_net(weights: Path, classes: int) -> nn.Module:
-    """The U-Net with ImageNet's weights from a file of torchvision's."""
+    """The U-Net with ImageNet's weights from a file of torchvision's.
+
+    Raises:
+        SegmentError: it is none, or not of this net.
+    """
     import segmentation_models_pytorch as smp
 
     net = smp.Unet("mobilenet_v2", encoder_weights=None, classes=classes)
-    net.encoder.load_state_dict(torch.load(weights, weights_only=True))
+    try:
+        net.encoder.load_state_dict(load_file(weights))
+    except (KeyError, RuntimeError):
+        raise SegmentError(f"{weights} does not hold the weights of torchvision's mobilenet_v2") from None
     return net
 
 
@@ -79,12 +88,12 @@ def evaluate(net: nn.Module, data: L.LightningDataModule) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", choices=RECIPES, required=True)
     parser.add_argument("--root", required=True, help="folder of the data set")
     parser.add_argument("--weights", type=Path, required=True, help="torchvision's mobilenet_v2-*.pth")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=12, help="of the training")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the figures")
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.data]
@@ -101,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,7 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.timing import keep
+from benchmarks.timing import command_line, keep
+from segment.config import options
 
 PEER = "smp Unet"
 FIGURES = ("mIoU", "pixel_accuracy")
@@ -64,7 +65,8 @@ def measure(side: str, seed: int, arguments: argparse.Namespace) -> None:
         with (folder / "log.txt").open("w") as log:
             start_words = [sys.executable, "-W", "ignore", "-m", *words]
             if subprocess.run(start_words, stdout=log, stderr=subprocess.STDOUT).returncode:
-                sys.exit(f"error: this run failed, see {folder}/log.txt")
+                said = (folder / "log.txt").read_text().strip().splitlines()
+                sys.exit(f"error: this run failed, see {folder}/log.txt: {said[-1] if said else 'it said nothing'}")
         minutes = (time.perf_counter() - start) / 60
         found = figures(side, folder)
         row = {"what": side, "seed": seed, **{key: found[key] for key in FIGURES}, "minutes": minutes, "command": words}
@@ -72,15 +74,20 @@ def measure(side: str, seed: int, arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", choices=("camvid", "voc"), default="camvid")
     parser.add_argument("--root", required=True, help="folder of the data set")
     parser.add_argument("--weights", required=True, help="torchvision's mobilenet_v2-*.pth")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--sides", nargs="+", default=["fcn8s", "unet", PEER])
+    parser.add_argument("--epochs", type=int, default=12, help="of each run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one or several")
+    parser.add_argument("--sides", nargs="+", default=["fcn8s", "unet", PEER], help="options of model=, and the peer")
     parser.add_argument("--runs", default="runs/quality", help="where the runs lie")
     arguments = parser.parse_args()
+    for side in arguments.sides:
+        if side not in (known := [*options("model"), PEER]):
+            parser.error(f"--sides {side}: expected some of {', '.join(known)}")
+    if not Path(arguments.root).is_dir() or not Path(arguments.weights).is_file():
+        parser.error("--root has to be a folder, --weights a file")
     for seed in arguments.seeds:
         for side in arguments.sides:
             measure(side, seed, arguments)

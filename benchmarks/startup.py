@@ -3,14 +3,13 @@
 python -m benchmarks.startup
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.timing import keep, ratio, take_turns
+from benchmarks.timing import command_line, keep, ratio, take_turns
 
 BARE = """
 import hydra
@@ -22,8 +21,8 @@ IMPORTS = "import torch, torchvision, lightning, torchmetrics, hydra"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
+    parser = command_line(__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="turns of each side")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

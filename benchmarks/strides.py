@@ -5,14 +5,13 @@
 Each run is an ordinary ``python -m segment.train``; a run that is there already is not repeated.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.timing import keep
+from benchmarks.timing import command_line, keep
 
 NETS = {"FCN-32s": "[]", "FCN-16s": "[16]", "FCN-8s": "[16,8]"}
 
@@ -28,9 +27,9 @@ def measure(folder: Path, skips: str, seed: int, epochs: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser = command_line(__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--epochs", type=int, default=3, help="of each run")
     parser.add_argument("--runs", default="runs/strides", help="where the runs lie")
     arguments = parser.parse_args()
     scores: dict[str, list[float]] = {net: [] for net in NETS}

@@ -4,8 +4,10 @@ A machine's speed drifts more than two sides differ; so each turn is compared wi
 ratio is the median over turns. Results are printed and kept as JSON, with the machine and the versions.
 """
 
+import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -14,11 +16,31 @@ from typing import Any
 
 from segment.comparison.costs import processor
 from segment.data.datamodule import cores
+from segment.errors import SegmentError
 
 FOLDER = Path("runs/bench")
 """Where the JSON files go."""
 
 Seconds = dict[str, list[float]]
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The script's docstring as it is, and the defaults."""
+
+
+def command_line(doc: str | None) -> argparse.ArgumentParser:
+    """A parser for the script that runs."""
+    spec = sys.modules["__main__"].__spec__
+    name = spec.name.removesuffix(".__main__") if spec else "benchmarks"
+    return argparse.ArgumentParser(f"python -m {name}", description=doc, formatter_class=Help)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script; what is wrong with its data or weights is one line."""
+    try:
+        main()
+    except SegmentError as error:
+        sys.exit(f"error: {error}")
 
 
 def take_turns(sides: Mapping[str, Callable[[], Any]], runs: int) -> Seconds:

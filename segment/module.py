@@ -39,6 +39,9 @@ class SegmentationModule(L.LightningModule):
         inference: how the net is asked in validation; None for whole images at one scale.
         boundary: whether validation also measures how well outlines are met.
         seed: of what the net draws while it trains (dropout).
+
+    Raises:
+        SegmentError: the loss is not for so many classes.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class SegmentationModule(L.LightningModule):
         self.inference = inference or Inference()
         self.scores = SegmentationScores(len(classes))
         self.boundary = BoundaryScores(len(classes)) if boundary else None
+        if loss is not None:  # before the first step, which comes after a validation
+            loss(torch.zeros(1, len(classes), 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
         self.figures: dict[str, Any] = {}
         """What the last evaluation gave; see :func:`segment.metrics.scores` and, for ``boundary``, its metric."""
         self.confusion: np.ndarray = np.empty(0, np.int64)

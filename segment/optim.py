@@ -53,6 +53,9 @@ def grouped(
     Raises:
         SegmentError: the algorithm does not take such a rate, decay or option.
     """
+    for key, value in {"lr": lr, "weight_decay": weight_decay, **factors}.items():
+        if isinstance(value, str):
+            raise SegmentError(f"optimizer.{key}={value}: expected a number")
     try:
         return algorithm(parameter_groups(net, lr, weight_decay, **factors), lr=lr, weight_decay=weight_decay)
     except (TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -39,7 +40,8 @@ def predict(config: DictConfig) -> None:
             outputs.refuse_others()
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SegmentError(f"output={output}: {error.strerror}") from None
+        reason = "it is a file, expected a folder" if output.is_file() else error.strerror
+        raise SegmentError(f"output={output}: {reason}") from None
     model = load(checkpoint, config.device, inference)
     origin = f"{digest(checkpoint)} {inference.describe()}"
     console, failed, there = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
@@ -64,7 +66,8 @@ def predict(config: DictConfig) -> None:
             console.print(f"skipped: {printable(reason) or type(error).__name__}", style="yellow")
     done = len(plan) - failed - there
     kinds = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
-    print(f"{done} image{'s' * (done != 1)} segmented{f', {there} had been before' * (there > 0)}: {output}/{kinds}")
+    where = f": {output}/{kinds}" * (done + there > 0)
+    print(f"{done} image{'s' * (done != 1)} segmented{f', {there} had been before' * (there > 0)}{where}")
     if failed:
         raise SegmentError(f"{failed} of {len(plan)} images could not be segmented, as said above")
 
@@ -98,29 +101,45 @@ def find_images(path: Path, output: Path) -> tuple[list[Path], Path]:
         except OSError as error:
             raise SegmentError(f"input={path}: {error.strerror}") from None
     elif glob.has_magic(str(path)):
-        found = [Path(name) for name in glob.iglob(str(path), recursive=True)]
+        found = list(matches(path))
     else:
-        raise SegmentError(f"input={path}: no such file or folder")
+        problem = "it is neither file nor folder" if os.path.lexists(path) else "no such file or folder"
+        raise SegmentError(f"input={path}: {problem}")
     named = path.suffix if glob.has_magic(path.name) and not glob.has_magic(path.suffix) else ""  # by the pattern
     images = sorted(p for p in set(found) if p.suffix.lower() in suffixes or (named and p.suffix == named))
     images = [p for p in images if not p.is_dir() and not p.name.startswith(".")]
-    if "**" in path.parts:
-        circles = {folder for folder in {parent for p in images for parent in p.parents} if leads_up(folder)}
-        images = [p for p in images if circles.isdisjoint(p.parents)]
     target = Path(os.path.realpath(output))  # Path.resolve gives up at links that go round in a circle
     base = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in images])) if images else path
     if base.resolve() == target:
         raise SegmentError(f"output={output} is where the images are: choose another folder, for masks are images, too")
     images = [p for p in images if target not in Path(os.path.realpath(p)).parents]
     if not images:
-        kinds = f" ({', '.join(sorted(suffixes))})"
-        raise SegmentError(f"input={path}: no image {f'in this folder{kinds}' if path.is_dir() else 'matches'}")
+        folder = (
+            f"in this folder ({', '.join(sorted(suffixes))}); 'input={path}/**/*' finds those in folders below, too"
+        )
+        raise SegmentError(f"input={path}: no image {folder if path.is_dir() else 'matches'}")
     return images, base
 
 
+def matches(pattern: Path) -> Iterator[Path]:
+    """What a pattern finds; ``**`` follows links, but glob's own would go round in circles of them."""
+    if "**" not in pattern.parts:
+        yield from map(Path, glob.iglob(str(pattern)))
+        return
+    at = pattern.parts.index("**")
+    head, rest = Path(*pattern.parts[:at]), pattern.parts[at + 1 :] or ("*",)
+    for top in map(Path, glob.iglob(str(head))) if at else [head]:
+        for folder, names, _ in os.walk(top, followlinks=True):
+            names[:] = [name for name in names if name[0] != "." and not leads_up(Path(folder, name))]
+            yield from matches(Path(glob.escape(folder), *rest))
+
+
 def leads_up(folder: Path) -> bool:
-    """Whether it is a link to a folder that it lies in, in which all images are found again."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(os.path.realpath(folder))
+    """Whether it is a link to a folder on the way to it, in which all is found again."""
+    if not folder.is_symlink():
+        return False
+    way = [Path(os.path.realpath(parent)) for parent in folder.parents]
+    return any(place.is_relative_to(os.path.realpath(folder)) for place in way)
 
 
 def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]) -> dict[Path, Outputs]:

@@ -95,11 +95,11 @@ def image_sizes(data: "VOCDataModule", split: str) -> dict[str, tuple[int, int]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
+    parser = argparse.ArgumentParser("python -m segment.submission", description="What is wrong with an archive.")
+    parser.add_argument("archive", type=Path, help="results.tgz, as segment.evaluate submit=voc writes it")
     parser.add_argument("--root", required=True, help="folder of VOCdevkit, with the images of the split")
-    parser.add_argument("--year", type=int, default=2012)
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--year", type=int, default=2012, help="of VOC, by default 2012")
+    parser.add_argument("--split", default="test", help="whose list has to be complete, by default test")
     arguments = parser.parse_args()
     from segment.data.voc import VOCDataModule
 

@@ -22,7 +22,8 @@ FIGURES = {
 
 def table(metrics: dict[str, Any]) -> Table:
     """Per-class IoU, and the figures over all classes below, in per cent."""
-    result = Table(title=f"IoU on the {metrics['split']} split, per cent", title_justify="left")
+    images = f"{metrics['images']} image{'s' * (metrics['images'] != 1)}"
+    result = Table(title=f"IoU on the {metrics['split']} split, {images}, per cent", title_justify="left")
     classes = [(escape(name), percent(value), value) for name, value in metrics["per_class_IoU"].items()]
     result.add_column("class")
     result.add_column("IoU", justify="right")

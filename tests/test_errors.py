@@ -22,6 +22,7 @@ CASES = {
     "non-finite loss": (["optimizer=sgd", "optimizer.lr=1e30", "data.train_size=16"], "the loss is"),
     "wrong accelerator": (["trainer.accelerator=tpux"], "Trainer: "),
     "wrong rate": (["optimizer.lr=-1"], "Invalid learning rate"),
+    "no number": (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number"),
     "wrong crop": (["data.crop_size=[96]"], "expected crop_size=[HEIGHT,WIDTH]"),
     "no end": (["trainer.max_epochs=-1"], "this schedule needs an end"),
     "resume": (["resume=nowhere"], "resume=nowhere: no checkpoint at nowhere"),
@@ -47,7 +48,9 @@ def fails(main, capfd):
 def test_training(fails, name):
     words, message = CASES[name]
     small = [w for w in QUICK if not (w.startswith("model.encoder.width") and any("encoder" in x for x in words))]
-    assert message in fails("train", *small, *words)
+    said = fails("train", *small, *words)
+    assert message in said
+    assert "mIoU" not in said or name == "non-finite loss", "it is said before anything is measured"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -87,6 +90,11 @@ def test_help_lists_the_groups_without_waiting_for_torch(run):
     done = run("train", "--help")
     assert "model: fcn16s, fcn16s_paper, fcn32s" in done.stdout
     assert "python -m segment.train [KEY=VALUE ...]" in done.stdout
+    for name in ("predict", "export", "summary"):  # which take none
+        told = run(name, "--help").stdout
+        assert f"python -m segment.{name} [KEY=VALUE ...]\n" in told
+        assert "GROUP" not in told.partition("Examples")[0]
+        assert "hydra/" not in told
 
 
 def test_a_crop_too_small_for_batch_norm(main):

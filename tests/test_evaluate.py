@@ -135,7 +135,7 @@ def test_another_split_and_other_data_settings(main, checkpoint, capfd):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["split"], metrics["images"]) == ("test", 2)
     assert len(list((folder / "predictions").glob("*.png"))) == 2
-    assert "IoU on the test split" in capfd.readouterr().out
+    assert "IoU on the test split, " in capfd.readouterr().out
 
 
 def test_another_data_set_must_have_the_same_classes(main, checkpoint, voc_root):

@@ -84,7 +84,10 @@ def test_a_pattern_goes_on_where_it_was(main, checkpoint, content, tmp_path, cap
         path = tmp_path / "photos" / f"{place}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(photo(0)[:40, :50]).save(path)
-    (tmp_path / "photos" / "2023" / "up").symlink_to(tmp_path / "photos")  # ** would go round in a circle
+    (tmp_path / "photos" / "2023" / "up").symlink_to(tmp_path / "photos")  # ** would go round in circles, 2^40 of them
+    (tmp_path / "photos" / "2023" / "self").symlink_to(".")
+    (tmp_path / "photos" / "2023" / "next").symlink_to("../2024")
+    (tmp_path / "photos" / "2024" / "back").symlink_to("../2023")
     out = tmp_path / "photos" / "out"  # what is made is not taken for images next time
     words = [f"checkpoint={checkpoint}", f"input={tmp_path}/photos/**/*.png", f"output={out}", "probabilities=true"]
 
@@ -94,11 +97,15 @@ def test_a_pattern_goes_on_where_it_was(main, checkpoint, content, tmp_path, cap
         main("predict", *words)
         return {str(p.relative_to(out)) for p in out.rglob("*.png") if before.get(p) != p.stat().st_mtime_ns}
 
-    everything = {"2023/a.png", "2024/a.png", "2024/b.png"}
+    linked = {"2023/next/a.png", "2023/next/b.png", "2024/back/a.png"}
+    everything = {"2023/a.png", "2024/a.png", "2024/b.png", *linked}
     assert made() == everything
-    assert "3 images segmented" in capfd.readouterr().out
+    assert "6 images segmented" in capfd.readouterr().out
     assert made() == set()
-    assert "0 images segmented, 3 had been before" in capfd.readouterr().out
+    assert "0 images segmented, 6 had been before" in capfd.readouterr().out
+    for link in ("next", "self", "up", "../2024/back"):
+        (tmp_path / "photos" / "2023" / link).unlink()
+    everything -= linked
     (out / "2024/a_overlay.jpg").unlink()
     (out / "2024/b.png").write_bytes((out / "2024/b.png").read_bytes()[:-40])
     assert made() == {"2024/a.png", "2024/b.png"}
@@ -188,7 +195,7 @@ def test_strange_files_stop_nothing(main, checkpoint, tmp_path, capfd):
         (["input=photos", "output=o", "checkpoint=~no-such-user/x"], "the file ~no-such-user/x does not exist"),
         (["input=photos", "output=o", "overlay=maybe"], "overlay=maybe: expected true or false"),
         (["input=photos", "output=o", "inference.scales=1"], "inference.scales=1: expected"),
-        (["input=photos", "output=best.ckpt"], "output=best.ckpt: File exists"),
+        (["input=photos", "output=best.ckpt"], "output=best.ckpt: it is a file, expected a folder"),
         (["input=photos", "output=o", "device=nonsense"], "device=nonsense: "),
         (["input=photos", "output=o", "inference.window=[64]"], r"inference.window=\[64\]: expected"),
         (["input=photos", "output=o", "checkpoint=photos"], "photos is a folder"),
@@ -282,8 +289,10 @@ def test_images_of_any_mode_are_as_people_see_them(tmp_path):
     for picture, name in ((deep, "x.png"), (deep, "x.tif"), (Image.fromarray(grey.astype(np.int32) * 256), "x.tif")):
         assert np.array_equal(of(picture, name)[..., 1], grey)
     assert np.abs(of(Image.fromarray(grey.astype(np.float32) / 255), "x.tif")[..., 0].astype(int) - grey).max() <= 1
-    broken = np.where(grey > 100, np.nan, grey.astype(np.float32))
-    assert np.array_equal(of(Image.fromarray(broken), "x.tif")[..., 0], np.where(grey > 100, 0, grey))
+    for none in (np.nan, np.inf, -np.inf):
+        broken = np.where(grey > 100, none, grey.astype(np.float32) / 255)
+        found = of(Image.fromarray(broken.astype(np.float32)), "x.tif")[..., 0].astype(int)
+        assert np.abs(found - np.where(grey > 100, 0, grey)).max() <= 1
     assert np.array_equal(of(Image.fromarray(grey > 100))[..., 2], (grey > 100) * np.uint8(255))
 
 

@@ -107,7 +107,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.nan_to_num(np.asarray(image))
+        values = np.nan_to_num(np.asarray(image), posinf=0.0, neginf=0.0)  # what is no number is black
         if image.mode == "F":
             scale = 255.0 if values.max(initial=0) <= 1 else 1.0
         else:
