@@ -159,7 +159,7 @@ def draw(root: Path, count: int) -> None:
         )
         grain = np.asarray(coarse, np.int16) + rng.integers(-GRAIN, GRAIN + 1, (375, 500, 1), np.int16)
         Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(base / f"JPEGImages/{name}.jpg", quality=90)
-        mask = Image.fromarray(rng.choice([0] * 12 + [9, 15, 255], (6, 8)).astype(np.uint8))
+        mask = Image.fromarray(rng.choice([0] * 14 + [3, 9, 12, 15, 20, 255], (6, 8)).astype(np.uint8))
         mask = mask.resize((500, 375), Image.Resampling.NEAREST)
         mask.putpalette([value for colour in voc_palette(256) for value in colour])
         mask.save(base / f"SegmentationClass/{name}.png")

@@ -25,7 +25,10 @@ Seconds = dict[str, list[float]]
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """The script's docstring as it is, and the defaults."""
+    """The script's docstring as it is, and the defaults that there are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def command_line(doc: str | None) -> argparse.ArgumentParser:
