@@ -80,12 +80,10 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="torchvision's mobilenet_v2-*.pth")
     parser.add_argument("--epochs", type=int, default=12, help="of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one or several")
-    parser.add_argument("--sides", nargs="+", default=["fcn8s", "unet", PEER], help="options of model=, and the peer")
+    sides, three = [*options("model"), PEER], ["fcn8s", "unet", PEER]
+    parser.add_argument("--sides", nargs="+", choices=sides, default=three, metavar="SIDE", help="of model=; the peer")
     parser.add_argument("--runs", default="runs/quality", help="where the runs lie")
     arguments = parser.parse_args()
-    for side in arguments.sides:
-        if side not in (known := [*options("model"), PEER]):
-            parser.error(f"--sides {side}: expected some of {', '.join(known)}")
     if not Path(arguments.root).is_dir() or not Path(arguments.weights).is_file():
         parser.error("--root has to be a folder, --weights a file")
     for seed in arguments.seeds:

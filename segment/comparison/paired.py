@@ -1,12 +1,15 @@
 """Is A better than B, or did the images fall well for it? Both on the same resamples of the same images."""
 
+import zipfile
 from collections.abc import Sequence
 from functools import reduce
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from segment.bootstrap import bounds, mean_iou, resample
+from segment.errors import SegmentError
 
 
 class Counts(NamedTuple):
@@ -14,6 +17,23 @@ class Counts(NamedTuple):
 
     ids: np.ndarray
     pixels: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path) -> tuple["Counts", tuple[str, ...]]:
+        """Those of a run's per_image.npz, and the names of its classes.
+
+        Raises:
+            SegmentError: the file cannot be read, or its parts do not fit.
+        """
+        try:
+            with np.load(path) as content:
+                pixels = np.stack([content[key] for key in ("hits", "truth", "predicted")], axis=1)
+                ids, names = content["ids"], tuple(map(str, content["names"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise SegmentError(f"{path.name} is damaged") from None
+        if ids.shape != pixels.shape[:1] or pixels.ndim != 3:
+            raise SegmentError(f"{path.name} has {len(ids)} names for pixels of shape {pixels.shape}")
+        return cls(ids, pixels), names
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """The pixels of these images alone, in this order; each has to be there."""

@@ -4,13 +4,10 @@ import hashlib
 import json
 import os
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from segment.bootstrap import mean_iou
 from segment.comparison.paired import Counts
@@ -169,7 +166,8 @@ def _read(folder: Path) -> Run:
         config, choices = read_record(checkpoint.parent.parent)
         if not config:
             config, choices = {"evaluation": str(folder)}, {}
-    return Run(folder, metrics, {key: _portable(value) for key, value in flat(config)}, choices, measured, checkpoint)
+    settings = {key: _portable(value) for key, value in flat(config)} if config else {}
+    return Run(folder, metrics, settings, choices, measured, checkpoint)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -191,15 +189,7 @@ def _counts(run: Run) -> Counts | None:
     path = run.folder / "per_image.npz"
     if not path.is_file():
         return None
-    try:
-        with np.load(path) as content:
-            pixels = np.stack([content[key] for key in ("hits", "truth", "predicted")], axis=1)
-            counts = Counts(content["ids"], pixels)
-            names = tuple(map(str, content["names"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise SegmentError("per_image.npz is damaged") from None
-    if counts.ids.shape != counts.pixels.shape[:1] or counts.pixels.ndim != 3:
-        raise SegmentError(f"per_image.npz has {len(counts.ids)} names for pixels of shape {counts.pixels.shape}")
+    counts, names = Counts.read(path)
     found, told = float(mean_iou(counts.pixels.sum(0))), run.metrics["mIoU"]
     if names != run.data[1] or not (found == told or abs(found - (told or 0)) < 1e-6):
         raise SegmentError(f"per_image.npz gives mIoU {found:.4f}, metrics.json {told}: not of one evaluation")
@@ -215,8 +205,10 @@ def _portable(value: Any) -> Any:
     if not isinstance(value, str) or "/" not in value:
         return value
     path = Path(value)
-    config, choices = read_record(path.parent.parent) if path.suffix == ".ckpt" else ({}, {})
+    if path.suffix != ".ckpt":
+        return path.name
+    config, choices = read_record(path.parent.parent)
     if not config:
-        return path.name if path.suffix != ".ckpt" else "/".join(path.parts[-3:])
+        return "/".join(path.parts[-3:])
     content = sorted((key, Path(str(setting)).name) for key, setting in flat(config) if not BOOKKEEPING.fullmatch(key))
     return f"{choices.get('model', 'net')}-{hashlib.sha256(repr(content).encode()).hexdigest()[:6]}"
