@@ -157,12 +157,6 @@ def test_nets_that_start_from_other_nets(tmp_path, capsys, monkeypatch):
     assert "30.0" in capsys.readouterr().out
 
 
-def test_a_run_without_a_record_adds_no_column(strides, tmp_path):
-    shutil.rmtree(strides / "3" / ".hydra")
-    report([str(strides), "--no-cost", "--output", str(tmp_path), "--images", "0"])
-    assert "" not in next(csv.reader((tmp_path / "report.csv").open()))
-
-
 def test_a_net_measured_on_data_in_two_places(strides, tmp_path, capsys):
     for place, figure in (("/a", 0.7), ("/b", 0.2)):
         folder = tmp_path / "runs" / f"at{place[1:]}"
