@@ -81,7 +81,7 @@ def count_pairs(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
     numbers, rest = torch.empty(2, *truth.shape[1:], dtype=torch.int32, device=truth.device)
     counts = torch.empty(len(truth), classes * classes, dtype=torch.int64, device=truth.device)
     for count, guess, label in zip(counts, prediction, truth, strict=True):
-        numbers.copy_(label).mul_(classes).add_(rest.copy_(guess))
+        torch.add(rest.copy_(guess), numbers.copy_(label), alpha=classes, out=numbers)
         count.copy_(torch.bincount(numbers.flatten(), minlength=length)[: classes * classes])
     return counts.view(-1, classes, classes)
 
