@@ -100,6 +100,11 @@ def test_channels_last_bf16_and_inference_mode(kind):
         assert (rounded - expected).abs().mean() < 0.1 * expected.std()
 
 
+def test_contiguous_where_there_is_an_apple_gpu(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert all(p.is_contiguous() for p in build(*SMALL["fcn"]).parameters())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
