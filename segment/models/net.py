@@ -112,7 +112,7 @@ class SegmentationNet(nn.Module):
         if weights is not None:
             load_published(self, weights)
         # CPUs take less time in this memory format with most nets, and tensor cores want it. On Apple's GPUs batch
-        # norms' gradients are wrong in it or end in an error (pytorch/pytorch#175189), and convolutions' are slow (#193349).
+        # norms' gradients are wrong in it or end in an error (pytorch/pytorch#175189), convolutions' slow (#193349).
         if not torch.backends.mps.is_available():
             self.to(memory_format=torch.channels_last)
 
