@@ -143,6 +143,7 @@ def quiet() -> None:
         "The '.*_dataloader' does not have many workers",  # the number of workers is the user's choice
         "The number of training batches .* is smaller than the logging interval",
         "Checkpoint directory .* exists and is not empty",
+        "Found .* in eval mode at the start of training",  # model.frozen_stages, model.frozen_batch_norm
         "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler goes on where it was
         "It is recommended to use .*sync_dist=True",  # all processes have the figures of all images
     ):

@@ -47,9 +47,10 @@ class CrossEntropy(nn.Module):
         weight = self.weight
         if weight is not None and len(weight) != scores.shape[1]:
             raise SegmentError(f"loss.class_weights has {len(weight)} values for {scores.shape[1]} classes")
+        # Not summed by cross_entropy, whose sum is not deterministic on a GPU: trainer.deterministic=true refuses it.
         total = F.cross_entropy(
-            scores, mask, weight, ignore_index=IGNORE, reduction="sum", label_smoothing=self.label_smoothing
-        )
+            scores, mask, weight, ignore_index=IGNORE, reduction="none", label_smoothing=self.label_smoothing
+        ).sum()
         if self.reduction == "sum":
             return total
         valid = mask != IGNORE

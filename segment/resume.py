@@ -1,5 +1,6 @@
 """``resume=`` and ``repeat=``: which words, which checkpoint, and whether it is still the same run."""
 
+import os
 import sys
 from collections.abc import Mapping, Set
 from pathlib import Path
@@ -50,6 +51,17 @@ def take_words() -> None:
         words += moved_paths(record, keys)
         place = [f"hydra.run.dir={quote(str(folder.absolute()))}"] if key == "resume" else []
         sys.argv[1:] = [*words, *sys.argv[1:], *place]
+    sys.argv += words_of_slurm()
+
+
+def words_of_slurm() -> list[str]:
+    """One directory for the processes that ``srun`` started, each with a clock of its own; and a job that Slurm puts
+    into its queue again goes on there."""
+    tasks, keys = os.environ.get("SLURM_NTASKS", "1"), {word.partition("=")[0] for word in sys.argv[1:]}
+    if tasks == "1" or "SLURM_PROCID" not in os.environ or keys & {"hydra.run.dir", "-m", "--multirun"}:
+        return []
+    place = f"hydra.run.dir=runs/slurm_{os.environ['SLURM_JOB_ID']}_{os.environ.get('SLURM_STEP_ID', 0)}"
+    return [place] if "resume" in keys else [place, "resume=auto"]
 
 
 def moved_paths(record: Mapping[str, Any], keys: Set[str]) -> list[str]:

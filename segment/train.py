@@ -24,6 +24,8 @@ def train(config: DictConfig) -> None:
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+    from segment.results import end_other_processes
+
     quiet()
     folder = run_folder()
     start = checkpoint_to_resume(config.resume, folder)
@@ -65,10 +67,8 @@ def train(config: DictConfig) -> None:
             f"make room, and go on with resume={shown(folder)}"
         ) from None
     finally:
-        if failed and hasattr(getattr(trainer, "strategy", None), "launcher"):
-            kill = getattr(trainer.strategy.launcher, "kill", None)  # DDP's other processes would wait for this one
-            if kill is not None:
-                kill(signal.SIGKILL)
+        if failed and trainer is not None:
+            end_other_processes(trainer)
         for logger in loggers[1:]:
             if hasattr(logger.experiment, "finish"):  # wandb's next run would go on in this one
                 logger.experiment.finish(exit_code=failed)

@@ -6,6 +6,7 @@ import torch
 from conftest import SHARED, needs_shared
 from torch import nn
 
+from segment.checkpoint import load_checkpoint, load_net
 from segment.config import instantiate, load_config
 from segment.data.voc import VOCDataModule
 from segment.errors import SegmentError
@@ -68,6 +69,27 @@ def test_frozen_stages_and_batch_norms_stay_as_they_are(kind):
     assert not any("running" in name for name in changed)
     with pytest.raises(SegmentError, match=r"model.frozen_stages=9: this encoder has"):
         build(*SMALL[kind], "model.frozen_stages=9")
+
+
+def test_frozen_batch_norms_stay_frozen_in_lightnings_hands(main):
+    """Its Trainer does not call train(), and trainer.sync_batchnorm puts other batch norms in their place."""
+    words = ["data.train_size=4", "data.val_size=2", "trainer.max_epochs=1", "callbacks=[default,ema]"]
+    folder = main("train", *words, "model.frozen_batch_norm=true")
+    state = load_net(load_checkpoint(folder / "checkpoints" / "best.ckpt"), "best.ckpt").state_dict()
+    means = {name: value for name, value in state.items() if name.endswith("running_mean")}
+    assert {name.partition(".")[0] for name in means} == {"encoder"}
+    assert not any(value.any() for value in means.values())  # as they began
+    net = nn.SyncBatchNorm.convert_sync_batchnorm(build(*SMALL["fcn"], "model.frozen_batch_norm=true")).train()
+    norms = [part for part in net.encoder.modules() if isinstance(part, nn.SyncBatchNorm)]
+    assert norms
+    assert not any(part.training for part in norms)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_gradients_of_scores_are_summed_in_32_bits(dtype):
+    """A CPU sums so by itself, a GPU in the scores' own type: 64x64 ones are 256 in bfloat16."""
+    net = build("model=fcn32s", "model/encoder=mobilenet_v2")
+    assert net.enlarge(torch.zeros(1, 5, 2, 2, dtype=dtype), 64, 64).dtype.itemsize == max(dtype.itemsize, 4)
 
 
 @pytest.mark.parametrize("kind", ["fcn", pytest.param("timm", marks=pytest.mark.slow), "unet_own"])

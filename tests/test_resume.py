@@ -24,6 +24,7 @@ from segment.checkpoint import WholeCheckpoints, load_checkpoint, load_net
 from segment.data.samplers import TrainSampler
 from segment.data.shapes import ShapesDataModule
 from segment.module import SegmentationModule
+from segment.resume import take_words
 
 TINY = (
     "model=fcn_resnet50", "model/encoder=unet_small", "model.encoder.width=8", "model.decoder.dropout=0.5",
@@ -310,6 +311,25 @@ def test_killed_at_random_moments(runs, longer, tmp_path):
             runs.start(folder, *LONGER)
             assert runs.end() == 0, runs.log(folder)
         assert outcome(folder) == expected, f"seed {seed}, kill {number}"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words", "added"),
+    [
+        ("4", ["data=voc"], ["hydra.run.dir=runs/slurm_1234_0", "resume=auto"]),
+        ("4", ["resume=null"], ["hydra.run.dir=runs/slurm_1234_0"]),
+        ("4", ["hydra.run.dir=mine"], []),
+        ("4", ["-m", "seed=0,1"], []),
+        ("1", ["data=voc"], []),
+    ],
+)
+def test_processes_of_srun_share_a_directory(monkeypatch, tasks, words, added):
+    """Their clocks, which name the directory of a run, are not one."""
+    for name, value in {"NTASKS": tasks, "PROCID": "3", "JOB_ID": "1234", "STEP_ID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    take_words()
+    assert sys.argv == ["train", *words, *added]
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ class SegmentationDataModule(Located, L.LightningDataModule):
     ) -> None:
         super().__init__()
         if num_workers is None:
-            num_workers = min(4, cores())
+            num_workers = min(8, cores())
         if not (
             (batch_size == 1 if crop_size is None else _is_pair(crop_size, int) and min(crop_size) >= 1)
             and (_is_pair(scale, int | float) and 0 < scale[0] <= scale[1] < math.inf)

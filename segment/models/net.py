@@ -104,10 +104,8 @@ class SegmentationNet(nn.Module):
         encoder.checkpointing = checkpointing
         if not 0 <= frozen_stages <= len(encoder.stages):
             raise SegmentError(f"model.frozen_stages={frozen_stages}: this encoder has {len(encoder.stages)} stages")
-        self._frozen: list[nn.Module] = list(encoder.stages[:frozen_stages])
-        if frozen_batch_norm:
-            self._frozen += [part for part in encoder.stages.modules() if isinstance(part, _BatchNorm)]
-        for part in self._frozen:
+        self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
+        for part in self._frozen():
             part.requires_grad_(False)
         if weights is not None:
             load_published(self, weights)
@@ -115,12 +113,20 @@ class SegmentationNet(nn.Module):
         # norms' gradients are wrong in it or end in an error (pytorch/pytorch#175189), convolutions' slow (#193349).
         if not torch.backends.mps.is_available():
             self.to(memory_format=torch.channels_last)
+        self.train()  # Lightning takes each part's mode as it finds it
 
     def train(self, mode: bool = True) -> "SegmentationNet":
         super().train(mode)
-        for part in self._frozen:
+        for part in self._frozen():
             part.eval()  # or their batch norms would go on adapting
         return self
+
+    def _frozen(self) -> list[nn.Module]:
+        """Found anew each time: trainer.sync_batchnorm puts others in their place."""
+        parts: list[nn.Module] = list(self.encoder.stages[: self.frozen_stages])
+        if self.frozen_batch_norm:
+            parts += [part for part in self.encoder.stages.modules() if isinstance(part, _BatchNorm)]
+        return parts
 
     def normalize(self, image: Tensor) -> Tensor:
         """uint8 RGB (N,3,H,W) to the floats that ``forward`` takes, on the net's device."""
@@ -151,7 +157,11 @@ class SegmentationNet(nn.Module):
         return self.enlarge(self.scores(image), *image.shape[-2:])
 
     def enlarge(self, scores: Tensor, height: int, width: int) -> Tensor:
-        """The decoder's scores at the image's size, bilinear."""
+        """The decoder's scores at the image's size, bilinear, in 32 bits at least.
+
+        A score's gradient is a sum over up to 64x64 pixels, which 8 bits of mantissa do not hold.
+        """
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         if self.decoder.stretch:
             return F.interpolate(scores, (height, width), mode="bilinear", align_corners=False)
         return crop(upsample(scores, self.decoder.stride), height, width)
