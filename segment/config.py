@@ -188,4 +188,6 @@ def _message(error: Exception) -> str | None:
         return str(error).splitlines()[0]
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of its own arguments
         return " ".join(str(error).split())
+    if isinstance(error, ValueError) and "val_check_interval" in str(error):  # Lightning's, too
+        return "trainer." + str(error).partition(". If")[0].replace("`", "").strip()
     return None

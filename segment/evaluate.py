@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from segment.config import entry_point, instantiate, quiet, run_folder, value_of
 from segment.errors import SegmentError
-from segment.files import user_path
+from segment.files import shown, user_path
 
 
 @functools.cache
@@ -70,6 +70,7 @@ def evaluate(config: DictConfig) -> None:
     metrics = results.evaluate(trainer, module, data, config.split, path, config.bootstrap, config.seed)
     if trainer.is_global_zero:
         results.report(metrics, module, dataset, folder, results.extremes(module.counts, dataset))
+        print(f"run directory  {shown(folder)}")
 
 
 def offer_own_data() -> None:

@@ -190,7 +190,7 @@ def gaussian(height: int, width: int) -> Tensor:
     """
     lines = []
     for side in (height, width):
-        position = torch.arange(side) - (side - 1) / 2
+        position = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
         lines.append(torch.exp(-0.5 * (position * 8 / side) ** 2))
     return lines[0][:, None] * lines[1]
 

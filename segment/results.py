@@ -56,7 +56,7 @@ def evaluate(
     names = module.classes.names
     figures = dict(module.figures)
     figures["per_class_IoU"] = dict(zip(names, figures["per_class_IoU"], strict=True))
-    if resamples:
+    if resamples and len(module.counts) > 1:  # one image says nothing of others
         figures["mIoU_interval"] = interval(module.counts, resamples, seed)
     figures |= mean_of_some(figures["per_class_IoU"], module.classes)
     if "boundary" in figures:

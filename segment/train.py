@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from segment import provenance
 from segment.config import entry_point, instantiate, plain, quiet, run_folder
 from segment.errors import SegmentError
+from segment.files import shown
 from segment.resume import check_same_run, checkpoint_to_resume, same_length, take_words
 from segment.sweep import one_job
 
@@ -119,6 +120,10 @@ def make_trainer(
         plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
         default_root_dir=str(folder),
     )
+    if trainer.limit_val_batches == 0 and not trainer.fast_dev_run:
+        raise SegmentError(
+            "trainer.limit_val_batches=0: nothing would be validated, and the best checkpoint is the best in validation"
+        )
     if config.trainer.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
         raise SegmentError("trainer.sync_batchnorm=true: torch can do this on GPUs only; leave it out on CPUs")
     if earlier and trainer.world_size != earlier["world_size"]:
@@ -220,11 +225,6 @@ def make_loggers(config: DictConfig, folder: Path, start: Path | None, earlier: 
     for logger in loggers:
         logger.log_hyperparams(plain(config))
     return loggers
-
-
-def shown(path: Path) -> str:
-    """A path as short as it can be typed from here."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 if __name__ == "__main__":

@@ -172,6 +172,15 @@ def test_the_summed_loss_and_the_papers_optimiser_train(main):
     assert (folder / "metrics.json").is_file()
 
 
+def test_precisions_whose_default_type_is_another(main):
+    """Lightning makes the precision torch's default type while a step runs."""
+    for precision in ("bf16-true", "64-true"):
+        folder = main("train", *TINY, "trainer.max_epochs=1", f"trainer.precision={precision}")
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert metrics["precision"] == precision
+        assert metrics["mIoU"] > 0
+
+
 @pytest.mark.slow
 def test_compiled_training_gives_a_checkpoint_that_loads_without(main):
     folder = main("train", *TINY, "trainer.max_epochs=1", "compile=true")

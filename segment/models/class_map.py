@@ -90,7 +90,7 @@ class _Axis:
         position = (torch.arange(size, dtype=torch.float32) + 0.5) * scale - 0.5
         square = (position.floor().long() + 1).clamp(max=cells)
         pixel = torch.arange(size) - torch.searchsorted(square, square)
-        weights = torch.zeros(int(pixel.max()) + 1, cells + 1)
+        weights = torch.zeros(int(pixel.max()) + 1, cells + 1, dtype=torch.float32)
         weights[pixel, square] = position - position.floor()
         squares = torch.arange(cells + 1)
         self.low, self.high = (squares - 1).clamp(min=0).to(device), squares.clamp(max=cells - 1).to(device)

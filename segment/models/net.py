@@ -102,7 +102,7 @@ class SegmentationNet(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
         encoder.checkpointing = checkpointing
-        if not 0 <= frozen_stages <= len(encoder.stages):
+        if type(frozen_stages) is not int or not 0 <= frozen_stages <= len(encoder.stages):
             raise SegmentError(f"model.frozen_stages={frozen_stages}: this encoder has {len(encoder.stages)} stages")
         self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
         for part in self._frozen():
