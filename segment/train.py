@@ -25,8 +25,6 @@ def train(config: DictConfig) -> None:
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from segment.results import end_other_processes
-
     quiet()
     folder = run_folder()
     start = checkpoint_to_resume(config.resume, folder)
@@ -69,6 +67,8 @@ def train(config: DictConfig) -> None:
         ) from None
     finally:
         if failed and trainer is not None:
+            from segment.results import end_other_processes  # not above: it brings matplotlib, before the first step
+
             end_other_processes(trainer)
         for logger in loggers[1:]:
             if hasattr(logger.experiment, "finish"):  # wandb's next run would go on in this one
