@@ -1,4 +1,7 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and what else has to end with a process."""
+
+import signal
+from typing import Any
 
 
 class SegmentError(Exception):
@@ -10,3 +13,10 @@ class SegmentError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rsplit("segment.errors.SegmentError: ", maxsplit=1)[-1].strip())
+
+
+def end_other_processes(trainer: Any) -> None:
+    """Kill the processes that this one's Trainer started for DDP: after an error here they would wait for it."""
+    kill = getattr(getattr(trainer.strategy, "launcher", None), "kill", None)
+    if kill is not None:
+        kill(signal.SIGKILL)

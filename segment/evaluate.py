@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from segment.config import entry_point, instantiate, quiet, run_folder, value_of
-from segment.errors import SegmentError
+from segment.errors import SegmentError, end_other_processes
 from segment.files import shown, user_path
 
 
@@ -67,7 +67,11 @@ def evaluate(config: DictConfig) -> None:
         net.to(trainer.strategy.root_device)
         submit(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder)
         return
-    metrics = results.evaluate(trainer, module, data, config.split, path, config.bootstrap, config.seed)
+    try:
+        metrics = results.evaluate(trainer, module, data, config.split, path, config.bootstrap, config.seed)
+    except BaseException:
+        end_other_processes(trainer)
+        raise
     if trainer.is_global_zero:
         results.report(metrics, module, dataset, folder, results.extremes(module.counts, dataset))
         print(f"run directory  {shown(folder)}")

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from segment.boundary import BoundaryScores
 from segment.data.classes import Classes
-from segment.data.dataset import Batch
+from segment.data.dataset import Batch, seed_of
 from segment.data.samplers import in_order
 from segment.errors import SegmentError
 from segment.inference import Inference
@@ -74,8 +74,7 @@ class SegmentationModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What a step draws depends on seed, epoch, batch and process alone: a run that goes on draws the same."""
-        words = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx, self.global_rank])
-        seed = int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        seed = seed_of(self.seed, self.current_epoch, batch_idx, self.global_rank)
         torch.default_generator.manual_seed(seed)  # torch's own takes 100 times as long, for unused devices
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,11 +45,7 @@ def evaluate(
         SegmentError: the trainer leaves out all of it.
     """
     data.trainer = trainer
-    try:
-        trainer.validate(module, data.eval_dataloader(split), verbose=False)
-    except BaseException:
-        end_other_processes(trainer)
-        raise
+    trainer.validate(module, data.eval_dataloader(split), verbose=False)
     if not module.figures:
         raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
     names = module.classes.names
@@ -66,13 +61,6 @@ def evaluate(
     origin = {**data.location(), "split": split, "images": len(module.counts), "precision": str(trainer.precision)}
     protocol = f"{module.inference.describe()}; {PROTOCOL}"
     return {**figures, **origin, "protocol": protocol, "checkpoint": str(checkpoint.absolute())}
-
-
-def end_other_processes(trainer: L.Trainer) -> None:
-    """Kill the processes that this one started for DDP: after its error they would wait for it."""
-    kill = getattr(getattr(trainer.strategy, "launcher", None), "kill", None)
-    if kill is not None:
-        kill(signal.SIGKILL)
 
 
 def mean_of_some(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:

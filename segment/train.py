@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from segment import provenance
 from segment.config import entry_point, instantiate, plain, quiet, run_folder
-from segment.errors import SegmentError
+from segment.errors import SegmentError, end_other_processes
 from segment.files import shown
 from segment.resume import check_same_run, checkpoint_to_resume, same_length, take_words
 from segment.sweep import one_job
@@ -67,8 +67,6 @@ def train(config: DictConfig) -> None:
         ) from None
     finally:
         if failed and trainer is not None:
-            from segment.results import end_other_processes  # not above: it brings matplotlib, before the first step
-
             end_other_processes(trainer)
         for logger in loggers[1:]:
             if hasattr(logger.experiment, "finish"):  # wandb's next run would go on in this one
@@ -193,8 +191,8 @@ def conclude(trainer, module, data, folder: Path) -> None:
     best = folder / "checkpoints" / "best.ckpt"
     if not best.is_file():
         raise SegmentError(
-            f"{best} was not written: nothing was validated. Is it trainer.limit_val_batches=0, or did training end "
-            "(trainer.max_steps, trainer.max_time) before the first validation, which comes with an epoch's end?"
+            f"{best} was not written: nothing was validated. Did training end (trainer.max_steps, trainer.max_time) "
+            "before the first validation, which comes with an epoch's end?"
         )
     load_weights(module.net, load_checkpoint(best), best)
     # Averaged weights, which are the last ones', would take the place of the best for an evaluation.

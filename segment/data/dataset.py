@@ -135,6 +135,12 @@ def check_headers(samples: Sequence[Sample], labels: Labels) -> None:
                 raise SegmentError(problem.message)
 
 
+def seed_of(*numbers: int) -> int:
+    """A seed for torch's generators that depends on each of the numbers and on their order."""
+    words = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
+
+
 class SegmentationDataset(Dataset[Item]):
     """Images and masks by index.
 
@@ -185,9 +191,7 @@ class SegmentationDataset(Dataset[Item]):
         image, mask = self.load(draw.sample)
         if self.transform is not None:
             with torch.random.fork_rng(devices=[]):  # the training process's own draws stay as they were
-                entropy = [self.seed, draw.epoch, draw.sample, draw.repetition]
-                words = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
-                torch.default_generator.manual_seed(int(words[0] >> np.uint64(1)))
+                torch.default_generator.manual_seed(seed_of(self.seed, draw.epoch, draw.sample, draw.repetition))
                 image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
         if draw.filler:
             mask = torch.full_like(mask, IGNORE)
