@@ -90,19 +90,33 @@ def test_the_same_integers_on_three_processes(run, main, checkpoint):
 
 @pytest.mark.slow
 def test_an_error_in_one_process_ends_the_others(run, checkpoint, tmp_path):
-    """They would wait for it in a collective operation, for half an hour."""
-    for i in range(4):
-        write_pair(tmp_path / f"d/images/{i}.png", tmp_path / f"d/masks/{i}.png", np.zeros((40, 50)), i)
-    broken = tmp_path / "d/images/2.png"  # of the first process
-    broken.write_bytes(broken.read_bytes()[:200])
+    """They would go on, and wait for it in a collective operation. Here the second one takes long over an image."""
+    (tmp_path / "slow.py").write_text(
+        "import os, pathlib, time\n"
+        "from segment.data.folder import FolderDataModule\n"
+        "class Slow(FolderDataModule):\n"
+        "    def dataset(self, *words, **options):\n"
+        "        data = super().dataset(*words, **options)\n"
+        "        load = data.load\n"
+        "        def late(index):\n"
+        "            if os.environ.get('LOCAL_RANK') == '1':\n"
+        "                time.sleep(30)\n"
+        "                pathlib.Path('outlived').touch()\n"
+        "            return load(index)\n"
+        "        data.load = late\n"
+        "        return data\n"
+    )
+    for i in range(4):  # the third is of the first process, and its label 99 no class
+        write_pair(tmp_path / f"d/images/{i}.png", tmp_path / f"d/masks/{i}.png", np.full((40, 50), 99 * (i == 2)), i)
     (tmp_path / "d" / "val.txt").write_text("0\n1\n2\n3\n")
     (tmp_path / "d" / "train.txt").write_text("0\n")
     words = ("data=folder", f"data.root={tmp_path / 'd'}", f"data.classes=[{','.join(SHAPES.names)}]", "bootstrap=0")
-    ddp = ("trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=0")
+    ddp = ("trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=0", "data._target_=slow.Slow")
     done = run("evaluate", f"checkpoint={checkpoint}", *words, *ddp, *QUIET, check=False)
     assert done.returncode == 1
     assert "2.png" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "outlived").exists()
 
 
 def test_nothing_but_void_and_part_of_a_split(main, checkpoint, tmp_path):
