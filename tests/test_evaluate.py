@@ -133,6 +133,8 @@ def test_nothing_but_void_and_part_of_a_split(main, checkpoint, tmp_path):
     assert metrics["mIoU_interval"] == [None, None]
     assert set(metrics["per_class_IoU"].values()) == {None}
     assert not list((folder / "predictions").iterdir())  # none is better than another
+    one = main("evaluate", f"checkpoint={checkpoint}", *words, "trainer.limit_val_batches=1", *QUIET)
+    assert "mIoU_interval" not in json.loads((one / "metrics.json").read_text())  # it says nothing of others
 
 
 @pytest.mark.parametrize(
