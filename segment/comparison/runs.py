@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from segment.comparison.paired import Counts
 from segment.config import read_record
 from segment.errors import SegmentError
 from segment.job import Status
-from segment.provenance import flat
+from segment.provenance import NAME, flat
 
 MEASUREMENT = ("split", "images", "precision", "protocol")
 """Of metrics.json, what has to be equal for two figures to be comparable."""
@@ -32,7 +33,8 @@ class Run:
     """A run that has been measured.
 
     ``config`` and ``choices`` are those that its net was trained with, flat; ``measured`` the data configuration that
-    it was measured on, and ``root`` where that lay, if the same net was measured elsewhere, too.
+    it was measured on, and ``root`` where that lay, if the same net was measured elsewhere, too, or another one was
+    trained as this one on other files. ``content`` are hashes of the files that it was trained and validated on.
     """
 
     folder: Path
@@ -41,6 +43,7 @@ class Run:
     choices: dict[str, Any]
     measured: dict[str, Any]
     checkpoint: Path
+    content: str | None = None
     counts: Counts | None = None
     root: str | None = None
 
@@ -77,7 +80,8 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
     runs: list[Run] = []
     problems, notes = [], []
     seen: set[tuple] = set()
-    roots: dict[str, set[str | None]] = {}
+    roots: dict[str, set[str | None]] = defaultdict(set)
+    contents: dict[str, set[str]] = defaultdict(set)
     for folder in _places(folders):
         try:
             run = _read(folder)
@@ -90,14 +94,16 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
             notes.append(f"{folder} measures again what another run has: left out")
             continue
         seen.add(key)
-        roots.setdefault(net, set()).add(root)
+        roots[net].add(root)
+        if run.content:
+            contents[repr((run.settings, run.data))].add(run.content)
         try:
             run.counts = _counts(run)
         except SegmentError as error:
             notes.append(f"{folder}: no intervals, {error}")
         runs.append(run)
     for run in runs:
-        if len(roots[os.path.realpath(run.checkpoint)]) > 1:
+        if len(roots[os.path.realpath(run.checkpoint)]) > 1 or len(contents[repr((run.settings, run.data))]) > 1:
             run.root = run.metrics.get("root")
     return runs, problems, notes
 
@@ -167,7 +173,15 @@ def _read(folder: Path) -> Run:
         if not config:
             config, choices = {"evaluation": str(folder)}, {}
     settings = {key: _portable(value) for key, value in flat(config)} if config else {}
-    return Run(folder, metrics, settings, choices, measured, checkpoint)
+    return Run(folder, metrics, settings, choices, measured, checkpoint, _content(checkpoint, settings))
+
+
+def _content(checkpoint: Path, settings: dict[str, Any]) -> str | None:
+    """Hashes of the files that a net was trained and validated on; None where that is unknown, or was drawn."""
+    path = checkpoint.parent.parent / NAME
+    if "data.root" not in settings or not path.is_file():
+        return None
+    return str(_json(path).get("data"))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -197,7 +211,7 @@ def _counts(run: Run) -> Counts | None:
 
 
 def _portable(value: Any) -> Any:
-    """A setting; of a path only the file's name, since folders differ between runs.
+    """A setting; of a path only the file's name and its folder's, since those above differ between machines.
 
     The checkpoints of all runs have one name: of those the net's, and a number for what it was trained with, which nets
     share that differ in their seed alone.
@@ -206,7 +220,7 @@ def _portable(value: Any) -> Any:
         return value
     path = Path(value)
     if path.suffix != ".ckpt":
-        return path.name
+        return "/".join(path.parts[-2:])
     config, choices = read_record(path.parent.parent)
     if not config:
         return "/".join(path.parts[-3:])
