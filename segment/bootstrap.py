@@ -1,6 +1,6 @@
 """Figures from the counted pixels of images and classes, and how much they owe to the choice of the images.
 
-The images are drawn with replacement; mIoU is that of the counts summed over the draw, as it is of the split.
+A resample weighs each image at random, and its mIoU is that of the weighted counts summed, as it is of the split.
 """
 
 import numpy as np
@@ -24,19 +24,22 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
 
 
 def resample(counts: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
-    """mIoU of each resample of the images; one seed and number of images, one choice of them, whatever the counts.
+    """mIoU of each resample of the images, by the Bayesian bootstrap (Rubin, 1981).
+
+    Images drawn with replacement would lack a rare class at times, whose IoU then were missing from the mean; with
+    weights that are never zero all means are over the same classes. One seed and number of images give one choice of
+    weights, whatever the counts.
 
     Args:
         counts: (N,3,C), see :meth:`segment.metrics.SegmentationScores.per_image`.
-        resamples: how many times N images are drawn from the N.
+        resamples: how many times the N images are weighted.
     """
     images, rng = len(counts), np.random.default_rng(seed)
     flat = counts.reshape(images, -1).astype(np.float64)
     found = [np.empty(0)]
     for begin in range(0, resamples, CHUNK):
         number = min(CHUNK, resamples - begin)
-        drawn = rng.integers(images, size=(number, images)) + images * np.arange(number)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=number * images).reshape(number, images)
+        weights = rng.exponential(size=(number, images))  # but for their sum, of which no IoU depends
         found.append(mean_iou((weights @ flat).reshape(number, *counts.shape[1:])))
     return np.concatenate(found)
 

@@ -76,7 +76,7 @@ def count_pairs(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
         truth: integers (N,H,W) from 0 to 255; pixels whose label is no class are left out.
     """
     # A number for each pair of labels; those with an ignored pixel come last, and are cut off. Memory is what takes the
-    # time here: 16 bits a number where that is enough, and all images' numbers in one place, which a core's cache holds.
+    # time here: 16 bits a number where that is enough, all images' numbers in one place, and a core's cache holds it.
     length = classes * (classes + 1)
     dtype = torch.int16 if length <= torch.iinfo(torch.int16).max else torch.int32
     numbers, rest = torch.empty(2, *truth.shape[1:], dtype=dtype, device=truth.device)

@@ -147,7 +147,9 @@ def test_interval_is_that_of_mious_of_resampled_images():
     counts = counted(cases()).per_image().numpy()
     rng, figures = np.random.default_rng(3), []
     for _ in range(150):
-        hits, truth, predicted = sum(counts[i] for i in rng.integers(5, size=5))
+        hits, truth, predicted = sum(
+            weight * image for weight, image in zip(rng.exponential(size=5), counts, strict=True)
+        )
         union = truth + predicted - hits
         figures.append(np.mean([h / u for h, u in zip(hits, union, strict=True) if u]))
     assert interval(counts, 150, seed=3) == pytest.approx(np.percentile(figures, [2.5, 97.5]), rel=1e-12)
@@ -155,6 +157,13 @@ def test_interval_is_that_of_mious_of_resampled_images():
     same = np.repeat(counts[:1], 4, 0)
     assert interval(same, 20) == pytest.approx([float(mean_iou(counts[0]))] * 2)
     assert np.isnan(interval(np.zeros((3, 3, 6), int), 20)).all()
+
+
+def test_a_class_of_one_image_is_in_every_resample():
+    counts = np.tile([[[8], [10], [8]]], (20, 1, 5))  # hit, true and predicted pixels: an IoU of 0.8 in each image
+    counts[:, :, 4] = 0
+    counts[7, :, 4] = (0, 10, 0)  # never hit
+    assert interval(counts, 500) == pytest.approx([0.64, 0.64])
 
 
 def blobs(seed: int) -> np.ndarray:
