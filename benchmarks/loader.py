@@ -28,8 +28,9 @@ from segment.data.dataset import as_it_is
 from segment.data.samplers import Draw
 from segment.data.transforms import MEAN_COLOUR
 from segment.data.voc import VOCDataModule
+from segment.models.encoder import NORMALIZATIONS
 from segment.models.fcn import FCNDecoder
-from segment.models.net import NORMALIZATIONS, SegmentationNet
+from segment.models.net import SegmentationNet
 from segment.models.torchvision_encoders import MobileNetV2Encoder
 
 CROP, BATCH = 512, 8

@@ -156,7 +156,7 @@ def test_wrong_choices_are_named():
         UNetEncoder(weights="imagenet")
     with pytest.raises(SegmentError, match=r"expected a ResNet of torchvision"):
         ResNetEncoder("vgg11", None)
-    with pytest.raises(SegmentError, match=r"model.normalization=rgb: expected imagenet, caffe, unit"):
+    with pytest.raises(SegmentError, match=r"model.normalization=rgb: expected imagenet, caffe, unit or null"):
         SegmentationNet(MobileNetV2Encoder(None), UNetDecoder, 5, "rgb")
 
 
@@ -215,3 +215,5 @@ def test_normalizations():
     imagenet = SegmentationNet(encoder, UNetDecoder, 2).normalize(image)
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     torch.testing.assert_close(imagenet.flatten(), (torch.tensor([10, 20, 30]) / 255 - mean) / deviation)
+    for name, wanted in (("mobilenetv3_small_050", imagenet), ("mobilenetv4_conv_small_050", image / 127.5 - 1)):
+        torch.testing.assert_close(SegmentationNet(TimmEncoder(name, None), UNetDecoder, 2).normalize(image), wanted)

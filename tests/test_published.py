@@ -255,6 +255,7 @@ def test_another_class_count_keeps_all_but_the_scores(tmp_path, capsys):
     words = ("model=fcn_small", "model.encoder.width=4")
     path = checkpoint(tmp_path, *words, classes=6)
     net = build(*words, f"model.weights={path}", num_classes=3)
+    assert net.encoder.pretrained
     report = capsys.readouterr().out
     left = ", ".join(f"decoder.score.{s}.{kind}" for s in (32, 16, 8, 4) for kind in ("weight", "bias"))
     assert f"left as they were: {left}\n" in report

@@ -7,6 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
+    # mean and standard deviation in 0..255, and whether the net wants BGR
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
+    "caffe": ((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), True),
+    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), False),
+}
+
 
 class CeilMaxPool2d(nn.MaxPool2d):
     """A 2x2 max pooling in ceil mode, as in Caffe: no pixel of an odd side is lost."""
@@ -34,12 +41,14 @@ class Encoder(nn.Module):
         multiple: the net pads its input to a multiple of this on both axes; 1, since these stages round up.
         layout: "aligned", since the features of a stride lie where its cells do, and odd sizes are rounded up. Nets
             as published may have others, and decoders of their own.
+        normalization: what pixels its weights were trained on, as in ``NORMALIZATIONS``.
         minimum: pixels that the shorter side of an image must have at least.
         checkpointing: in training, keep only the stages' outputs and compute the rest again on the way back: less
             memory for a third more time. (Running statistics of batch norms then move twice per step.)
     """
 
     layout = "aligned"
+    normalization = NORMALIZATIONS["imagenet"]
     minimum = 1
     checkpointing = False
 

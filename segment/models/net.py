@@ -10,15 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
+from segment.models.encoder import NORMALIZATIONS
 from segment.models.fcn import crop, upsample
 from segment.models.published import load_published
-
-NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
-    # mean and standard deviation in 0..255, and whether the net wants BGR
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
-    "caffe": ((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), True),
-    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), False),
-}
 
 
 class EncoderLike(Protocol):
@@ -27,6 +21,7 @@ class EncoderLike(Protocol):
     channels: dict[int, int]
     multiple: int
     pretrained: bool
+    normalization: tuple[tuple[float, ...], tuple[float, ...], bool]
     minimum: int
     layout: str
     checkpointing: bool
@@ -59,8 +54,8 @@ class SegmentationNet(nn.Module):
         encoder: declares ``channels`` by stride and returns its features by stride.
         decoder: a decoder's class, called with ``channels`` and ``num_classes``.
         num_classes: number of score maps.
-        normalization: what the encoder's weights were trained on: "imagenet" (RGB, mean and deviation of
-            ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1).
+        normalization: what pixels the weights were trained on: "imagenet" (RGB, mean and deviation of
+            ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1); None is what the encoder says.
         weights: a file for the whole net, see :func:`segment.models.published.load_published`.
         frozen_stages: number of the encoder's stages, from the image on, that are not trained.
         frozen_batch_norm: whether the encoder's batch norms keep their statistics, scales and shifts.
@@ -79,15 +74,15 @@ class SegmentationNet(nn.Module):
         encoder: EncoderLike,
         decoder: Callable[..., DecoderLike],
         num_classes: int,
-        normalization: str = "imagenet",
+        normalization: str | None = None,
         weights: str | None = None,
         frozen_stages: int = 0,
         frozen_batch_norm: bool = False,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if normalization not in NORMALIZATIONS:
-            raise SegmentError(f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}")
+        if normalization is not None and normalization not in NORMALIZATIONS:
+            raise SegmentError(f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)} or null")
         self.encoder: EncoderLike = encoder
         self.decoder: DecoderLike = decoder(channels=encoder.channels, num_classes=num_classes)
         suited = self.decoder.layouts
@@ -97,7 +92,7 @@ class SegmentationNet(nn.Module):
                 "the encoders vgg16_fc_paper, unet_paper and unet_milesial go with the decoders of their models alone"
             )
         self.num_classes = num_classes
-        mean, deviation, self.bgr = NORMALIZATIONS[normalization]
+        mean, deviation, self.bgr = NORMALIZATIONS[normalization] if normalization else encoder.normalization
         # Not in the state dict: the model's configuration says which one it is.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
@@ -109,6 +104,7 @@ class SegmentationNet(nn.Module):
             part.requires_grad_(False)
         if weights is not None:
             load_published(self, weights)
+            encoder.pretrained = True
         # CPUs take less time in this memory format with most nets, and tensor cores want it. On Apple's GPUs batch
         # norms' gradients are wrong in it or end in an error (pytorch/pytorch#175189), convolutions' slow (#193349).
         if not torch.backends.mps.is_available():

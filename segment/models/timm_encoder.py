@@ -60,6 +60,9 @@ class TimmEncoder(nn.Module):
         self.strides = [stride for stride, _ in info]
         self.channels: dict[int, int] = dict(info)  # the deepest of a stride
         self.multiple = max(self.channels)
+        told = self.net.pretrained_cfg  # also from scratch: a checkpoint's net is built without weights
+        mean, deviation = (tuple(255 * value for value in told[key]) for key in ("mean", "std"))
+        self.normalization = mean, deviation, False
         if len(self.channels) < 2 or not self._is_pyramid():
             raise SegmentError(f"timm's {name} gives no pyramid of (N,C,H,W) features: choose a convolutional network")
 
