@@ -1,6 +1,6 @@
 """Optimisers with parameter groups, and schedules made of torch's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -72,10 +72,34 @@ def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9, warmu
     return _after_warmup(optimizer, total_steps, warmup_steps, lambda steps: PolynomialLR(optimizer, steps, power))
 
 
-def one_cycle(optimizer: Optimizer, total_steps: int, warmup_share: float = 0.3) -> LRScheduler:
-    """One cycle (Smith & Topin, 2018): up to the groups' learning rates for a share of the steps, then to zero."""
+def one_cycle(
+    optimizer: Optimizer, total_steps: int, warmup_share: float = 0.3, momentum: Sequence[float] | None = (0.85, 0.95)
+) -> LRScheduler:
+    """One cycle (Smith & Topin, 2018): up to the groups' learning rates for a share of the steps, then to zero.
+
+    Args:
+        momentum: where the learning rate is highest, and at both ends; it takes the place of the optimiser's own
+            (Adam's first beta). None leaves that one as it is.
+
+    Raises:
+        SegmentError: a share or a momentum that is none, or an optimiser that has no momentum.
+    """
     rates = [group["lr"] for group in optimizer.param_groups]
-    return OneCycleLR(optimizer, rates, total_steps=max(total_steps, 2), pct_start=warmup_share)
+    try:
+        low, high = momentum or (0.0, 0.0)
+        return OneCycleLR(
+            optimizer,
+            rates,
+            total_steps=max(total_steps, 2),
+            pct_start=warmup_share,
+            cycle_momentum=momentum is not None,
+            base_momentum=low,
+            max_momentum=high,
+        )
+    except (TypeError, ValueError) as error:
+        raise SegmentError(
+            f"scheduler: {error}; expected warmup_share from 0 to 1, momentum=[LOW,HIGH] from 0 to 1, or null"
+        ) from None
 
 
 def _after_warmup(

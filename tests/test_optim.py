@@ -7,6 +7,8 @@ from torch import nn
 from segment.errors import SegmentError
 from segment.optim import constant, grouped, one_cycle, parameter_groups, polynomial
 
+WEIGHT = nn.Parameter(torch.zeros(1))
+
 
 class Net(nn.Module):
     def __init__(self):
@@ -61,6 +63,23 @@ def test_constant_and_one_cycle():
     assert max(first) == pytest.approx(1.0)
     assert first.index(max(first)) == 4
     assert first[-1] < 0.001
+
+
+@pytest.mark.parametrize(("words", "low", "high"), [({}, 0.85, 0.95), ({"momentum": None}, 0.7, 0.7)])
+def test_one_cycle_moves_the_momentum_only_where_it_is_told(words, low, high):
+    for optimizer in (torch.optim.SGD([WEIGHT], 0.1, 0.7), torch.optim.AdamW([WEIGHT], betas=(0.7, 0.9))):
+        scheduler, found = one_cycle(optimizer, 20, **words), []
+        for _ in range(20):
+            group = optimizer.param_groups[0]
+            found.append(group["betas"][0] if "betas" in group else group["momentum"])
+            optimizer.step()
+            scheduler.step()
+        assert (min(found), max(found)) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_momentum_for_one_cycle_that_is_none():
+    with pytest.raises(SegmentError, match=r"scheduler: .*momentum=\[LOW,HIGH\]"):
+        rates(one_cycle, 20, momentum=0.9)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
