@@ -137,6 +137,9 @@ def test_a_fraction_is_the_same_for_any_seed_of_the_run(tmp_path):
     assert not {*train} & {*val}
     other = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], val_fraction=0.3, split_seed=1).samples("val")
     assert [s.id for s in other] != val
+    several(tmp_path, 12)
+    more = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], val_fraction=0.3).samples("val")
+    assert len({s.id for s in more} & {*train}) <= 1  # or a checkpoint would be measured on what it was trained on
 
 
 def test_splits_by_list(tmp_path):

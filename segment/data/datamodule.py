@@ -48,7 +48,7 @@ class SegmentationDataModule(Located, L.LightningDataModule):
     Args:
         root: folder of the data set; ``~`` is the home folder.
         batch_size: images per training step and process.
-        num_workers: loader processes per training process; None for as many as there are cores, 4 at most.
+        num_workers: loader processes per training process; None for as many as there are cores, 8 at most.
         crop_size: height and width of a training crop, in pixels; None for whole images, one per batch.
         scale, short_side, cat_max_ratio, flip, rotation, elastic, colour: see
             :func:`segment.data.transforms.train_transform`.

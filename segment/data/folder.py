@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import torch
 
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
 from segment.data.datamodule import SegmentationDataModule
@@ -91,9 +91,10 @@ class FolderDataModule(SegmentationDataModule):
         samples = list(self._pairs(root / self.images, root / self.masks).values())
         if len(samples) < 2:
             raise SegmentError(f"{root / self.images} has one image; a training and a validation split want one each")
-        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(self.split_seed)).tolist()
-        held_out = {*order[: max(1, round(len(samples) * self.val_fraction))]}
-        return [sample for i, sample in enumerate(samples) if (i in held_out) == (split == "val")]
+        # In an order of their names, so that further images move none but a few of these to the other split.
+        order = sorted(samples, key=lambda sample: sha256(f"{self.split_seed}/{sample.id}".encode()).digest())
+        held_out = {sample.id for sample in order[: max(1, round(len(samples) * self.val_fraction))]}
+        return [sample for sample in samples if (sample.id in held_out) == (split == "val")]
 
     def _is_split(self, path: Path) -> bool:
         """Whether a list or folder has the name of a split; a README.txt or classes.txt has not."""
