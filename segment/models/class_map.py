@@ -105,7 +105,7 @@ def _enlarged(scores: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     squares = disputed.shape
     # All first pixels of the squares, then all second ones: whatever is computed is so for many squares in a row.
     classes = corners[0].short().flatten().repeat(len(rows.weights), len(columns.weights), 1)
-    flat, cell = scores.flatten(1), torch.arange(winner.numel(), device=winner.device).view(winner.shape)
+    flat, cell = scores.flatten(1).contiguous(), torch.arange(winner.numel(), device=winner.device).view(winner.shape)
     chunk = CHUNK if scores.device.type == "cpu" else 32 * CHUNK
     line = len(scores) * classes.shape[1]  # scores that one row of pixels of a square takes
 
