@@ -18,6 +18,8 @@ from segment.resume import check_same_run, checkpoint_to_resume, same_length, ta
 from segment.sweep import one_job
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PROGRESS_RATE = 10
+"""How often a second the bar is drawn. A hundred times, Lightning's habit, takes a millisecond or more of each step."""
 
 
 def train(config: DictConfig) -> None:
@@ -104,17 +106,20 @@ def make_trainer(
     Raises:
         SegmentError: it has other processes than the run had that goes on, or can't do what is asked of it.
     """
-    from lightning.pytorch.callbacks import LambdaCallback
+    from lightning.pytorch.callbacks import LambdaCallback, ProgressBar, RichProgressBar
 
     from segment.checkpoint import WholeCheckpoints
     from segment.saving import LastCheckpoint
 
     begin = LambdaCallback(on_train_start=lambda trainer, _: begin_training(trainer, config, folder, start, earlier))
     last = LastCheckpoint(folder / "checkpoints" / "last.ckpt", config.checkpoint.every_n_steps)
+    callbacks = list(instantiate(config.callbacks).values())
+    if config.trainer.enable_progress_bar and not any(isinstance(one, ProgressBar) for one in callbacks):
+        callbacks.append(RichProgressBar(PROGRESS_RATE))
     trainer = instantiate(
         config.trainer,
         logger=loggers,
-        callbacks=[begin, *instantiate(config.callbacks).values(), last],  # the last one saves what the others know
+        callbacks=[begin, *callbacks, last],  # the last one saves what the others know
         plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
         default_root_dir=str(folder),
     )
