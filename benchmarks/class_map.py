@@ -1,11 +1,13 @@
 """From scores at an eighth of the size to a class map of 1024x1024, beside ``F.interpolate`` and ``argmax``.
 
 Two kinds of scores: noise, where every pixel is disputed, which is the worst case; and segments, as a net gives them.
+Each contiguous, which is torch's usual layout, and channels last, as our nets' scores are.
 Alternating runs, medians; memory is what a fresh process's peak lies above what it held with the scores. Run it as
 
     python -m benchmarks.class_map
 """
 
+import itertools
 import multiprocessing
 import statistics
 from collections.abc import Callable
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.timing import command_line, keep, ratio, take_turns
+from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
 from segment.models.class_map import class_map
 
 SIZE, STRIDE = 1024, 8
@@ -30,23 +32,24 @@ def theirs(scores: Tensor) -> Tensor:
     return F.interpolate(scores, scale_factor=STRIDE, mode="bilinear", align_corners=False).argmax(1)
 
 
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 SIDES: dict[str, Callable[[Tensor], Tensor]] = {"ours": ours, "theirs": theirs}
 
 
-def make_scores(kind: str, classes: int, cells: int = SIZE // STRIDE) -> Tensor:
+def make_scores(kind: str, layout: str, classes: int, cells: int = SIZE // STRIDE) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(1, classes, cells, cells, generator=generator)
-    if kind == "noise":
-        return noise
-    coarse = torch.randn(1, classes, cells // 16, cells // 16, generator=generator)
-    return F.interpolate(coarse, (cells, cells), mode="bicubic") + 0.05 * noise
+    scores = torch.randn(1, classes, cells, cells, generator=generator)
+    if kind == "segments":
+        coarse = torch.randn(1, classes, cells // 16, cells // 16, generator=generator)
+        scores = F.interpolate(coarse, (cells, cells), mode="bicubic") + 0.05 * scores
+    return scores.contiguous(memory_format=LAYOUTS[layout])
 
 
-def peak(side: str, kind: str, classes: int, threads: int) -> int:
+def peak(side: str, kind: str, layout: str, classes: int, threads: int) -> int:
     """Bytes; called in a process of its own."""
     torch.set_num_threads(threads)
-    scores = make_scores(kind, classes)
-    SIDES[side](make_scores(kind, classes, 16))  # what the libraries keep in any case
+    scores = make_scores(kind, layout, classes)
+    SIDES[side](make_scores(kind, layout, classes, 16))  # what the libraries keep in any case
     before = held("VmRSS")
     SIDES[side](scores)
     return held("VmHWM") - before
@@ -60,30 +63,39 @@ def held(key: str) -> int:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--runs", type=int, default=7, help="turns of each side")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--runs", type=from_(1), default=7, help="turns of each side")
+    parser.add_argument("--threads", type=from_(1), default=torch.get_num_threads(), help="of torch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"{'classes':>7}  {'scores':8}  {'ms, ours / theirs':>28}  {'MiB, ours / theirs':>28}  pixels that differ")
+    print(f"{'classes':>7}  {'scores':23}  {'ms, ours / theirs':>28}  {'MiB, ours / theirs':>28}  pixels that differ")
     rows = []
     for classes in (150, 21):
-        for kind in ("noise", "segments"):
-            scores = make_scores(kind, classes)
+        for kind, layout in itertools.product(("noise", "segments"), LAYOUTS):
+            scores = make_scores(kind, layout, classes)
             differ = int((ours(scores) != theirs(scores)).sum())
             seconds = take_turns({side: partial(work, scores) for side, work in SIDES.items()}, arguments.runs)
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-                tasks = [(side, kind, classes, arguments.threads) for side in SIDES]
+                tasks = [(side, kind, layout, classes, arguments.threads) for side in SIDES]
                 memory = [value / 2**20 for value in pool.starmap(peak, tasks, chunksize=1)]
             first, second = (1e3 * statistics.median(values) for values in seconds.values())
             times = ratio(seconds, "theirs", "ours")
             cells = [f"{first:.0f} / {second:.0f}, 1/{times:.1f}", f"{memory[0]:.0f} / {memory[1]:.0f}"]
             cells[1] += f", 1/{memory[1] / memory[0]:.0f}"
-            rows.append({"classes": classes, "scores": kind, "ours_ms": first, "theirs_ms": second, "times": times})
+            rows.append(
+                {
+                    "classes": classes,
+                    "scores": kind,
+                    "layout": layout,
+                    "ours_ms": first,
+                    "theirs_ms": second,
+                    "times": times,
+                }
+            )
             rows[-1] |= {"ours_MiB": memory[0], "theirs_MiB": memory[1], "differ": differ}
-            print(f"{classes:7}  {kind:8}  {cells[0]:>28}  {cells[1]:>28}  {differ}", flush=True)
+            print(f"{classes:7}  {kind + ', ' + layout:23}  {cells[0]:>28}  {cells[1]:>28}  {differ}", flush=True)
     keep("class_map", rows)
     print(f"medians of {arguments.runs} alternating runs, {arguments.threads} threads, torch {torch.__version__}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

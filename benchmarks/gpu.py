@@ -4,29 +4,32 @@
     python -m benchmarks.gpu --device cpu --side 64 --batch 2 --runs 1 --modes eager      # a trial without a GPU
 
 Each mode adds to the one before: eager in 32 bits (a GPU's convolutions in TF32, torch's default), channels last,
-bfloat16, compiled. Sides take turns in each mode; times are medians, with the device idle before and after. Training is
-forward and backward pass, without an optimiser. The FCN paper's figure is 175 ms an image of 500x500.
+bfloat16, compiled. Sides take turns in each mode; times are medians of calls, each with the device idle before and
+after. Training is forward and backward pass, without an optimiser. The FCN paper's figure is 175 ms an image of
+500x500. A row that fails, for want of memory for one, is said and left out, and the exit code tells.
 """
 
 import argparse
-import functools
-import itertools
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.models import PAIRS
-from benchmarks.timing import command_line, keep, ratio, run, take_turns
+from benchmarks.models import PAIRS, chosen, pair
+from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
 from segment.data.datamodule import cores
 from segment.data.voc import VOCDataModule
+from segment.errors import SegmentError
 
 PEERS = ("torchvision", "segmentation-models-pytorch", "torchfcn")
 MODES = ("eager", "channels_last", "bf16", "compiled")
+BATCHES = 100
+"""At least so many of the loader's are timed in a pass."""
 
 
 def prepare(net: nn.Module, mode: str, device: torch.device) -> nn.Module:
@@ -34,30 +37,32 @@ def prepare(net: nn.Module, mode: str, device: torch.device) -> nn.Module:
     rank = MODES.index(mode)
     net = net.to(device, memory_format=torch.channels_last if rank >= 1 else torch.contiguous_format)
     if rank >= 3:
-        net.compile()
+        net.compile(dynamic=False)  # or the batch's size is a symbol once a second one was seen, which costs speed
     return net
 
 
 def timed(work: Callable[[], None], device: torch.device, times: int) -> float:
-    """Seconds of one call, over several between two moments at which the device is idle."""
+    """Seconds of one call, the median of several; the device is idle before and after each."""
     idle = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    seconds = []
     work()  # a mode's first call may compile, and choose algorithms
-    idle()
-    start = time.perf_counter()
     for _ in range(times):
+        idle()
+        start = time.perf_counter()
         work()
-    idle()
-    return (time.perf_counter() - start) / times
+        idle()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def forward(net: nn.Module, image: torch.Tensor, mode: str) -> None:
     with torch.inference_mode(), torch.autocast(image.device.type, torch.bfloat16, MODES.index(mode) >= 2):
-        net.eval()(image)
+        net(image)
 
 
-def training_step(net: nn.Module, image: torch.Tensor, target: torch.Tensor, mode: str) -> None:
+def training_step(net: nn.Module, image: torch.Tensor, mode: str, target: torch.Tensor) -> None:
     with torch.autocast(image.device.type, torch.bfloat16, MODES.index(mode) >= 2):
-        scores = net.train()(image)
+        scores = net(image)
         scores = scores["out"] if isinstance(scores, dict) else scores
         loss = F.cross_entropy(scores, target)
     loss.backward()
@@ -67,28 +72,18 @@ def training_step(net: nn.Module, image: torch.Tensor, target: torch.Tensor, mod
 def measure(name: str, mode: str, arguments: argparse.Namespace) -> dict:
     """A row: milliseconds of an image's forward pass and trained images a second, ours and theirs."""
     device = torch.device(arguments.device)
-    make_ours, make_theirs, side, _ = PAIRS[name]
-    nets = {"ours": prepare(make_ours(), mode, device)}
-    try:
-        nets["theirs"] = prepare(make_theirs(), mode, device)
-    except ImportError as error:
-        print(f"{name}: without the peer, {error}")
-    side = arguments.side or side
+    nets = {who: prepare(net, mode, device) for who, net in pair(name).items()}
+    side = arguments.side or PAIRS[name][2]
     layout = torch.channels_last if MODES.index(mode) >= 1 else torch.contiguous_format
     one, many = (torch.randn(n, 3, side, side, device=device).to(memory_format=layout) for n in (1, arguments.batch))
     target = torch.randint(21, (arguments.batch, side, side), device=device)
     row: dict = {"what": name, "mode": mode, "side": side, "batch": arguments.batch}
-    for key, work in (
-        ("forward", lambda net: forward(net, one, mode)),
-        ("train", lambda net: training_step(net, many, target, mode)),
-    ):
-        seconds = take_turns(
-            {
-                who: functools.partial(timed, functools.partial(work, net), device, arguments.times)
-                for who, net in nets.items()
-            },
-            arguments.runs,
-        )
+    for key, work, words in (("forward", forward, (one, mode)), ("train", training_step, (many, mode, target))):
+        sides = {
+            who: partial(timed, partial(work, net.train(key == "train"), *words), device, arguments.times)
+            for who, net in nets.items()
+        }
+        seconds = take_turns(sides, arguments.runs)
         for who, values in seconds.items():
             median = statistics.median(values)
             row[f"{key}_{who}"] = median * 1e3 if key == "forward" else arguments.batch / median
@@ -97,63 +92,91 @@ def measure(name: str, mode: str, arguments: argparse.Namespace) -> dict:
     return row
 
 
-def loader(root: str, images: int, workers: int) -> float:
-    """Images of VOC's training split a second, in batches of 8 and crops of 512, as a run augments them.
+def cell(row: dict, key: str) -> str:
+    """Ours / theirs, and the ratio of the times."""
+    values = " / ".join(f"{row[f'{key}_{who}']:.1f}" for who in ("ours", "theirs") if f"{key}_{who}" in row)
+    return values + (f" {row[f'{key}_time_ratio']:6.2f}" if f"{key}_time_ratio" in row else "")
 
-    The first three batches of each worker, which it has ready or nearly so when the first one comes, are not counted.
-    """
-    data = VOCDataModule(root, batch_size=8, num_workers=workers, crop_size=(512, 512), colour=0.5)
-    count, start = 0, 0.0
-    for batch in itertools.islice(data.train_dataloader(), 3 * workers, None):
-        if not start:
-            start = time.perf_counter()
-            continue
-        count += len(batch["image"])
-        if count >= images:
-            break
-    return count / (time.perf_counter() - start)
+
+def loaders(root: str) -> list[VOCDataModule]:
+    """VOC's training split in batches of 8 and crops of 512, augmented as in a run, with two numbers of workers."""
+    found = []
+    for workers in sorted({min(8, cores()), cores()}):  # 8 are what a run has by default
+        data = VOCDataModule(root, batch_size=8, num_workers=workers, crop_size=(512, 512), colour=0.5)
+        data.setup("fit")  # what is wrong with the data is said before all else takes its time
+        wanted, there = 8 * (early(data) + BATCHES), len(data.dataset("train"))
+        if there < wanted:
+            raise SegmentError(f"with {workers} workers the loader's rate takes {wanted} training images, not {there}")
+        found.append(data)
+    return found
+
+
+def early(data: VOCDataModule) -> int:
+    """Batches that the workers have ready or nearly so when the first one comes, and that are not counted."""
+    return 3 * data.num_workers
+
+
+def delivered(data: VOCDataModule, passes: int) -> float:
+    """Images of a loader a second."""
+    batches, rates = data.train_dataloader(), []
+    for _ in range(passes):
+        for number, _ in enumerate(batches, 1):
+            end = time.perf_counter()
+            if number == early(data):
+                start = end
+        rates.append(data.batch_size * (len(batches) - early(data)) / (end - start))
+    return statistics.median(rates)
 
 
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ... or cpu")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="one after the other")
-    parser.add_argument("--side", type=int, help="of the image, in pixels; by default each pair's own, 500 or 512")
-    parser.add_argument("--batch", type=int, default=8, help="images of a training step")
-    parser.add_argument("--runs", type=int, default=5, help="turns of each side")
-    parser.add_argument("--times", type=int, default=20, help="calls in a turn")
+    parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
+    parser.add_argument("--side", type=from_(32), help="of the image, in pixels; by default each pair's, 500 or 512")
+    parser.add_argument("--batch", type=from_(2), default=8, help="images of a training step")
+    parser.add_argument("--runs", type=from_(1), default=5, help="turns of each side")
+    parser.add_argument("--times", type=from_(1), default=20, help="calls in a turn")
     parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it the loader is left out")
     arguments = parser.parse_args()
-    if arguments.root and not Path(arguments.root).is_dir():
-        parser.error(f"--root {arguments.root} is no folder")
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error("there is no GPU that torch can use: --device cpu --side 64 --batch 2 --runs 1 is a trial without")
     if arguments.device not in {"cpu", "cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))}:
         parser.error(f"--device {arguments.device}: expected cuda, cuda:N of {torch.cuda.device_count()} GPUs, or cpu")
+    modules = loaders(arguments.root) if arguments.root else []
+    device = "no GPU"
     if arguments.device != "cpu":
         torch.cuda.set_device(torch.device(arguments.device).index or 0)  # whose end the clock waits for
-    rows = []
-    print(f"{'':36}{'mode':14}{'forward, ms: ours / theirs':>28}{'images/s trained':>24}")
-    for name in PAIRS:
+        device = torch.cuda.get_device_name()
+    rows: list[dict] = [{"what": "device", "name": device}]
+    print(f"{'':36}{'mode':14}{'forward, ms: ours / theirs':>28}{'images/s trained':>28}")
+    best: dict[str, float] = {}
+    failed = 0
+    for name in chosen(arguments.only):
         for mode in arguments.modes:
-            row = measure(name, mode, arguments)
+            try:
+                row = measure(name, mode, arguments)
+                best[name] = max(best.get(name, 0.0), row["train_ours"])
+                print(f"{name:36}{mode:14}{cell(row, 'forward'):>28}{cell(row, 'train'):>28}", flush=True)
+            except RuntimeError as error:  # memory, a compiler, a kernel
+                row = {"what": name, "mode": mode, "error": str(error)}
+                failed += 1
+                print(f"{name:36}{mode:14}  failed: {str(error).strip().splitlines()[0]}", flush=True)
             rows.append(row)
-            keep("gpu", rows, *PEERS)  # each row, since a later one may not fit the memory
-            cells = [
-                " / ".join(f"{row[f'{key}_{who}']:.1f}" for who in ("ours", "theirs") if f"{key}_{who}" in row)
-                for key in ("forward", "train")
-            ]
-            print(f"{name:36}{mode:14}{cells[0]:>28}{cells[1]:>24}", flush=True)
+            keep("gpu_part" if arguments.only else "gpu", rows, *PEERS)
             torch._dynamo.reset()
-    if arguments.root:
-        for workers in sorted({min(8, cores()), cores()}):  # 8 are what a run has by default
-            rate = loader(arguments.root, 800, workers)
-            rows.append({"what": "loader", "images_per_second": rate, "workers": workers})
-            print(f"the loader delivers {rate:.0f} images/s with {workers} workers")
-    device = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "no GPU"
-    rows.append({"what": "device", "name": device})
+            torch.cuda.empty_cache()
+    for data in modules:
+        rate = delivered(data, arguments.runs)
+        rows.append({"what": "loader", "images_per_second": rate, "workers": data.num_workers})
+        print(f"the loader delivers {rate:.0f} images/s with {data.num_workers} workers")
+        for name, trained in best.items():
+            verdict = "keeps up" if rate >= trained else "DOES NOT KEEP UP"
+            print(f"    {name}: trains {trained:.0f} at best; the loader {verdict}")
+    keep("gpu_part" if arguments.only else "gpu", rows, *PEERS)
     print(f"{device}, torch {torch.__version__}, medians of {arguments.runs} turns of {arguments.times} calls")
-    keep("gpu", rows, *PEERS)
+    if failed:
+        sys.exit(f"error: {failed} rows failed, see above")
 
 
 if __name__ == "__main__":

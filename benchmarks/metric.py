@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchmetrics import JaccardIndex, Metric
 
-from benchmarks.timing import command_line, keep, ratio, take_turns
+from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
 from segment.boundary import BoundaryScores
 from segment.data.classes import IGNORE
 from segment.metrics import SegmentationScores
@@ -71,8 +71,8 @@ def compare(classes: int, blocks: bool, threads: int, runs: int) -> dict[str, fl
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--runs", type=int, default=10, help="turns of each side")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch, one after the other")
+    parser.add_argument("--runs", type=from_(1), default=10, help="turns of each side")
+    parser.add_argument("--threads", type=from_(1), nargs="+", default=[1, 2], help="of torch, one after the other")
     arguments = parser.parse_args()
     print(f"{'update, ms':34}{'ours':>8}{'JaccardIndex':>14}{'times':>8}{'unchecked':>11}{'times':>8}{'boundary':>10}")
     rows = []
@@ -91,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -14,6 +14,7 @@ import statistics
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 
 import torch
@@ -21,7 +22,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.timing import command_line, keep, ratio, take_turns
+from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
 from segment.config import instantiate, load_config
 from segment.models.published import translate
 
@@ -31,7 +32,7 @@ def ours(*words: str) -> nn.Module:
 
 
 def torchfcn() -> nn.Module:
-    """Its FCN8s, with weights that are not all zero, as they are at its start."""
+    """Its FCN8s; the transposed convolutions are fixed, as ours are and the paper's."""
     if "torchfcn" not in sys.modules:
         # Its __init__ imports a trainer with further requirements, and its models a module that only downloads.
         found = find_spec("torchfcn")
@@ -44,8 +45,8 @@ def torchfcn() -> nn.Module:
 
     net = FCN8s(21)
     for layer in net.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight)
+        if isinstance(layer, nn.ConvTranspose2d):
+            layer.requires_grad_(False)
     return net
 
 
@@ -66,6 +67,32 @@ PAIRS: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], int, bo
     "fcn_resnet50 / torchvision": (lambda: ours("model=fcn_resnet50"), fcn_resnet50, 512, True),
     "unet resnet34 / smp Unet resnet34": (lambda: ours("model=unet", "model/encoder=resnet34"), smp, 512, True),
 }
+
+
+def pair(name: str) -> dict[str, nn.Module]:
+    """Our net and, where it is installed, theirs, with weights of the same kind: a net's time differs with them."""
+    make_ours, make_theirs, _, _ = PAIRS[name]
+    nets = {"ours": make_ours()}
+    try:
+        nets["theirs"] = make_theirs()
+    except ImportError as error:
+        print(f"{name}: without the peer, {error}")
+    for net in nets.values():
+        for layer in net.modules():  # behind layers that begin with zeros, all gradients are zero, too
+            if isinstance(layer, nn.Conv2d) and not layer.weight.any():
+                nn.init.kaiming_normal_(layer.weight)
+    if "torchfcn" in name and "theirs" in nets:
+        state = {k: v for k, v in translate(nets["theirs"].state_dict()).items() if ".up." not in k}
+        nets["ours"].load_state_dict(state, strict=False)
+    return nets
+
+
+def chosen(only: str) -> list[str]:
+    """The names of the pairs that have this in them; ends the script if there is none."""
+    names = [name for name in PAIRS if only in name]
+    if not names:
+        sys.exit(f"error: --only {only}: no name has this in it; there are {', '.join(PAIRS)}")
+    return names
 
 
 def forward(net: nn.Module, image: torch.Tensor) -> None:
@@ -98,46 +125,37 @@ def kept(net: nn.Module, image: torch.Tensor) -> int:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="turns of each side")
-    parser.add_argument("--only", help="measure the pairs alone whose names have this in them")
+    parser.add_argument("--runs", type=from_(1), default=5, help="turns of each side")
+    parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
     parser.add_argument("--channels-last", action="store_true", help="the peers' nets, too")
     arguments = parser.parse_args()
     rows = []
     print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
-    for name, (make_ours, make_theirs, side, train) in PAIRS.items():
-        if (arguments.only or "") not in name:
+    for name in chosen(arguments.only):
+        *_, side, train = PAIRS[name]
+        nets = pair(name)
+        if len(nets) < 2:
             continue
-        try:
-            nets = [make_ours(), make_theirs()]
-        except ImportError as error:
-            print(f"{name}: left out, {error}")
-            continue
-        if "torchfcn" in name:  # times of one net differ with its weights
-            state = {k: v for k, v in translate(nets[1].state_dict()).items() if ".up." not in k}
-            nets[0].load_state_dict(state, strict=False)
         if arguments.channels_last:
-            nets = [net.to(memory_format=torch.channels_last) for net in nets]
+            nets = {who: net.to(memory_format=torch.channels_last) for who, net in nets.items()}
         cells, row = [], {"what": name, "side": side}
         for work, batch in ((forward, 1), (training_step, 2)):
             if work is training_step and not train:
                 cells.append("")
                 continue
             image = torch.randn(batch, 3, side, side)
-            sides = {
-                who: lambda net=net, work=work, image=image: work(net, image)
-                for who, net in zip(("ours", "theirs"), nets, strict=True)
-            }
+            sides = {who: partial(work, net, image) for who, net in nets.items()}
             seconds = take_turns(sides, arguments.runs)
             first, second = (statistics.median(values) for values in seconds.values())
             row |= {work.__name__: {"ours_s": first, "theirs_s": second, "ratio": ratio(seconds, "ours", "theirs")}}
             cells.append(f"{first:.2f} / {second:.2f} = {row[work.__name__]['ratio']:.2f}")
-        memory = [kept(net, torch.randn(2, 3, side, side)) / 1e9 for net in nets] if train else []
+        memory = [kept(net, torch.randn(2, 3, side, side)) / 1e9 for net in nets.values()] if train else []
         cells.append(f"{memory[0]:.2f} / {memory[1]:.2f}" if memory else "")
         rows.append(row | {"kept_gb": memory, "peer_channels_last": arguments.channels_last})
         print(f"{name:36}{cells[0]:>22}{cells[1]:>22}{cells[2]:>16}", flush=True)
-    keep("models", rows, "torchvision", "segmentation-models-pytorch", "torchfcn")
+    keep("models_part" if arguments.only else "models", rows, "torchvision", "segmentation-models-pytorch", "torchfcn")
     print(f"medians of {arguments.runs} alternating runs, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,11 +1,14 @@
 """What the framework costs: a training step by the Trainer beside a bare PyTorch loop.
 
-Same net, same weights, same batches, same optimiser and schedule.
+Same net, same weights, same batches, same optimiser and schedule. The Trainer also logs to a file, follows learning
+rate and throughput, and draws its progress bar; checkpoints and validation come between epochs and are left out.
 
     python -m benchmarks.overhead
 """
 
+import contextlib
 import copy
+import io
 import statistics
 import time
 import warnings
@@ -13,9 +16,10 @@ import warnings
 import lightning as L
 import torch
 
-from benchmarks.timing import command_line, keep, ratio, take_turns
+from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
 from segment.config import instantiate, load_config, quiet
 from segment.module import SegmentationModule
+from segment.train import PROGRESS_RATE
 
 
 class Batches(torch.utils.data.Dataset):
@@ -41,7 +45,7 @@ class Clock(L.Callback):
 
 
 def framework(config, net, loader, classes) -> float:
-    """Seconds per step through SegmentationModule and Trainer, with CSV logging and the learning rate monitor."""
+    """Seconds per step through SegmentationModule and Trainer, with all that a run does at each step."""
     clock = Clock()
     module = SegmentationModule(
         net, classes, instantiate(config.loss), instantiate(config.optimizer), instantiate(config.scheduler)
@@ -51,11 +55,15 @@ def framework(config, net, loader, classes) -> float:
         max_epochs=1,
         limit_val_batches=0,
         logger=L.pytorch.loggers.CSVLogger("runs/bench", name="", version=""),
-        callbacks=[clock, instantiate(config.callbacks.learning_rate)],
+        callbacks=[
+            clock,
+            L.pytorch.callbacks.RichProgressBar(PROGRESS_RATE),
+            *(instantiate(config.callbacks[name]) for name in ("learning_rate", "throughput")),
+        ],
         enable_checkpointing=False,
-        enable_progress_bar=False,
     )
-    trainer.fit(module, loader)
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # the progress bar
+        trainer.fit(module, loader)
     return clock.seconds / (len(loader) - 1)
 
 
@@ -77,8 +85,8 @@ def bare(config, net, loader, classes) -> float:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--steps", type=int, default=60, help="steps of a run")
-    parser.add_argument("--runs", type=int, default=9, help="runs of each side")
+    parser.add_argument("--steps", type=from_(2), default=60, help="steps of a run")
+    parser.add_argument("--runs", type=from_(1), default=9, help="runs of each side")
     parser.add_argument("overrides", nargs="*", help="words of segment.train's command line")
     arguments = parser.parse_args()
     quiet()
@@ -104,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

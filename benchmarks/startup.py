@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.timing import command_line, keep, ratio, take_turns
+from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
 
 BARE = """
 import hydra
@@ -22,7 +22,7 @@ IMPORTS = "import torch, torchvision, lightning, torchmetrics, hydra"
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="turns of each side")
+    parser.add_argument("--runs", type=from_(1), default=5, help="turns of each side")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,7 +6,9 @@ ratio is the median over turns. Results are printed and kept as JSON, with the m
 
 import argparse
 import json
+import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -39,11 +41,25 @@ def command_line(doc: str | None) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; what is wrong with its data or weights is one line."""
+    """Run a script; what is wrong with its data, weights or child processes is one line."""
     try:
         main()
     except SegmentError as error:
         sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or b"").decode().strip()
+        sys.exit(f"{said}\nerror: this ended with exit code {error.returncode}: {' '.join(error.cmd)}".lstrip())
+
+
+def from_(low: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number, ``low`` or more."""
+
+    def number(text: str) -> int:
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text}: expected a number from {low}")
+        return int(text)
+
+    return number
 
 
 def take_turns(sides: Mapping[str, Callable[[], Any]], runs: int) -> Seconds:
@@ -80,8 +96,9 @@ def keep(name: str, rows: list[dict[str, Any]], *packages: str) -> None:
     """Write the rows of a benchmark's table as ``runs/bench/NAME.json``."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     about = {
+        "options": sys.argv[1:],
         "machine": f"{processor()}, {cores()} cores",
-        "versions": versions("torch", *packages),
+        "versions": {"python": platform.python_version(), **versions("torch", *packages)},
         "date": time.strftime("%Y-%m-%d"),
     }
     (FOLDER / f"{name}.json").write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
