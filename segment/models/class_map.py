@@ -105,14 +105,16 @@ def _enlarged(scores: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     squares = disputed.shape
     # All first pixels of the squares, then all second ones: whatever is computed is so for many squares in a row.
     classes = corners[0].short().flatten().repeat(len(rows.weights), len(columns.weights), 1)
-    flat, cell = scores.flatten(1).contiguous(), torch.arange(winner.numel(), device=winner.device).view(winner.shape)
+    flat, cell = scores.flatten(1), torch.arange(winner.numel(), device=winner.device).view(winner.shape)
     chunk = CHUNK if scores.device.type == "cpu" else 32 * CHUNK
     line = len(scores) * classes.shape[1]  # scores that one row of pixels of a square takes
 
     def fill(part: Tensor) -> Tensor:
         y, x = part // squares[1], part % squares[1]
         around = torch.cat([cell[j[y], i[x]] for j in (rows.low, rows.high) for i in (columns.low, columns.high)])
-        values = flat.index_select(1, around).unflatten(1, (2, 2, -1)).permute(1, 2, 0, 3)  # (2,2,C,squares)
+        # Scores that are channels last lie together by place, others by class.
+        picked = flat.T.index_select(0, around).T.contiguous() if flat.stride(0) == 1 else flat.index_select(1, around)
+        values = picked.unflatten(1, (2, 2, -1)).permute(1, 2, 0, 3)  # (2,2,C,squares)
         step = max(1, chunk // (line * len(part)))
         for first in range(0, len(classes), step):
             mixed = torch.lerp(values[:1], values[1:], rows.weights[first : first + step, y][:, None, None])
