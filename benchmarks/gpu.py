@@ -101,8 +101,10 @@ def cell(row: dict, key: str) -> str:
 def loaders(root: str) -> list[VOCDataModule]:
     """VOC's training split in batches of 8 and crops of 512, augmented as in a run, with two numbers of workers."""
     found = []
-    for workers in sorted({min(8, cores()), cores()}):  # 8 are what a run has by default
-        data = VOCDataModule(root, batch_size=8, num_workers=workers, crop_size=(512, 512), colour=0.5)
+    for workers in sorted({min(8, cores()), min(16, cores())}):  # 8 are what a run has by default
+        data = VOCDataModule(
+            root, batch_size=8, num_workers=workers, crop_size=(512, 512), cat_max_ratio=0.75, colour=0.5
+        )
         data.setup("fit")  # what is wrong with the data is said before all else takes its time
         wanted, there = 8 * (early(data) + BATCHES), len(data.dataset("train"))
         if there < wanted:

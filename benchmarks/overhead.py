@@ -57,7 +57,7 @@ def framework(config, net, loader, classes) -> float:
         logger=L.pytorch.loggers.CSVLogger("runs/bench", name="", version=""),
         callbacks=[
             clock,
-            L.pytorch.callbacks.RichProgressBar(PROGRESS_RATE),
+            L.pytorch.callbacks.RichProgressBar(PROGRESS_RATE, console_kwargs={"force_terminal": True}),
             *(instantiate(config.callbacks[name]) for name in ("learning_rate", "throughput")),
         ],
         enable_checkpointing=False,

@@ -39,7 +39,7 @@ def resample(counts: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
     found = [np.empty(0)]
     for begin in range(0, resamples, CHUNK):
         number = min(CHUNK, resamples - begin)
-        weights = rng.exponential(size=(number, images))  # but for their sum, of which no IoU depends
+        weights = rng.exponential(size=(number, images))  # but for their sum, on which no IoU depends
         found.append(mean_iou((weights @ flat).reshape(number, *counts.shape[1:])))
     return np.concatenate(found)
 

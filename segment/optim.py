@@ -86,19 +86,21 @@ def one_cycle(
     """
     rates = [group["lr"] for group in optimizer.param_groups]
     try:
-        low, high = momentum or (0.0, 0.0)
+        low, high = (0.0, 0.0) if momentum is None else momentum
+        if not 0 <= low <= high < 1:
+            raise ValueError(f"momentum=[{low},{high}]")
         return OneCycleLR(
             optimizer,
             rates,
             total_steps=max(total_steps, 2),
-            pct_start=warmup_share,
+            pct_start=warmup_share + 0.0,  # torch wants a float
             cycle_momentum=momentum is not None,
             base_momentum=low,
             max_momentum=high,
         )
     except (TypeError, ValueError) as error:
         raise SegmentError(
-            f"scheduler: {error}; expected warmup_share from 0 to 1, momentum=[LOW,HIGH] from 0 to 1, or null"
+            f"scheduler: {error}; expected warmup_share from 0 to 1, momentum=[LOW,HIGH] below 1, or null"
         ) from None
 
 

@@ -93,7 +93,12 @@ def make_module(config: DictConfig, data: Any) -> Any:
         instantiate(config.loss),
         instantiate(config.optimizer),
         instantiate(config.scheduler),
-        make_card(plain(config.model), {**plain(config.data), **data.location()}, data.classes),
+        # What pixels the encoder wants may be timm's to say, and timm's next version may say otherwise.
+        make_card(
+            {**plain(config.model), "normalization": net.normalization},
+            {**plain(config.data), **data.location()},
+            data.classes,
+        ),
         seed=config.seed,
     )
 

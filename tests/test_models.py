@@ -156,7 +156,7 @@ def test_wrong_choices_are_named():
         UNetEncoder(weights="imagenet")
     with pytest.raises(SegmentError, match=r"expected a ResNet of torchvision"):
         ResNetEncoder("vgg11", None)
-    with pytest.raises(SegmentError, match=r"model.normalization=rgb: expected imagenet, caffe, unit or null"):
+    with pytest.raises(SegmentError, match=r"model.normalization=rgb: expected imagenet, caffe, unit, null, or "):
         SegmentationNet(MobileNetV2Encoder(None), UNetDecoder, 5, "rgb")
 
 
@@ -189,15 +189,17 @@ def test_transposed_convolution_starts_bilinear(factor):
     torch.testing.assert_close(found[inside], upsample(scores, factor)[inside])
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(5, 6), (1, 1), (1, 9), (40, 30)])
-def test_class_map_is_the_argmax_of_the_enlarged_scores(size):
+def test_class_map_is_the_argmax_of_the_enlarged_scores(size, layout):
     """Also of ties, which whole numbers have plenty of; segments of all sizes."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.randint(0, 3, (2, 7, *size), generator=generator).float()
     height, width = size
     for smooth in (scores, (25 * F.avg_pool2d(scores, 5, stride=1, padding=2)).round()):
         for factor in (1, 2, 4, 8, 32):
-            found = class_map(smooth, factor * height - factor // 2, factor * width, factor)
+            laid = smooth.contiguous(memory_format=layout)
+            found = class_map(laid, factor * height - factor // 2, factor * width, factor)
             expected = upsample(smooth, factor).argmax(1)[:, : factor * height - factor // 2]
             assert torch.equal(found, expected)
     scores = torch.randn(scores.shape, generator=generator)
@@ -216,4 +218,10 @@ def test_normalizations():
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     torch.testing.assert_close(imagenet.flatten(), (torch.tensor([10, 20, 30]) / 255 - mean) / deviation)
     for name, wanted in (("mobilenetv3_small_050", imagenet), ("mobilenetv4_conv_small_050", image / 127.5 - 1)):
-        torch.testing.assert_close(SegmentationNet(TimmEncoder(name, None), UNetDecoder, 2).normalize(image), wanted)
+        net = SegmentationNet(TimmEncoder(name, None), UNetDecoder, 2)
+        torch.testing.assert_close(net.normalize(image), wanted)
+        again = SegmentationNet(encoder, UNetDecoder, 2, net.normalization)
+        torch.testing.assert_close(again.normalize(image), wanted)
+    for wrong in ({"mean": [1, 2, 3]}, {"mean": [1, 2], "deviation": [1, 1]}, {"mean": [0] * 3, "deviation": [0] * 3}):
+        with pytest.raises(SegmentError, match=r"expected imagenet, .*mean: \[R,G,B\]"):
+            SegmentationNet(encoder, UNetDecoder, 2, wrong)

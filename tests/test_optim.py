@@ -78,8 +78,16 @@ def test_one_cycle_moves_the_momentum_only_where_it_is_told(words, low, high):
 
 
 def test_momentum_for_one_cycle_that_is_none():
-    with pytest.raises(SegmentError, match=r"scheduler: .*momentum=\[LOW,HIGH\]"):
-        rates(one_cycle, 20, momentum=0.9)
+    for wrong in (
+        {"momentum": 0.9},
+        {"momentum": []},
+        {"momentum": [5, 9]},
+        {"warmup_share": "x"},
+        {"warmup_share": 2},
+    ):
+        with pytest.raises(SegmentError, match=r"scheduler: .*momentum=\[LOW,HIGH\]"):
+            rates(one_cycle, 20, **wrong)
+    assert len(rates(one_cycle, 20, warmup_share=0)) == 20
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])

@@ -94,7 +94,7 @@ def test_checkpoints_are_plain_data(trained):
     best = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     assert "optimizer_states" not in best
     assert "optimizer_states" in torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
-    assert best["segment"]["model"]["normalization"] is None
+    assert best["segment"]["model"]["normalization"]["mean"] == pytest.approx([123.675, 116.28, 103.53])
 
 
 def test_resume_goes_on_and_then_is_finished(main, capfd):

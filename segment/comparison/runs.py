@@ -34,7 +34,7 @@ class Run:
 
     ``config`` and ``choices`` are those that its net was trained with, flat; ``measured`` the data configuration that
     it was measured on, and ``root`` where that lay, if the same net was measured elsewhere, too, or another one was
-    trained as this one on other files. ``content`` are hashes of the files that it was trained and validated on.
+    trained as this one on other files. ``content`` is a hash of the files that it was trained and validated on.
     """
 
     folder: Path
@@ -81,7 +81,7 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
     problems, notes = [], []
     seen: set[tuple] = set()
     roots: dict[str, set[str | None]] = defaultdict(set)
-    contents: dict[str, set[str]] = defaultdict(set)
+    contents: dict[str, dict[str, Any]] = defaultdict(dict)  # by recipe, and where each was found first
     for folder in _places(folders):
         try:
             run = _read(folder)
@@ -96,15 +96,19 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
         seen.add(key)
         roots[net].add(root)
         if run.content:
-            contents[repr((run.settings, run.data))].add(run.content)
+            contents[repr((run.settings, run.data))].setdefault(run.content, root)
         try:
             run.counts = _counts(run)
         except SegmentError as error:
             notes.append(f"{folder}: no intervals, {error}")
         runs.append(run)
     for run in runs:
-        if len(roots[os.path.realpath(run.checkpoint)]) > 1 or len(contents[repr((run.settings, run.data))]) > 1:
+        places = contents[repr((run.settings, run.data))]
+        if len(roots[os.path.realpath(run.checkpoint)]) > 1:
             run.root = run.metrics.get("root")
+        elif len(places) > 1 and run.content:
+            root = places[run.content]
+            run.root = root if [*places.values()].count(root) == 1 else f"{root} ({run.content})"
     return runs, problems, notes
 
 
@@ -177,11 +181,12 @@ def _read(folder: Path) -> Run:
 
 
 def _content(checkpoint: Path, settings: dict[str, Any]) -> str | None:
-    """Hashes of the files that a net was trained and validated on; None where that is unknown, or was drawn."""
+    """A hash of the files that a net was trained and validated on; None where that is unknown, or was drawn."""
     path = checkpoint.parent.parent / NAME
     if "data.root" not in settings or not path.is_file():
         return None
-    return str(_json(path).get("data"))
+    data = _json(path).get("data")
+    return hashlib.sha256(repr(data).encode()).hexdigest()[:6] if data else None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The net: an encoder, a decoder, and the way back to the size of the input."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,8 @@ class SegmentationNet(nn.Module):
         decoder: a decoder's class, called with ``channels`` and ``num_classes``.
         num_classes: number of score maps.
         normalization: what pixels the weights were trained on: "imagenet" (RGB, mean and deviation of
-            ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1); None is what the encoder says.
+            ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1), or a table of ``mean`` and
+            ``deviation`` in 0..255 and ``bgr``; None is what the encoder says.
         weights: a file for the whole net, see :func:`segment.models.published.load_published`.
         frozen_stages: number of the encoder's stages, from the image on, that are not trained.
         frozen_batch_norm: whether the encoder's batch norms keep their statistics, scales and shifts.
@@ -74,15 +75,13 @@ class SegmentationNet(nn.Module):
         encoder: EncoderLike,
         decoder: Callable[..., DecoderLike],
         num_classes: int,
-        normalization: str | None = None,
+        normalization: str | Mapping[str, Any] | None = None,
         weights: str | None = None,
         frozen_stages: int = 0,
         frozen_batch_norm: bool = False,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if normalization is not None and normalization not in NORMALIZATIONS:
-            raise SegmentError(f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)} or null")
         self.encoder: EncoderLike = encoder
         self.decoder: DecoderLike = decoder(channels=encoder.channels, num_classes=num_classes)
         suited = self.decoder.layouts
@@ -92,8 +91,8 @@ class SegmentationNet(nn.Module):
                 "the encoders vgg16_fc_paper, unet_paper and unet_milesial go with the decoders of their models alone"
             )
         self.num_classes = num_classes
-        mean, deviation, self.bgr = NORMALIZATIONS[normalization] if normalization else encoder.normalization
-        # Not in the state dict: the model's configuration says which one it is.
+        mean, deviation, self.bgr = encoder.normalization if normalization is None else read_pixels(normalization)
+        # Not in the state dict, which is the weights; a checkpoint's card has it.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
         encoder.checkpointing = checkpointing
@@ -110,6 +109,11 @@ class SegmentationNet(nn.Module):
         if not torch.backends.mps.is_available():
             self.to(memory_format=torch.channels_last)
         self.train()  # Lightning takes each part's mode as it finds it
+
+    @property
+    def normalization(self) -> dict[str, Any]:
+        """As a table, see above."""
+        return {"mean": self.mean.flatten().tolist(), "deviation": self.deviation.flatten().tolist(), "bgr": self.bgr}
 
     def train(self, mode: bool = True) -> "SegmentationNet":
         super().train(mode)
@@ -168,3 +172,23 @@ class SegmentationNet(nn.Module):
         height, width = image.shape[-2:]
         stride = None if self.decoder.stretch else self.decoder.stride
         return class_map(self.scores(self.normalize(image)), height, width, stride)
+
+
+def read_pixels(normalization: str | Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+    """A name or a table as mean, deviation and whether the net wants BGR.
+
+    Raises:
+        SegmentError: it is neither.
+    """
+    if isinstance(normalization, str) and normalization in NORMALIZATIONS:
+        return NORMALIZATIONS[normalization]
+    try:
+        mean, deviation = (tuple(map(float, normalization[key])) for key in ("mean", "deviation"))  # type: ignore[index]
+        if len(mean) == len(deviation) == 3 and min(deviation) > 0:
+            return mean, deviation, bool(normalization.get("bgr"))  # type: ignore[union-attr]
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise SegmentError(
+        f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}, null, or "
+        "{mean: [R,G,B], deviation: [R,G,B]} in 0..255"
+    )
