@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.models.class_map import class_map
+from segment.report import number_from
 
 SIZE, STRIDE = 1024, 8
 
@@ -63,8 +64,8 @@ def held(key: str) -> int:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--runs", type=from_(1), default=7, help="turns of each side")
-    parser.add_argument("--threads", type=from_(1), default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--runs", type=number_from(1), default=7, help="turns of each side")
+    parser.add_argument("--threads", type=number_from(1), default=torch.get_num_threads(), help="of torch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{'classes':>7}  {'scores':23}  {'ms, ours / theirs':>28}  {'MiB, ours / theirs':>28}  pixels that differ")
@@ -81,17 +82,9 @@ def main() -> None:
             times = ratio(seconds, "theirs", "ours")
             cells = [f"{first:.0f} / {second:.0f}, 1/{times:.1f}", f"{memory[0]:.0f} / {memory[1]:.0f}"]
             cells[1] += f", 1/{memory[1] / memory[0]:.0f}"
-            rows.append(
-                {
-                    "classes": classes,
-                    "scores": kind,
-                    "layout": layout,
-                    "ours_ms": first,
-                    "theirs_ms": second,
-                    "times": times,
-                }
-            )
-            rows[-1] |= {"ours_MiB": memory[0], "theirs_MiB": memory[1], "differ": differ}
+            row = {"classes": classes, "scores": kind, "layout": layout, "differ": differ, "times": times}
+            row |= {"ours_ms": first, "theirs_ms": second, "ours_MiB": memory[0], "theirs_MiB": memory[1]}
+            rows.append(row)
             print(f"{classes:7}  {kind + ', ' + layout:23}  {cells[0]:>28}  {cells[1]:>28}  {differ}", flush=True)
     keep("class_map", rows)
     print(f"medians of {arguments.runs} alternating runs, {arguments.threads} threads, torch {torch.__version__}")

@@ -10,6 +10,7 @@ after. Training is forward and backward pass, without an optimiser. The FCN pape
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -21,10 +22,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.models import PAIRS, chosen, pair
-from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.data.datamodule import cores
 from segment.data.voc import VOCDataModule
 from segment.errors import SegmentError
+from segment.report import number_from
 
 PEERS = ("torchvision", "segmentation-models-pytorch", "torchfcn")
 MODES = ("eager", "channels_last", "bf16", "compiled")
@@ -135,10 +137,12 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ... or cpu")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="one after the other")
     parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
-    parser.add_argument("--side", type=from_(32), help="of the image, in pixels; by default each pair's, 500 or 512")
-    parser.add_argument("--batch", type=from_(2), default=8, help="images of a training step")
-    parser.add_argument("--runs", type=from_(1), default=5, help="turns of each side")
-    parser.add_argument("--times", type=from_(1), default=20, help="calls in a turn")
+    parser.add_argument(
+        "--side", type=number_from(32), help="of the image, in pixels; by default each pair's, 500 or 512"
+    )
+    parser.add_argument("--batch", type=number_from(2), default=8, help="images of a training step")
+    parser.add_argument("--runs", type=number_from(1), default=5, help="turns of each side")
+    parser.add_argument("--times", type=number_from(1), default=20, help="calls in a turn")
     parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it the loader is left out")
     arguments = parser.parse_args()
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
@@ -152,22 +156,23 @@ def main() -> None:
         device = torch.cuda.get_device_name()
     rows: list[dict] = [{"what": "device", "name": device}]
     print(f"{'':36}{'mode':14}{'forward, ms: ours / theirs':>28}{'images/s trained':>28}")
+    table = "gpu_part" if arguments.only else "gpu"
+    for name, mode in itertools.product(chosen(arguments.only), arguments.modes):
+        try:
+            row = measure(name, mode, arguments)
+            said = f"{cell(row, 'forward'):>28}{cell(row, 'train'):>28}"
+        except RuntimeError as error:  # memory, a compiler, a kernel
+            row = {"what": name, "mode": mode, "error": str(error) or type(error).__name__}
+            said = f"  failed: {row['error'].strip().splitlines()[0]}"
+        print(f"{name:36}{mode:14}{said}", flush=True)
+        rows.append(row)
+        keep(table, rows, *PEERS)
+        torch._dynamo.reset()
+        torch.cuda.empty_cache()
     best: dict[str, float] = {}
-    failed = 0
-    for name in chosen(arguments.only):
-        for mode in arguments.modes:
-            try:
-                row = measure(name, mode, arguments)
-                best[name] = max(best.get(name, 0.0), row["train_ours"])
-                print(f"{name:36}{mode:14}{cell(row, 'forward'):>28}{cell(row, 'train'):>28}", flush=True)
-            except RuntimeError as error:  # memory, a compiler, a kernel
-                row = {"what": name, "mode": mode, "error": str(error)}
-                failed += 1
-                print(f"{name:36}{mode:14}  failed: {str(error).strip().splitlines()[0]}", flush=True)
-            rows.append(row)
-            keep("gpu_part" if arguments.only else "gpu", rows, *PEERS)
-            torch._dynamo.reset()
-            torch.cuda.empty_cache()
+    for row in rows:
+        if "train_ours" in row:
+            best[row["what"]] = max(best.get(row["what"], 0.0), row["train_ours"])
     for data in modules:
         rate = delivered(data, arguments.runs)
         rows.append({"what": "loader", "images_per_second": rate, "workers": data.num_workers})
@@ -175,8 +180,9 @@ def main() -> None:
         for name, trained in best.items():
             verdict = "keeps up" if rate >= trained else "DOES NOT KEEP UP"
             print(f"    {name}: trains {trained:.0f} at best; the loader {verdict}")
-    keep("gpu_part" if arguments.only else "gpu", rows, *PEERS)
+    keep(table, rows, *PEERS)
     print(f"{device}, torch {torch.__version__}, medians of {arguments.runs} turns of {arguments.times} calls")
+    failed = sum("error" in row for row in rows)
     if failed:
         sys.exit(f"error: {failed} rows failed, see above")
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.data.classes import voc_palette
 from segment.data.dataset import as_it_is
 from segment.data.samplers import Draw
@@ -34,6 +34,7 @@ from segment.models.encoder import NORMALIZATIONS
 from segment.models.fcn import FCNDecoder
 from segment.models.net import SegmentationNet
 from segment.models.torchvision_encoders import MobileNetV2Encoder
+from segment.report import number_from
 
 CROP, BATCH = 512, 8
 GRAIN = 20
@@ -173,8 +174,8 @@ def draw(root: Path, count: int) -> None:
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it pairs of VOC's size are drawn")
-    parser.add_argument("--images", type=from_(BATCH), default=200, help="images of a run")
-    parser.add_argument("--runs", type=from_(1), default=5, help="runs of each side")
+    parser.add_argument("--images", type=number_from(BATCH), default=200, help="images of a run")
+    parser.add_argument("--runs", type=number_from(1), default=5, help="runs of each side")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

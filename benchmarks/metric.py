@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torchmetrics import JaccardIndex, Metric
 
-from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.boundary import BoundaryScores
 from segment.data.classes import IGNORE
 from segment.metrics import SegmentationScores
+from segment.report import number_from
 
 SIZE, BLOCK = 512, 64
 UPDATES = 10
@@ -71,8 +72,10 @@ def compare(classes: int, blocks: bool, threads: int, runs: int) -> dict[str, fl
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--runs", type=from_(1), default=10, help="turns of each side")
-    parser.add_argument("--threads", type=from_(1), nargs="+", default=[1, 2], help="of torch, one after the other")
+    parser.add_argument("--runs", type=number_from(1), default=10, help="turns of each side")
+    parser.add_argument(
+        "--threads", type=number_from(1), nargs="+", default=[1, 2], help="of torch, one after the other"
+    )
     arguments = parser.parse_args()
     print(f"{'update, ms':34}{'ours':>8}{'JaccardIndex':>14}{'times':>8}{'unchecked':>11}{'times':>8}{'boundary':>10}")
     rows = []

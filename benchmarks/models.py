@@ -22,9 +22,10 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.config import instantiate, load_config
 from segment.models.published import translate
+from segment.report import number_from
 
 
 def ours(*words: str) -> nn.Module:
@@ -125,7 +126,7 @@ def kept(net: nn.Module, image: torch.Tensor) -> int:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--runs", type=from_(1), default=5, help="turns of each side")
+    parser.add_argument("--runs", type=number_from(1), default=5, help="turns of each side")
     parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
     parser.add_argument("--channels-last", action="store_true", help="the peers' nets, too")
     arguments = parser.parse_args()

@@ -16,9 +16,10 @@ import warnings
 import lightning as L
 import torch
 
-from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.config import instantiate, load_config, quiet
 from segment.module import SegmentationModule
+from segment.report import number_from
 from segment.train import PROGRESS_RATE
 
 
@@ -85,8 +86,8 @@ def bare(config, net, loader, classes) -> float:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--steps", type=from_(2), default=60, help="steps of a run")
-    parser.add_argument("--runs", type=from_(1), default=9, help="runs of each side")
+    parser.add_argument("--steps", type=number_from(2), default=60, help="steps of a run")
+    parser.add_argument("--runs", type=number_from(1), default=9, help="runs of each side")
     parser.add_argument("overrides", nargs="*", help="words of segment.train's command line")
     arguments = parser.parse_args()
     quiet()

@@ -17,8 +17,9 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.timing import command_line, from_, keep
+from benchmarks.timing import command_line, keep
 from segment.config import options
+from segment.report import number_from
 
 PEER = "smp Unet"
 FIGURES = ("mIoU", "pixel_accuracy")
@@ -78,8 +79,8 @@ def main() -> None:
     parser.add_argument("--data", choices=("camvid", "voc"), default="camvid")
     parser.add_argument("--root", required=True, help="folder of the data set")
     parser.add_argument("--weights", required=True, help="torchvision's mobilenet_v2-*.pth")
-    parser.add_argument("--epochs", type=from_(1), default=12, help="of each run")
-    parser.add_argument("--seeds", type=from_(0), nargs="+", default=[0, 1, 2], help="one or several")
+    parser.add_argument("--epochs", type=number_from(1), default=12, help="of each run")
+    parser.add_argument("--seeds", type=number_from(0), nargs="+", default=[0, 1, 2], help="one or several")
     sides, three = [*options("model"), PEER], ["fcn8s", "unet", PEER]
     parser.add_argument("--sides", nargs="+", choices=sides, default=three, metavar="SIDE", help="of model=; the peer")
     parser.add_argument("--runs", default="runs/quality", help="where the runs lie")

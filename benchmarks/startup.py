@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.timing import command_line, from_, keep, ratio, run, take_turns
+from benchmarks.timing import command_line, keep, ratio, run, take_turns
+from segment.report import number_from
 
 BARE = """
 import hydra
@@ -22,7 +23,7 @@ IMPORTS = "import torch, torchvision, lightning, torchmetrics, hydra"
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--runs", type=from_(1), default=5, help="turns of each side")
+    parser.add_argument("--runs", type=number_from(1), default=5, help="turns of each side")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

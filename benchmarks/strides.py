@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.timing import command_line, from_, keep, run
+from benchmarks.timing import command_line, keep, run
+from segment.report import number_from
 
 NETS = {"FCN-32s": "[]", "FCN-16s": "[16]", "FCN-8s": "[16,8]"}
 
@@ -28,8 +29,8 @@ def measure(folder: Path, skips: str, seed: int, epochs: int) -> float:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--seeds", type=from_(1), default=3, help="how many")
-    parser.add_argument("--epochs", type=from_(1), default=3, help="of each run")
+    parser.add_argument("--seeds", type=number_from(1), default=3, help="how many")
+    parser.add_argument("--epochs", type=number_from(1), default=3, help="of each run")
     parser.add_argument("--runs", default="runs/strides", help="where the runs lie")
     arguments = parser.parse_args()
     scores: dict[str, list[float]] = {net: [] for net in NETS}

@@ -51,17 +51,6 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"{said}\nerror: this ended with exit code {error.returncode}: {' '.join(error.cmd)}".lstrip())
 
 
-def from_(low: int) -> Callable[[str], int]:
-    """The type of an option that is a whole number, ``low`` or more."""
-
-    def number(text: str) -> int:
-        if int(text) < low:
-            raise argparse.ArgumentTypeError(f"{text}: expected a number from {low}")
-        return int(text)
-
-    return number
-
-
 def take_turns(sides: Mapping[str, Callable[[], Any]], runs: int) -> Seconds:
     """Seconds of each side, a value a run; a side that returns a float has measured itself."""
     seconds: Seconds = {name: [] for name in sides}

@@ -5,7 +5,7 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -88,11 +88,15 @@ def size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def count(text: str) -> int:
-    """A number that is not negative."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0")
-    return int(text)
+def number_from(low: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number, ``low`` or more."""
+
+    def number(text: str) -> int:
+        if not text.isdigit() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text}: expected a number from {low}")
+        return int(text)
+
+    return number
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -109,8 +113,14 @@ def main(words: Sequence[str] | None = None) -> None:
         default=(512, 512),
         help="of the image that costs are measured on (512x512)",
     )
-    add("--images", metavar="N", type=count, default=4, help="images in pictures.png, spread over the split (4)")
-    add("--resamples", metavar="N", type=count, default=2000, help="of the bootstrap; 0: no intervals (2000)")
+    add(
+        "--images",
+        metavar="N",
+        type=number_from(0),
+        default=4,
+        help="images in pictures.png, spread over the split (4)",
+    )
+    add("--resamples", metavar="N", type=number_from(0), default=2000, help="of the bootstrap; 0: no intervals (2000)")
     try:
         report(parser.parse_args(words))
     except SegmentError as error:

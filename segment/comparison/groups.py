@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segment.comparison.paired import Counts
-from segment.comparison.runs import Run
+from segment.comparison.run import Run
 
 CHOICES = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")
 """Groups of options that name a run, in the order of the columns."""
@@ -61,7 +61,7 @@ def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
     found: dict[str, Group] = {}
     repeated = []
     for run in runs:
-        one = found.setdefault(repr((sorted(run.settings.items()), run.measurement)), Group([]))
+        one = found.setdefault(repr((run.recipe, run.measurement)), Group([]))
         if str(run.seed) in one.seeds:  # a spread over copies would pass for one over seeds
             repeated.append(f"{run.folder} is left out: there is a run of the same settings and seed")
         else:

@@ -1,71 +1,16 @@
-"""Runs on disk: found and read."""
+"""Runs on disk: found below folders, each once."""
 
-import hashlib
-import json
 import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segment.bootstrap import mean_iou
-from segment.comparison.paired import Counts
-from segment.config import read_record
+from segment.comparison.run import Run, read, read_counts, status
 from segment.errors import SegmentError
-from segment.job import Status
-from segment.provenance import NAME, flat
 
-MEASUREMENT = ("split", "images", "precision", "protocol")
-"""Of metrics.json, what has to be equal for two figures to be comparable."""
-BOOKKEEPING = re.compile(
-    r"(seed|resume|repeat|checkpoint|hydra|logger|callbacks\.(wandb|epoch_line|throughput)"
-    r"|data\.(root|seed|num_workers|download|url|checksum)"
-    r"|trainer\.(enable_.*|log_every_n_steps|default_root_dir))(\..*)?"
-)
-"""Keys that may differ between runs of one group: the seed, where things lie, what is shown."""
 PRUNED = {"checkpoints", "predictions", "wandb", ".hydra", ".git"}
-
-
-@dataclass
-class Run:
-    """A run that has been measured.
-
-    ``config`` and ``choices`` are those that its net was trained with, flat; ``measured`` the data configuration that
-    it was measured on, and ``root`` where that lay, if the same net was measured elsewhere, too, or another one was
-    trained as this one on other files. ``content`` is a hash of the files that it was trained and validated on.
-    """
-
-    folder: Path
-    metrics: dict[str, Any]
-    config: dict[str, Any]
-    choices: dict[str, Any]
-    measured: dict[str, Any]
-    checkpoint: Path
-    content: str | None = None
-    counts: Counts | None = None
-    root: str | None = None
-
-    @property
-    def seed(self) -> Any:
-        return self.config.get("seed", self.config.get("data.seed"))
-
-    @property
-    def data(self) -> tuple[str, tuple[str, ...]]:
-        """The data set that the figures are of: its name, and those of its classes."""
-        parts = str(self.measured.get("_target_", "")).split(".")
-        return parts[-2] if len(parts) > 1 else "unknown", tuple(self.metrics["per_class_IoU"])
-
-    @property
-    def measurement(self) -> dict[str, Any]:
-        """What has to be equal for two figures to be comparable."""
-        return {**{key: self.metrics.get(key) for key in MEASUREMENT}, "root": self.root}
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What one would have to repeat to get this run with another seed."""
-        return {key: value for key, value in self.config.items() if not BOOKKEEPING.fullmatch(key)}
 
 
 def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
@@ -80,36 +25,45 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
     runs: list[Run] = []
     problems, notes = [], []
     seen: set[tuple] = set()
-    roots: dict[str, set[str | None]] = defaultdict(set)
-    contents: dict[str, dict[str, Any]] = defaultdict(dict)  # by recipe, and where each was found first
     for folder in _places(folders):
         try:
-            run = _read(folder)
+            run = read(folder)
         except SegmentError as error:
             problems.append(f"{folder}: {error}")
             continue
-        net, root = os.path.realpath(run.checkpoint), run.metrics.get("root")
-        key = (net, run.data, root, *run.measurement.values())
+        key = (run.net, run.data, run.metrics.get("root"), *run.measurement.values())
         if key in seen:
             notes.append(f"{folder} measures again what another run has: left out")
             continue
         seen.add(key)
-        roots[net].add(root)
-        if run.content:
-            contents[repr((run.settings, run.data))].setdefault(run.content, root)
         try:
-            run.counts = _counts(run)
+            run.counts = read_counts(run)
         except SegmentError as error:
             notes.append(f"{folder}: no intervals, {error}")
         runs.append(run)
+    _tell_roots_apart(runs)
+    return runs, problems, notes
+
+
+def _tell_roots_apart(runs: Sequence[Run]) -> None:
+    """Set ``root`` where one net was measured at several places, or one recipe was trained on other files.
+
+    The same files at two places, as two machines have them, are no reason.
+    """
+    roots: dict[str, set[str | None]] = defaultdict(set)
+    contents: dict[tuple, dict[str, Any]] = defaultdict(dict)  # where each was found first
     for run in runs:
-        places = contents[repr((run.settings, run.data))]
-        if len(roots[os.path.realpath(run.checkpoint)]) > 1:
+        root = run.metrics.get("root")
+        roots[run.net].add(root)
+        if run.content:
+            contents[run.recipe, run.data].setdefault(run.content, root)
+    for run in runs:
+        places = contents[run.recipe, run.data]
+        if len(roots[run.net]) > 1:
             run.root = run.metrics.get("root")
         elif len(places) > 1 and run.content:
             root = places[run.content]
             run.root = root if [*places.values()].count(root) == 1 else f"{root} ({run.content})"
-    return runs, problems, notes
 
 
 def _places(folders: Sequence[Path]) -> list[Path]:
@@ -131,7 +85,7 @@ def _places(folders: Sequence[Path]) -> list[Path]:
 
 def _order(folder: Path) -> tuple:
     try:
-        job = _status(folder)
+        job = status(folder)
     except SegmentError:
         job = None
     names = [
@@ -139,95 +93,3 @@ def _order(folder: Path) -> tuple:
         for part in folder.absolute().parts
     ]
     return names[:-1], job.started if job else "", names[-1]
-
-
-def _status(folder: Path) -> Status | None:
-    try:
-        return Status.read(folder)
-    except (OSError, ValueError, TypeError) as error:
-        raise SegmentError(f"cannot read job.json: {error}") from None
-
-
-def _read(folder: Path) -> Run:
-    """The run in a folder.
-
-    Raises:
-        SegmentError: it failed, has not finished, or its files cannot be read.
-    """
-    job = _status(folder)
-    if job and job.state == "failed":
-        raise SegmentError(f"failed ({' '.join(job.overrides)}): {' '.join(job.reason.split())}")
-    if job and job.state != "done":
-        raise SegmentError(f"not finished ({' '.join(job.overrides)}), begun {job.started}")
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise SegmentError("no metrics.json: the run was stopped, or still goes on")
-    metrics = _json(path)
-    if not isinstance(metrics.get("mIoU", ""), float | int | None) or not isinstance(
-        metrics.get("per_class_IoU"), dict
-    ):
-        raise SegmentError("metrics.json holds no figures of segment.train or segment.evaluate")
-    config, choices = read_record(folder)
-    measured = config.get("data") or {}
-    checkpoint = folder / "checkpoints" / "best.ckpt"
-    if not checkpoint.is_file():
-        checkpoint = Path(str(metrics.get("checkpoint")))
-    if isinstance(config.get("checkpoint"), str):  # an evaluation: it is the training that made the net
-        config, choices = read_record(checkpoint.parent.parent)
-        if not config:
-            config, choices = {"evaluation": str(folder)}, {}
-    settings = {key: _portable(value) for key, value in flat(config)} if config else {}
-    return Run(folder, metrics, settings, choices, measured, checkpoint, _content(checkpoint, settings))
-
-
-def _content(checkpoint: Path, settings: dict[str, Any]) -> str | None:
-    """A hash of the files that a net was trained and validated on; None where that is unknown, or was drawn."""
-    path = checkpoint.parent.parent / NAME
-    if "data.root" not in settings or not path.is_file():
-        return None
-    data = _json(path).get("data")
-    return hashlib.sha256(repr(data).encode()).hexdigest()[:6] if data else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SegmentError(f"cannot read {path.name}: {error}") from None
-    if not isinstance(content, dict):
-        raise SegmentError(f"{path.name} holds no table of keys and values")
-    return content
-
-
-def _counts(run: Run) -> Counts | None:
-    """The pixels of each image, where the run has them.
-
-    Raises:
-        SegmentError: they cannot be read, or are of other figures than metrics.json.
-    """
-    path = run.folder / "per_image.npz"
-    if not path.is_file():
-        return None
-    counts, names = Counts.read(path)
-    found, told = float(mean_iou(counts.pixels.sum(0))), run.metrics["mIoU"]
-    if names != run.data[1] or not (found == told or abs(found - (told or 0)) < 1e-6):
-        raise SegmentError(f"per_image.npz gives mIoU {found:.4f}, metrics.json {told}: not of one evaluation")
-    return counts
-
-
-def _portable(value: Any) -> Any:
-    """A setting; of a path only the file's name and its folder's, since those above differ between machines.
-
-    The checkpoints of all runs have one name: of those the net's, and a number for what it was trained with, which nets
-    share that differ in their seed alone.
-    """
-    if not isinstance(value, str) or "/" not in value:
-        return value
-    path = Path(value)
-    if path.suffix != ".ckpt":
-        return "/".join(path.parts[-2:])
-    config, choices = read_record(path.parent.parent)
-    if not config:
-        return "/".join(path.parts[-3:])
-    content = sorted((key, Path(str(setting)).name) for key, setting in flat(config) if not BOOKKEEPING.fullmatch(key))
-    return f"{choices.get('model', 'net')}-{hashlib.sha256(repr(content).encode()).hexdigest()[:6]}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from segment.comparison.groups import Group, group
 from segment.comparison.paired import Interval, difference
-from segment.comparison.runs import Run
+from segment.comparison.run import Run
 from segment.comparison.tables import Grid
 from segment.table import percent
 

@@ -1,6 +1,7 @@
 """The net: an encoder, a decoder, and the way back to the size of the input."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -182,12 +183,11 @@ def read_pixels(normalization: str | Mapping[str, Any]) -> tuple[tuple[float, ..
     """
     if isinstance(normalization, str) and normalization in NORMALIZATIONS:
         return NORMALIZATIONS[normalization]
-    try:
-        mean, deviation = (tuple(map(float, normalization[key])) for key in ("mean", "deviation"))  # type: ignore[index]
-        if len(mean) == len(deviation) == 3 and min(deviation) > 0:
-            return mean, deviation, bool(normalization.get("bgr"))  # type: ignore[union-attr]
-    except (KeyError, TypeError, ValueError):
-        pass
+    if isinstance(normalization, Mapping):
+        with suppress(KeyError, TypeError, ValueError):
+            mean, deviation = (tuple(map(float, normalization[key])) for key in ("mean", "deviation"))
+            if len(mean) == len(deviation) == 3 and min(deviation) > 0:
+                return mean, deviation, bool(normalization.get("bgr"))
     raise SegmentError(
         f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}, null, or "
         "{mean: [R,G,B], deviation: [R,G,B]} in 0..255"
