@@ -142,15 +142,18 @@ def test_keys_are_told_apart_in_columns_of_their_own(tmp_path, capsys):
 
 def test_nets_that_start_from_other_nets(tmp_path, capsys, monkeypatch):
     """An FCN-16s from an FCN-32s, seed by seed, is one row; from another FCN-32s it is another."""
-    for name, skips, seed in (("a0", [], 0), ("a1", [], 1), ("b0", [32], 0)):
-        write_run(tmp_path / name, skips, seed, None, mIoU=0.1)
+    for name, skips, seed in (("a0", [], 0), ("a1", [], 1), ("b0", [32], 0), ("c2", [], 2)):
+        first = write_run(tmp_path / name, skips, seed, None, mIoU=0.1) / ".hydra" / "config.yaml"
+        config = yaml.safe_load(first.read_text())
+        config["model"]["encoder"] = {"weights": f"/data/{'other' if name == 'c2' else 'one'}/encoder.pth"}
+        first.write_text(yaml.safe_dump(config))
         folder = write_run(tmp_path / f"from_{name}", [16], seed, None, mIoU=0.2 + 0.1 * seed)
         config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
         config["model"]["weights"] = f"{tmp_path}/{name}/checkpoints/best.ckpt"
         (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
     report([str(tmp_path), "--no-cost", "--output", str(tmp_path), "--images", "0"])
     rows = [row for row in csv.DictReader((tmp_path / "report.csv").open()) if row["skip_strides"] == "[16]"]
-    assert [row["seeds"] for row in rows] == ["2", "1"]
+    assert [row["seeds"] for row in rows] == ["2", "1", "1"]
     assert "left out" not in capsys.readouterr().out
     monkeypatch.chdir(tmp_path / "from_a1")
     report([".", "--no-cost"])

@@ -164,9 +164,13 @@ def _portable(value: Any) -> Any:
         return value
     path = Path(value)
     if path.suffix != ".ckpt":
-        return "/".join(path.parts[-2:])
+        return _ending(value)
     config, choices = read_record(path.parent.parent)
     if not config:
         return "/".join(path.parts[-3:])
-    content = sorted((key, Path(str(setting)).name) for key, setting in flat(config) if not BOOKKEEPING.fullmatch(key))
+    content = sorted((key, _ending(str(setting))) for key, setting in flat(config) if not BOOKKEEPING.fullmatch(key))
     return f"{choices.get('model', 'net')}-{hashlib.sha256(repr(content).encode()).hexdigest()[:6]}"
+
+
+def _ending(path: str) -> str:
+    return "/".join(Path(path).parts[-2:])
