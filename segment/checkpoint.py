@@ -1,7 +1,7 @@
 """What a checkpoint says of itself, and how a net comes back from it."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from inspect import signature
 from pathlib import Path
@@ -16,8 +16,8 @@ from segment.data.classes import Classes
 from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.models.net import SegmentationNet
+from segment.models.published import CARD
 from segment.models.weights import load_file, load_state
-from segment.module import CARD
 
 
 class WholeCheckpoints(TorchCheckpointIO):

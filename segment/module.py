@@ -20,10 +20,8 @@ from segment.inference import Inference
 from segment.losses import CrossEntropy
 from segment.metrics import SegmentationScores, scores
 from segment.models.net import SegmentationNet
+from segment.models.published import CARD
 from segment.optim import constant
-
-CARD = "segment"
-"""Key of a checkpoint under which lies all that rebuilding the net and reading its answers takes."""
 
 
 class SegmentationModule(L.LightningModule):

@@ -222,6 +222,8 @@ def test_normalizations():
         torch.testing.assert_close(net.normalize(image), wanted)
         again = SegmentationNet(encoder, UNetDecoder, 2, net.normalization)
         torch.testing.assert_close(again.normalize(image), wanted)
-    for wrong in ({"mean": [1, 2, 3]}, {"mean": [1, 2], "deviation": [1, 1]}, {"mean": [0] * 3, "deviation": [0] * 3}):
+    good = {"mean": [1, 2, 3], "deviation": [4, 5, 6]}
+    short, zero, small = {"mean": [1, 2], "deviation": [1, 1]}, {**good, "deviation": [0] * 3}, {"deviation": [0.2] * 3}
+    for wrong in ({"mean": [1, 2, 3]}, short, zero, {**good, **small}, {**good, "rgb": True}):
         with pytest.raises(SegmentError, match=r"expected imagenet, .*mean: \[R,G,B\]"):
             SegmentationNet(encoder, UNetDecoder, 2, wrong)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from conftest import SMALL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -261,6 +262,20 @@ def test_another_class_count_keeps_all_but_the_scores(tmp_path, capsys):
     assert f"left as they were: {left}\n" in report
     saved = torch.load(path)["state_dict"]
     assert all(torch.equal(v, saved[f"net.{k}"]) for k, v in net.state_dict().items() if k.startswith("encoder."))
+
+
+def test_a_runs_checkpoint_brings_its_normalization(main, capsys):
+    """Or its weights would see other pixels than those that they were trained on, without a word."""
+    words = (*SMALL, "data.train_size=2", "data.val_size=1", "data.crop_size=[32,32]", "trainer.max_epochs=1")
+    folder = main("train", *words, "model.normalization={mean:[9,8,7],deviation:[60,50,40],bgr:true}")
+    small = (*SMALL[:2], f"model.weights={folder / 'checkpoints' / 'best.ckpt'}")
+    capsys.readouterr()
+    net = build(*small, num_classes=6)
+    assert net.normalization == {"mean": [9, 8, 7], "deviation": [60, 50, 40], "bgr": True}
+    assert "note" not in capsys.readouterr().out
+    net = build(*small, "model.normalization=unit", num_classes=6)
+    assert net.normalization == {"mean": [0] * 3, "deviation": [255] * 3, "bgr": False}
+    assert "note: model.normalization is not as it was for the net of " in capsys.readouterr().out
 
 
 def test_weights_of_another_encoder_are_refused_by_name(tmp_path):

@@ -11,7 +11,8 @@ from segment.comparison.section import Section, mean_and_spread
 from segment.config import instantiate
 from segment.errors import SegmentError
 from segment.models.net import SegmentationNet
-from segment.module import CARD, SegmentationModule
+from segment.models.published import CARD
+from segment.module import SegmentationModule
 from segment.plots import Point, against_cost
 from segment.results import pictures, spread
 from segment.visualize import save, side_by_side

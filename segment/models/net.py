@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
+from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -57,7 +58,7 @@ class SegmentationNet(nn.Module):
         num_classes: number of score maps.
         normalization: what pixels the weights were trained on: "imagenet" (RGB, mean and deviation of
             ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1), or a table of ``mean`` and
-            ``deviation`` in 0..255 and ``bgr``; None is what the encoder says.
+            ``deviation`` in 0..255 and ``bgr``; None is what ``weights`` says, or else the encoder.
         weights: a file for the whole net, see :func:`segment.models.published.load_published`.
         frozen_stages: number of the encoder's stages, from the image on, that are not trained.
         frozen_batch_norm: whether the encoder's batch norms keep their statistics, scales and shifts.
@@ -92,19 +93,25 @@ class SegmentationNet(nn.Module):
                 "the encoders vgg16_fc_paper, unet_paper and unet_milesial go with the decoders of their models alone"
             )
         self.num_classes = num_classes
-        mean, deviation, self.bgr = encoder.normalization if normalization is None else read_pixels(normalization)
+        told = None
+        if weights is not None:
+            told = load_published(self, weights)
+            encoder.pretrained = True
+        pixels = told if normalization is None else normalization
+        mean, deviation, self.bgr = encoder.normalization if pixels is None else read_pixels(pixels)
         # Not in the state dict, which is the weights; a checkpoint's card has it.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
+        if told not in (None, self.normalization):
+            rank_zero_only(print)(
+                f"note: model.normalization is not as it was for the net of {weights}; null takes that over"
+            )
         encoder.checkpointing = checkpointing
         if type(frozen_stages) is not int or not 0 <= frozen_stages <= len(encoder.stages):
             raise SegmentError(f"model.frozen_stages={frozen_stages}: this encoder has {len(encoder.stages)} stages")
         self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
         for part in self._frozen():
             part.requires_grad_(False)
-        if weights is not None:
-            load_published(self, weights)
-            encoder.pretrained = True
         # CPUs take less time in this memory format with most nets, and tensor cores want it. On Apple's GPUs batch
         # norms' gradients are wrong in it or end in an error (pytorch/pytorch#175189), convolutions' slow (#193349).
         if not torch.backends.mps.is_available():
@@ -183,10 +190,10 @@ def read_pixels(normalization: str | Mapping[str, Any]) -> tuple[tuple[float, ..
     """
     if isinstance(normalization, str) and normalization in NORMALIZATIONS:
         return NORMALIZATIONS[normalization]
-    if isinstance(normalization, Mapping):
+    if isinstance(normalization, Mapping) and normalization.keys() <= {"mean", "deviation", "bgr"}:
         with suppress(KeyError, TypeError, ValueError):
             mean, deviation = (tuple(map(float, normalization[key])) for key in ("mean", "deviation"))
-            if len(mean) == len(deviation) == 3 and min(deviation) > 0:
+            if len(mean) == len(deviation) == 3 and min(deviation) >= 1:  # below, they are of 0..1
                 return mean, deviation, bool(normalization.get("bgr"))
     raise SegmentError(
         f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}, null, or "

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from segment.errors import SegmentError
 from segment.models.weights import load_file, misfits, some
 
+CARD = "segment"
+"""Key of a checkpoint under which lies all that rebuilding the net and reading its answers takes."""
+
 VGG16_CONVOLUTIONS = {
     f"features.{index}": f"conv{block}_{number}"
     for index, (block, number) in zip(
@@ -45,13 +48,17 @@ FCN_RESNET = {
 }
 
 
-def load_published(net: nn.Module, path: str) -> None:
+def load_published(net: nn.Module, path: str) -> Any:
     """Put a file's weights into a net with ``encoder`` and ``decoder``, and say what was left as it was.
 
     The file is a checkpoint of ``segment.train``, or a state dict of torchfcn's FCNs, of torchvision's VGG16 (for the
     encoder alone) or ``fcn_resnet50|101``, of milesial's U-Net, or of the net itself. All of the encoder has to fit.
     Of the decoder what fits is taken: the score layers of another number of classes, and skips that the weights'
     net did not have, stay as they are.
+
+    Returns:
+        What pixels the file's net was trained on, where it is a checkpoint that says so, see
+        :class:`segment.models.net.SegmentationNet`; else None.
 
     Raises:
         SegmentError: the file can't be read, or its encoder is another one.
@@ -76,6 +83,15 @@ def load_published(net: nn.Module, path: str) -> None:
     if dropped:
         report += f"; not used: {some(dropped)}"
     rank_zero_only(print)(report)
+    return normalization_of(content)
+
+
+def normalization_of(checkpoint: Mapping[str, Any]) -> Any:
+    """Of a checkpoint's card, which may be missing or damaged."""
+    value: Any = checkpoint
+    for key in (CARD, "model", "normalization"):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def translate(content: Mapping[str, Any]) -> dict[str, Any]:
