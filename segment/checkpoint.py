@@ -34,12 +34,19 @@ class WholeCheckpoints(TorchCheckpointIO):
                 raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
-def make_card(model: Mapping[str, Any], data: Mapping[str, Any], classes: Classes) -> dict[str, Any]:
-    """Plain data for a checkpoint: the configurations of model and data, class names and colours."""
+def make_card(
+    model: Mapping[str, Any], data: Mapping[str, Any], classes: Classes, images: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Plain data for a checkpoint: the configurations of model and data, class names and colours.
+
+    Args:
+        images: what the training images are known by, see ``SegmentationDataModule.digests``.
+    """
     return {
         "model": dict(model),
         "data": dict(data),
         "classes": {"names": list(classes.names), "palette": [list(colour) for colour in classes.palette]},
+        "images": list(images),
     }
 
 

@@ -26,6 +26,7 @@ def evaluate(config: DictConfig) -> None:
     """Figures, table and pictures of a checkpoint on a split of its own data set or of the one given."""
     from segment import results
     from segment.checkpoint import classes_of, load_net
+    from segment.models.published import CARD
     from segment.module import SegmentationModule
     from segment.submission import check_submission, submit
 
@@ -60,8 +61,9 @@ def evaluate(config: DictConfig) -> None:
         )
     # The data set's classes, not the checkpoint's: they also tell things from stuff.
     net = load_net(checkpoint, path)
+    card = checkpoint[CARD]
     del checkpoint
-    module = SegmentationModule(net, data.classes, inference=inference, boundary=config.boundary)
+    module = SegmentationModule(net, data.classes, card=card, inference=inference, boundary=config.boundary)
     trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False, default_root_dir=str(folder))
     if config.submit is not None:
         net.to(trainer.strategy.root_device)
@@ -74,6 +76,9 @@ def evaluate(config: DictConfig) -> None:
         raise
     if trainer.is_global_zero:
         results.report(metrics, module, dataset, folder, results.extremes(module.counts, dataset))
+        if metrics["images_trained_on"]:
+            share = f"{metrics['images_trained_on']} of {metrics['images']}"
+            print(f"note: {share} images were trained on: the figures flatter")
         print(f"run directory  {shown(folder)}")
 
 

@@ -58,9 +58,23 @@ def evaluate(
         per_class = figures["boundary"].pop("per_class_boundary_IoU")
         figures["boundary"] |= {"per_class_boundary_IoU": dict(zip(names, per_class, strict=True))}
     # limit_val_batches leaves images out, and a reader of the file must see it.
-    origin = {**data.location(), "split": split, "images": len(module.counts), "precision": str(trainer.precision)}
+    origin = {
+        **data.location(),
+        "split": split,
+        "images": len(module.counts),
+        "images_trained_on": trained_on(module.card, data.digests(data.dataset(split))[: len(module.counts)]),
+        "precision": str(trainer.precision),
+    }
     protocol = f"{module.inference.describe()}; {PROTOCOL}"
     return {**figures, **origin, "protocol": protocol, "checkpoint": str(checkpoint.absolute())}
+
+
+def trained_on(card: Mapping[str, Any], images: Iterable[str]) -> int | None:
+    """How many of some images, by their digests, a checkpoint's net was trained on; None if the card does not know."""
+    if not isinstance(card.get("images"), list):
+        return None
+    known = {*map(str, card["images"])}
+    return sum(image in known for image in images)
 
 
 def mean_of_some(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:

@@ -98,6 +98,7 @@ def make_module(config: DictConfig, data: Any) -> Any:
             {**plain(config.model), "normalization": net.normalization},
             {**plain(config.data), **data.location()},
             data.classes,
+            data.digests(data.dataset(data.train_split, augment=True)),
         ),
         seed=config.seed,
     )

@@ -1,12 +1,13 @@
 """Own images and masks: every kind of mask, every way to split them."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, needs_shared
+from conftest import SHARED, SMALL, needs_shared, write_pair
 from PIL import Image
 
 from segment.config import instantiate, load_config
@@ -140,6 +141,26 @@ def test_a_fraction_is_the_same_for_any_seed_of_the_run(tmp_path):
     several(tmp_path, 12)
     more = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], val_fraction=0.3).samples("val")
     assert len({s.id for s in more} & {*train}) <= 1  # or a checkpoint would be measured on what it was trained on
+
+
+def test_images_that_were_trained_on_are_told_whatever_their_names(tmp_path, main, capsys):
+    """A growing folder may give an image to the other split, and lists may change."""
+    root = tmp_path / "data"
+    for i in range(4):
+        write_pair(root / "images" / f"img_{i}.bmp", root / "masks" / f"img_{i}.png", TRUTH, i)  # all of one size
+    (root / "val.txt").write_text("img_0\nimg_1\n")
+    (root / "train.txt").write_text("img_2\nimg_3\n")
+    words = ("data=folder", f"data.root={root}", "data.classes=[a,b,c]", "data.crop_size=[16,16]", *SMALL)
+    run = main("train", *words, "trainer.max_epochs=1")
+    assert json.loads((run / "metrics.json").read_text())["images_trained_on"] == 0
+    assert "were trained on" not in capsys.readouterr().out
+    for folder in ("images", "masks"):
+        (file,) = (root / folder).glob("img_3.*")
+        shutil.copy(file, file.with_stem("copy"))
+    (root / "val.txt").write_text("img_0\nimg_2\ncopy\n")
+    again = main("evaluate", f"checkpoint={run}/checkpoints/best.ckpt", "data.num_workers=0")
+    assert "note: 2 of 3 images were trained on: the figures flatter\n" in capsys.readouterr().out
+    assert json.loads((again / "metrics.json").read_text())["images_trained_on"] == 2
 
 
 def test_splits_by_list(tmp_path):

@@ -59,7 +59,7 @@ def test_the_union_leaves_out_vocs_validation_images(sbd_root):
 
 def test_sbds_copies_of_validation_images_are_noted(sbd_root, capsys):
     AugmentedVOCDataModule(str(sbd_root), train_split="sbd_train").setup("fit")
-    assert "note: 1 images of val are trained on, too" in capsys.readouterr().out
+    assert "note: 1 of 3 images of val are trained on, too" in capsys.readouterr().out
 
 
 def test_of_2007_the_test_split_has_masks(voc_root):

@@ -36,6 +36,8 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
             notes.append(f"{folder} measures again what another run has: left out")
             continue
         seen.add(key)
+        if trained_on := run.metrics.get("images_trained_on"):
+            notes.append(f"{folder}: its figures flatter, {trained_on} of the images were trained on")
         try:
             run.counts = read_counts(run)
         except SegmentError as error:

@@ -3,12 +3,13 @@
 import math
 import os
 import signal
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
@@ -160,13 +161,14 @@ class SegmentationDataModule(Located, L.LightningDataModule):
             train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
             self.expect_masks(self.train_split, train)
             self.expect_masks(self.val_split, val)
-            shared = {self.key(sample) for sample in train.samples} & {self.key(sample) for sample in val.samples}
-            if shared:
-                print(f"note: {len(shared)} images of {self.val_split} are trained on, too: its figures will flatter")
+            known = {*self.digests(train)}
+            if shared := sum(digest in known for digest in self.digests(val)):
+                share = f"{shared} of {len(val)} images of {self.val_split}"
+                rank_zero_only(print)(f"note: {share} are trained on, too: its figures will flatter")
 
-    def key(self, sample: Sample) -> Hashable:
-        """What an image has in common with itself in another split; the check compares their content instead."""
-        return sample.image
+    def digests(self, dataset: SegmentationDataset) -> list[str]:
+        """What the images are known by in other splits and runs, see :meth:`SegmentationDataset.digests`."""
+        return dataset.digests()
 
     def expect_masks(self, split: str, dataset: SegmentationDataset) -> None:
         """What training and measuring need.

@@ -135,6 +135,16 @@ def check_headers(samples: Sequence[Sample], labels: Labels) -> None:
                 raise SegmentError(problem.message)
 
 
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    found = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for quarter in (1, 2, 3):
+            file.seek(size * quarter // 4)
+            found.update(file.read(4096))
+    return found.hexdigest()[:16]
+
+
 def seed_of(*numbers: int) -> int:
     """A seed for torch's generators that depends on each of the numbers and on their order."""
     words = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
@@ -173,6 +183,11 @@ class SegmentationDataset(Dataset[Item]):
     def fingerprint(self) -> str:
         """A hash of :meth:`identity`, in which no file is opened and no folder named: data may move."""
         return hashlib.sha256(repr(self.identity()).encode()).hexdigest()[:16]
+
+    def digests(self) -> list[str]:
+        """A hash of each image, whatever its name: of its file's size and of 4 KiB at three places."""
+        with ThreadPoolExecutor(8) as pool:
+            return [*pool.map(_digest, (sample.image for sample in self.samples))]
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         """Image uint8 (3,H,W) and mask uint8 (H,W), untransformed; all void where there is no mask.

@@ -162,6 +162,9 @@ class ShapesDataset(SegmentationDataset):
     def identity(self) -> Any:
         return self.length, self.split, self.seed
 
+    def digests(self) -> list[str]:
+        return [f"shapes/{self.seed}/{self.split}/{index}" for index in range(self.length)]
+
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         image, mask = draw(np.random.default_rng([self.seed, self.split, index]))
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)

@@ -9,7 +9,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from segment.data.classes import Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import Sample
+from segment.data.dataset import Sample, SegmentationDataset
 from segment.data.download import Archive, Release
 from segment.errors import SegmentError
 
@@ -83,9 +83,9 @@ class VOCDataModule(SegmentationDataModule):
             )
         return [PurePosixPath(line.split()[0]).stem for line in self.list_ids(path)]
 
-    def key(self, sample: Sample) -> str:
-        """The id, since SBD has a copy of the image."""
-        return sample.id
+    def digests(self, dataset: SegmentationDataset) -> list[str]:
+        """The ids, under which SBD has copies of the images."""
+        return [sample.id for sample in dataset.samples]
 
     def samples(self, split: str) -> list[Sample]:
         """The pairs of :meth:`ids`; of the test splits only that of 2007 has masks."""
