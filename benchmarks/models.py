@@ -130,9 +130,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
     parser.add_argument("--channels-last", action="store_true", help="the peers' nets, too")
     arguments = parser.parse_args()
-    rows = []
+    rows, names = [], chosen(arguments.only)
     print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
-    for name in chosen(arguments.only):
+    for name in names:
         *_, side, train = PAIRS[name]
         nets = pair(name)
         if len(nets) < 2:

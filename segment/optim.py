@@ -88,7 +88,7 @@ def one_cycle(
     try:
         low, high = (0.0, 0.0) if momentum is None else momentum
         if not 0 <= low <= high < 1:
-            raise ValueError(f"momentum=[{low},{high}]")
+            raise ValueError
         return OneCycleLR(
             optimizer,
             rates,
@@ -98,9 +98,10 @@ def one_cycle(
             base_momentum=low,
             max_momentum=high,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError):
         raise SegmentError(
-            f"scheduler: {error}; expected warmup_share from 0 to 1, momentum=[LOW,HIGH] below 1, or null"
+            f"scheduler.warmup_share={warmup_share} scheduler.momentum={momentum}: expected a share from 0 to 1, and "
+            "[LOW,HIGH] from 0 to below 1, or null, as for optimisers without momentum"
         ) from None
 
 

@@ -85,7 +85,7 @@ def test_momentum_for_one_cycle_that_is_none():
         {"warmup_share": "x"},
         {"warmup_share": 2},
     ):
-        with pytest.raises(SegmentError, match=r"scheduler: .*momentum=\[LOW,HIGH\]"):
+        with pytest.raises(SegmentError, match=r"scheduler.*momentum=.*\[LOW,HIGH\]"):
             rates(one_cycle, 20, **wrong)
     assert len(rates(one_cycle, 20, warmup_share=0)) == 20
 

@@ -231,6 +231,7 @@ def test_only_images_in_common_with_equal_truth_are_compared():
     other = Counts(ids[order], changed[order])
     assert difference([Counts(ids, pixels)], [other], 50) == (0, 0, 0, 8)
     assert difference([Counts(ids, pixels)], [Counts(ids + "x", pixels)]) is None
+    assert difference([Counts(ids[:1], pixels[:1])]) is None  # one image says nothing of others
 
 
 def test_an_interval_holds_the_truth_as_often_as_it_says():
@@ -309,6 +310,15 @@ def test_a_run_alone_and_data_sets_apart(strides, tmp_path, capsys):
     assert shown.index("FCN-16s") < shown.index("camvid, val") < shown.index("FC-DenseNet103")
 
 
+def test_folders_with_other_classes_are_told_apart(strides, tmp_path, capsys):
+    write_run(tmp_path / "other", [], 0, None, mIoU=0.3, per_class_IoU={"sky": 0.2, "tree": 0.4})
+    report([str(strides), str(tmp_path / "other"), "--no-cost", "--output", str(tmp_path)])
+    shown = capsys.readouterr().out
+    for title in ("voc (3 classes: background, cat, dog)", "voc (2 classes: sky, tree)"):
+        assert f"{title}, val split" in shown
+        assert title in {row["data set"] for row in csv.DictReader((tmp_path / "report.csv").open())}
+
+
 def test_help_does_not_wait_for_torch():
     code = "import sys, segment.report; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -359,7 +369,7 @@ def test_trained_and_evaluated_nets(main, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "evaluation0 measures again what another run has" in shown
     assert "differ in split, images, protocol" in shown
-    assert shown.count("not compared, no image with equal truth in common") == 3
+    assert shown.count("not compared, fewer than two images with equal truth in common") == 3
     assert (tmp_path / "pictures.png").is_file()
 
 

@@ -65,10 +65,10 @@ def difference(first: Sequence[Counts], second: Sequence[Counts] = (), resamples
             interval of the first one's mIoU.
 
     Returns:
-        None where there is no common image.
+        None where fewer than two images are common: one alone says nothing of others.
     """
     ids = common_ids([*first, *second])
-    if not len(ids):
+    if len(ids) < 2:
         return None
 
     def over_seeds(runs: Sequence[Counts]) -> np.ndarray:

@@ -29,9 +29,13 @@ PAIRS = 4
 
 @dataclass
 class Section:
-    """Groups of runs on one data set, and what was found out about each; ``notes`` belong below the tables."""
+    """Groups of runs on one data set, and what was found out about each; ``notes`` belong below the tables.
+
+    ``title`` is the data set's name, with its classes where other data sets have that name, too.
+    """
 
     data: str
+    title: str
     groups: list[Group]
     notes: list[str]
     intervals: list[Interval | None]
@@ -46,12 +50,14 @@ def sections(runs: Sequence[Run], resamples: int, paper: bool) -> list[Section]:
     for run in runs:
         by_data.setdefault(run.data, []).append(run)
     result = []
-    for (name, _), members in by_data.items():
+    names = [name for name, _ in by_data]
+    for (name, classes), members in by_data.items():
         groups, notes = group(members)
         intervals = [
             difference(one.counts, resamples=resamples) if one.counts and resamples else None for one in groups
         ]
-        section = Section(name, groups, notes, intervals, [None] * len(groups))
+        title = f"{name} ({len(classes)} classes: {', '.join(classes)})" if names.count(name) > 1 else name
+        section = Section(name, title, groups, notes, intervals, [None] * len(groups))
         if resamples:
             _compare(section, resamples)
         if paper:
@@ -81,7 +87,7 @@ def _compare(section: Section, resamples: int) -> None:
         if found:
             section.differences.append((name, found))
         else:
-            section.notes.append(f"{name}: not compared, no image with equal truth in common")
+            section.notes.append(f"{name}: not compared, fewer than two images with equal truth in common")
     if counted:
         section.notes.append(
             f"95 %: paired bootstrap over images, {resamples} resamples, of the mean over seeds; "
@@ -113,13 +119,13 @@ def grids(section: Section) -> list[Grid]:
     headings = [*names, "seeds", "mean IoU", *(["95 %"] * sure), *list(FIGURES.values())[1:]]
     headings += ["params M", "forward ms", "memory MB"] * cost + ["measured on", "source"] * paper
     splits, images = (" and ".join(sorted({str(run.metrics.get(k)) for run in firsts})) for k in ("split", "images"))
-    grid = Grid(f"{section.data}, {splits} split, {images} images, per cent", headings, words=len(names))
+    grid = Grid(f"{section.title}, {splits} split, {images} images, per cent", headings, words=len(names))
     for one, interval, price in zip(section.groups, section.intervals, section.costs, strict=True):
         means = [mean_and_spread(one.scores(figure)) for figure in FIGURES]
         deviation = f" ± {percent(means[0][1])}" if means[0][1] is not None else ""
         row = [*(one.values.values() or [one.label]), str(len(one.seeds)), percent(means[0][0]) + deviation]
         row += [*([bounds(interval)] * sure), *(percent(mean) for mean, _ in means[1:]), *(_cost(price) * cost)]
-        row += [f"{section.data} {one.runs[0].metrics.get('split')}", "these runs"] * paper
+        row += [f"{section.title} {one.runs[0].metrics.get('split')}", "these runs"] * paper
         grid.rows.append(row)
     if len(firsts) > 1 and len({repr(run.measurement) for run in firsts}) == 1:
         best = max(range(len(firsts)), key=lambda i: section.groups[i].mean_iou)
@@ -147,7 +153,7 @@ def records(section: Section) -> list[dict[str, Any]]:
     rows = []
     for one, interval, cost in zip(section.groups, section.intervals, section.costs, strict=True):
         row: dict[str, Any] = {
-            "data set": section.data,
+            "data set": section.title,
             "net": one.label,
             **one.values,
             **one.settings,
@@ -160,5 +166,5 @@ def records(section: Section) -> list[dict[str, Any]]:
         rows.append(row | one.runs[0].measurement)
     for known in section.published:
         numbers = {key: float(known[key]) / 100 for key in FIGURES if known[key].replace(".", "").isdigit()}
-        rows.append({"data set": section.data, **known, **numbers})
+        rows.append({"data set": section.title, **known, **numbers})
     return rows

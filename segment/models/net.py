@@ -102,7 +102,7 @@ class SegmentationNet(nn.Module):
         # Not in the state dict, which is the weights; a checkpoint's card has it.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
-        if told not in (None, self.normalization):
+        if told is not None and told != self.normalization:
             rank_zero_only(print)(
                 f"note: model.normalization is not as it was for the net of {weights}; null takes that over"
             )
