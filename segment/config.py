@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
+from segment.arguments import check_arguments
 from segment.errors import SegmentError
 from segment.files import printable
 
@@ -57,7 +58,12 @@ def options(group: str) -> list[str]:
 
 
 def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
-    """``hydra.utils.instantiate`` with the part's own error in place of Hydra's account of it."""
+    """``hydra.utils.instantiate`` with the part's own error in place of Hydra's account of it.
+
+    Raises:
+        SegmentError: a value is of another type than the part declares, or the part does not take it.
+    """
+    check_arguments(OmegaConf.create(config) if isinstance(config, dict) else config)
     try:
         return hydra.utils.instantiate(config, *args, **kwargs)
     except InstantiationException as error:

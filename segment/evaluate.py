@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from segment.arguments import check_seed, check_value
 from segment.config import entry_point, instantiate, quiet, run_folder, value_of
 from segment.errors import SegmentError, end_other_processes
 from segment.files import shown, user_path
@@ -35,10 +36,8 @@ def evaluate(config: DictConfig) -> None:
     inference = instantiate(config.inference)
     if type(config.bootstrap) is not int or config.bootstrap < 0:
         raise SegmentError(f"bootstrap={config.bootstrap}: expected a number of resamples, 0 for no interval")
-    if not isinstance(config.boundary, bool):
-        raise SegmentError(f"boundary={config.boundary}: expected true or false")
-    if type(config.seed) is not int or config.seed < 0:
-        raise SegmentError(f"seed={config.seed}: expected a number from 0")
+    check_value("boundary", config.boundary, bool)
+    check_seed(config.seed)
     checkpoint = read_once(path)
     read_once.cache_clear()  # the net's copy is enough
     classes = classes_of(checkpoint)
@@ -64,7 +63,13 @@ def evaluate(config: DictConfig) -> None:
     card = checkpoint[CARD]
     del checkpoint
     module = SegmentationModule(net, data.classes, card=card, inference=inference, boundary=config.boundary)
-    trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False, default_root_dir=str(folder))
+    trainer = instantiate(
+        config.trainer,
+        logger=False,
+        enable_checkpointing=False,
+        default_root_dir=str(folder),
+        use_distributed_sampler=False,  # see segment.train
+    )
     if config.submit is not None:
         net.to(trainer.strategy.root_device)
         submit(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder)

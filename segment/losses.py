@@ -23,7 +23,7 @@ class CrossEntropy(nn.Module):
         label_smoothing: share of the target that is spread evenly over all classes.
 
     Raises:
-        SegmentError: unknown reduction.
+        SegmentError: unknown reduction, or a label smoothing that is no share.
     """
 
     weight: Tensor | None
@@ -34,8 +34,12 @@ class CrossEntropy(nn.Module):
         super().__init__()
         if reduction not in {"mean", "sum"}:
             raise SegmentError(f"loss.reduction={reduction}: expected mean or sum")
+        if not 0 <= label_smoothing <= 1:
+            raise SegmentError(f"loss.label_smoothing={label_smoothing}: expected a share from 0 to 1")
         self.reduction, self.label_smoothing = reduction, label_smoothing
         weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        if weight is not None and not (weight.min() >= 0 and 0 < weight.max() < float("inf")):
+            raise SegmentError(f"loss.class_weights={list(class_weights or ())}: expected numbers from 0, not all 0")
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
@@ -56,7 +60,8 @@ class CrossEntropy(nn.Module):
         valid = mask != IGNORE
         if weight is None:
             return total / valid.sum().clamp(min=1)  # torch's own mean is NaN where every pixel is ignored
-        return total / weight[mask[valid]].sum().clamp(min=torch.finfo(weight.dtype).tiny)
+        weights = weight[mask.where(valid, 0)] * valid  # not weight[mask[valid]], for which a GPU is waited
+        return total / weights.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def border_weights(mask: np.ndarray, strength: float = 10.0, width: float = 5.0) -> np.ndarray:

@@ -53,9 +53,6 @@ def grouped(
     Raises:
         SegmentError: the algorithm does not take such a rate, decay or option.
     """
-    for key, value in {"lr": lr, "weight_decay": weight_decay, **factors}.items():
-        if isinstance(value, str):
-            raise SegmentError(f"optimizer.{key}={value}: expected a number")
     try:
         return algorithm(parameter_groups(net, lr, weight_decay, **factors), lr=lr, weight_decay=weight_decay)
     except (TypeError, ValueError) as error:
@@ -63,12 +60,18 @@ def grouped(
 
 
 def constant(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0) -> LRScheduler:
-    """The learning rate stays what it is, after a linear warm-up."""
+    """The learning rate stays what it is, after a linear warm-up; ``total_steps`` may be 0, for not known."""
     return _after_warmup(optimizer, total_steps, warmup_steps, lambda _: ConstantLR(optimizer, factor=1.0))
 
 
 def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9, warmup_steps: int = 0) -> LRScheduler:
-    """Polynomial decay to zero at ``total_steps`` (DeepLab's "poly"), after a linear warm-up."""
+    """Polynomial decay to zero at ``total_steps`` (DeepLab's "poly"), after a linear warm-up.
+
+    Raises:
+        SegmentError: the power would let the rates rise, or the warm-up is longer than the run.
+    """
+    if power <= 0:
+        raise SegmentError(f"scheduler.power={power}: expected a number above 0")
     return _after_warmup(optimizer, total_steps, warmup_steps, lambda steps: PolynomialLR(optimizer, steps, power))
 
 
@@ -110,7 +113,8 @@ def _after_warmup(
 ) -> LRScheduler:
     if warmup_steps == 0:
         return main(total_steps)
-    if not 0 < warmup_steps < total_steps:
-        raise SegmentError(f"scheduler.warmup_steps={warmup_steps}: this run has {total_steps} steps in all")
+    if warmup_steps < 0 or 0 < total_steps <= warmup_steps:
+        most = f"to {total_steps - 1}, as this run has {total_steps} steps in all" if total_steps else "on"
+        raise SegmentError(f"scheduler.warmup_steps={warmup_steps}: expected a number from 0 {most}")
     warmup = LinearLR(optimizer, start_factor=1 / (warmup_steps + 1), total_iters=warmup_steps)
     return SequentialLR(optimizer, [warmup, main(total_steps - warmup_steps)], milestones=[warmup_steps])

@@ -12,6 +12,7 @@ from typing import Any
 
 import segment
 from segment.config import CONF_DIR
+from segment.errors import SegmentError
 from segment.files import whole_file
 
 NAME = "provenance.json"
@@ -21,9 +22,16 @@ PLACES = (str(Path(segment.__file__).parent), CONF_DIR)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The provenance.json of a run directory; None if it has none."""
+    """The provenance.json of a run directory; None if it has none.
+
+    Raises:
+        SegmentError: it is damaged.
+    """
     path = folder / NAME
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError as error:
+        raise SegmentError(f"{path} is damaged ({error}): the run cannot go on from it") from None
 
 
 def collect(**facts: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from segment.arguments import check_value
 from segment.config import entry_point, instantiate, load_config, options, plain
 from segment.errors import SegmentError
 
@@ -23,13 +24,18 @@ class Cost(NamedTuple):
 
 def summary(config: DictConfig) -> None:
     """A table of model x encoder."""
+    for key, kind in {"models": list[str] | None, "encoders": list[str] | None, "size": list[int]}.items():
+        check_value(key, config[key], kind)
+    check_value("num_classes", config.num_classes, int)
+    if config.num_classes < 1:
+        raise SegmentError(f"num_classes={config.num_classes}: expected a number from 1")
     models = list(config.models or options("model"))
     notes = [
         "memory: what one image's training step keeps for the way back, in 32 bits, without weights and optimiser",
         "field: receptive field, pixels on a side that the deepest feature sees; of branching encoders an upper bound",
     ]
     size = plain(config.size)
-    if not isinstance(size, list) or len(size) != 2 or min(size) < 32:
+    if len(size) != 2 or min(size) < 32:
         raise SegmentError(f"size={size}: expected [HEIGHT,WIDTH], each from 32")
     height, width = size
     table = Table(title=f"{height}x{width} pixels (height x width), {config.num_classes} classes", title_justify="left")

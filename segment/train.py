@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from segment import provenance
+from segment.arguments import check_seed, check_value
 from segment.config import entry_point, instantiate, plain, quiet, run_folder
 from segment.errors import SegmentError, end_other_processes
 from segment.files import shown
@@ -31,11 +32,19 @@ def train(config: DictConfig) -> None:
     folder = run_folder()
     start = checkpoint_to_resume(config.resume, folder)
     earlier = provenance.read(start.parent.parent) if start else None
-    if earlier:
+    if start and earlier:
         check_same_run(earlier["config"], plain(config))
-        if (folder / "metrics.json").is_file() and same_length(earlier["config"], plain(config)):
+        own = start.parent.parent == folder  # else metrics.json is another run's
+        if own and (folder / "metrics.json").is_file() and same_length(earlier["config"], plain(config)):
             print(f"finished: {shown(folder)} is trained, and its figures are in metrics.json")
             return
+    check_seed(config.seed)
+    if isinstance(config.checkpoint, str):
+        raise SegmentError(
+            f"checkpoint={config.checkpoint}: resume=RUN goes on with a run, model.weights=CHECKPOINT starts from a net"
+        )
+    for key, kind in {"compile": bool, "channels_last": bool, "checkpoint.every_n_steps": int | None}.items():
+        check_value(key, OmegaConf.select(config, key), kind)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     data.prepare_data()
@@ -98,7 +107,7 @@ def make_module(config: DictConfig, data: Any) -> Any:
             {**plain(config.model), "normalization": net.normalization},
             {**plain(config.data), **data.location()},
             data.classes,
-            data.digests(data.dataset(data.train_split, augment=True)),
+            [mark for marks in data.marks(data.dataset(data.train_split, augment=True)) for mark in marks],
         ),
         seed=config.seed,
     )
@@ -112,14 +121,30 @@ def make_trainer(
     Raises:
         SegmentError: it has other processes than the run had that goes on, or can't do what is asked of it.
     """
-    from lightning.pytorch.callbacks import LambdaCallback, ProgressBar, RichProgressBar
+    from lightning.pytorch.callbacks import (
+        LambdaCallback,
+        ModelCheckpoint,
+        ProgressBar,
+        RichProgressBar,
+        WeightAveraging,
+    )
 
     from segment.checkpoint import WholeCheckpoints
     from segment.saving import LastCheckpoint
 
     begin = LambdaCallback(on_train_start=lambda trainer, _: begin_training(trainer, config, folder, start, earlier))
     last = LastCheckpoint(folder / "checkpoints" / "last.ckpt", config.checkpoint.every_n_steps)
-    callbacks = list(instantiate(config.callbacks).values())
+    callbacks = list((instantiate(config.get("callbacks")) or {}).values())
+    # Where weights are averaged, the other callbacks' end of a validation is before the current ones are back.
+    callbacks.sort(key=lambda one: isinstance(one, WeightAveraging))
+    for key in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+        if config.trainer[key] is not None and config.trainer[key] < 1:
+            raise SegmentError(f"trainer.{key}={config.trainer[key]}: expected a number from 1")
+    if not any(isinstance(one, ModelCheckpoint) for one in callbacks):
+        raise SegmentError(
+            "callbacks: nothing keeps the best checkpoint, of which the figures are: expected default, as in "
+            "callbacks=[default,ema]"
+        )
     if config.trainer.enable_progress_bar and not any(isinstance(one, ProgressBar) for one in callbacks):
         callbacks.append(RichProgressBar(PROGRESS_RATE))
     trainer = instantiate(
@@ -128,7 +153,15 @@ def make_trainer(
         callbacks=[begin, *callbacks, last],  # the last one saves what the others know
         plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
         default_root_dir=str(folder),
+        use_distributed_sampler=False,  # the data modules bring samplers that repeat no image
     )
+    if 0 in {trainer.max_epochs, trainer.max_steps, trainer.limit_train_batches}:
+        raise SegmentError("trainer.max_epochs, max_steps or limit_train_batches is 0: nothing would be trained")
+    if 0 < (trainer.max_epochs or 0) < (trainer.check_val_every_n_epoch or 1):
+        raise SegmentError(
+            f"trainer.check_val_every_n_epoch={trainer.check_val_every_n_epoch}: nothing would be validated in "
+            f"{trainer.max_epochs} epochs, and the best checkpoint is the best in validation"
+        )
     if trainer.limit_val_batches == 0 and not trainer.fast_dev_run:
         raise SegmentError(
             "trainer.limit_val_batches=0: nothing would be validated, and the best checkpoint is the best in validation"
@@ -153,9 +186,9 @@ def begin_training(
     if trainer.fast_dev_run:
         return
     (folder / "metrics.json").unlink(missing_ok=True)
-    if start is None:
-        for name in ("last.ckpt", "best.ckpt"):
-            (folder / "checkpoints" / name).unlink(missing_ok=True)
+    if start is None or start.parent.parent != folder:
+        for old in (*(folder / "checkpoints").glob("*.ckpt"), *(folder / "predictions").glob("*.png")):
+            old.unlink()
     hydra = HydraConfig.get()
     record = provenance.collect(
         words=[word for word in hydra.overrides.task if not word.startswith(("resume=", "repeat="))],

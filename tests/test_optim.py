@@ -65,6 +65,17 @@ def test_constant_and_one_cycle():
     assert first[-1] < 0.001
 
 
+def test_a_warmup_needs_no_end():
+    """SegmentationModule tells the constant schedule no number of steps."""
+    scheduler = constant(torch.optim.SGD([WEIGHT], 1.0), 0, warmup_steps=3)
+    found = []
+    for _ in range(5):
+        found.append(scheduler.get_last_lr()[0])
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert found == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+
+
 @pytest.mark.parametrize(("words", "low", "high"), [({}, 0.85, 0.95), ({"momentum": None}, 0.7, 0.7)])
 def test_one_cycle_moves_the_momentum_only_where_it_is_told(words, low, high):
     for optimizer in (torch.optim.SGD([WEIGHT], 0.1, 0.7), torch.optim.AdamW([WEIGHT], betas=(0.7, 0.9))):
@@ -96,7 +107,7 @@ def test_one_cycle_of_a_run_of_few_steps(steps):
 
 
 def test_warmup_longer_than_the_run():
-    with pytest.raises(SegmentError, match="warmup_steps=5: this run has 4 steps"):
+    with pytest.raises(SegmentError, match="warmup_steps=5: expected a number from 0 to 3, as this run has 4 steps"):
         rates(polynomial, 4, warmup_steps=5)
 
 

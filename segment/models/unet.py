@@ -54,6 +54,9 @@ class UNetEncoder(Encoder):
     ) -> None:
         if weights == "imagenet":
             raise SegmentError("U-Net's own encoder has no ImageNet weights: use model.encoder.weights=null or a file")
+        for key, value in {"width": width, "first_stride": first_stride, "depth": depth}.items():
+            if value < 1:
+                raise SegmentError(f"model.encoder.{key}={value}: expected a number from 1")
         stages, channels, inputs = [], {}, 3
         for level in range(depth):
             outputs, stride = width * 2**level, first_stride * 2**level
@@ -109,6 +112,8 @@ class UNetDecoder(nn.Module):
         super().__init__()
         if upsampling not in {"bilinear", "transposed"}:
             raise SegmentError(f"model.decoder.upsampling={upsampling}: expected transposed or bilinear")
+        if width is not None and width < 1:
+            raise SegmentError(f"model.decoder.width={width}: expected a number from 1, or null")
         self.strides = sorted(channels, reverse=True)
         self.stride = self.strides[-1]
         finest = width or max(channels[self.stride] // self.stride, 16 * self.stride)

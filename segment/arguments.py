@@ -1,0 +1,100 @@
+"""Whether the values of a configuration fit the parts that are built of them, by the types that those declare."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from segment.errors import SegmentError
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+LISTS = (list, tuple, set, Sequence)
+
+
+def check_arguments(config: Any) -> None:
+    """Look at every part of a configuration, that is at each table with a ``_target_``.
+
+    Raises:
+        SegmentError: a value is of another type than the part declares for it.
+    """
+    if isinstance(config, ListConfig):
+        for item in config:
+            check_arguments(item)
+    if not isinstance(config, DictConfig) or OmegaConf.is_missing(config, "_target_"):
+        return
+    hints = _hints(config["_target_"]) if isinstance(config.get("_target_"), str) else {}
+    for key in config:
+        if not OmegaConf.is_missing(config, key):
+            check_arguments(config[key])
+            check_value(config._get_full_key(key), config[key], hints.get(str(key), Any))
+
+
+def check_value(name: str, value: Any, kind: Any) -> None:
+    """Whether a value fits a type.
+
+    Raises:
+        SegmentError: it does not; ``name`` is what the user calls it.
+    """
+    value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    if not fits(value, kind):
+        given = str(value).lower() if value is None or isinstance(value, bool) else value
+        raise SegmentError(f"{name}={given}: expected {told(kind)}")
+
+
+def check_seed(seed: Any) -> None:
+    """A seed for everything that draws at random.
+
+    Raises:
+        SegmentError: NumPy has no such seed.
+    """
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise SegmentError(f"seed={seed}: expected a whole number from 0 to {2**32 - 1}")
+
+
+def _hints(target: str) -> dict[str, Any]:
+    """The types of a part's arguments; empty where it declares none, or can't be found, which Hydra tells better."""
+    try:
+        part = get_object(target)
+        # A class may hand the arguments that it does not name on to those that it is made of.
+        made_of = [part]
+        if inspect.isclass(part):
+            made_of = [vars(one)["__init__"] for one in reversed(inspect.getmro(part)) if "__init__" in vars(one)]
+        return {name: kind for one in made_of for name, kind in get_type_hints(inspect.unwrap(one)).items()}
+    except Exception:  # importing it runs anything
+        return {}
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value, as YAML has it, is of a type; of types that YAML has no values for, anything is."""
+    if isinstance(value, Mapping) and "_target_" in value:  # it will be something else
+        return True
+    return any(_fits_one(value, choice) for choice in _choices(kind))
+
+
+def _fits_one(value: Any, kind: Any) -> bool:
+    if kind in {int, float}:
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    if kind in WORDS:
+        return isinstance(value, kind)
+    if get_origin(kind) in LISTS:
+        items = get_args(kind) or (Any,)
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(fits(v, items[0]) for v in value)
+    return True
+
+
+def told(kind: Any) -> str:
+    """A type in words, without what YAML has no values for."""
+    return " or ".join(dict.fromkeys(filter(None, map(_told_one, _choices(kind)))))
+
+
+def _told_one(kind: Any) -> str:
+    if get_origin(kind) in LISTS:
+        return f"a list, each {told((get_args(kind) or (Any,))[0])}"
+    return WORDS.get(kind, "")
