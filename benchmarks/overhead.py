@@ -12,6 +12,7 @@ import io
 import statistics
 import time
 import warnings
+from pathlib import Path
 
 import lightning as L
 import torch
@@ -20,6 +21,8 @@ from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.config import instantiate, load_config, quiet
 from segment.module import SegmentationModule
 from segment.report import number_from
+from segment.rows import MetricsFile
+from segment.saving import LastCheckpoint
 from segment.train import PROGRESS_RATE
 
 
@@ -34,6 +37,13 @@ class Batches(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict:
         return self.batches[index]
+
+
+class NeverSaved(LastCheckpoint):
+    """A run's ear for signals at each step, and no file at the epoch's end, which is not timed."""
+
+    def save(self, trainer) -> None:
+        pass
 
 
 class Clock(L.Callback):
@@ -55,11 +65,12 @@ def framework(config, net, loader, classes) -> float:
         config.trainer,
         max_epochs=1,
         limit_val_batches=0,
-        logger=L.pytorch.loggers.CSVLogger("runs/bench", name="", version=""),
+        logger=MetricsFile(Path("runs/bench"), []),
         callbacks=[
             clock,
             L.pytorch.callbacks.RichProgressBar(PROGRESS_RATE, console_kwargs={"force_terminal": True}),
             *(instantiate(config.callbacks[name]) for name in ("learning_rate", "throughput")),
+            NeverSaved(Path("runs/bench/last.ckpt")),
         ],
         enable_checkpointing=False,
     )

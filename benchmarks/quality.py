@@ -91,7 +91,10 @@ def main() -> None:
         for side in arguments.sides:
             measure(side, seed, arguments)
     there = sorted(Path(arguments.runs).glob(f"{arguments.data}_*_{arguments.epochs}_seed*/quality.json"))
-    rows = [json.loads(path.read_text()) for path in there]
+    found = [(path.parent, json.loads(path.read_text())) for path in there]
+    rows = [row for at, row in found if row["command"] == command(row["what"], row["seed"], at, arguments)]
+    if len(rows) < len(found):
+        print(f"{len(found) - len(rows)} runs of other commands are left out")
     print(f"{arguments.data}, {arguments.epochs} epochs{'':10}validation mIoU{'':17}pixel accuracy   minutes")
     for side in dict.fromkeys(row["what"] for row in rows):
         own = [row for row in rows if row["what"] == side]

@@ -58,7 +58,8 @@ class Throughput(Callback):
         # A GPU may be behind, but by a step at most: training_step looks at the loss.
         self._images += len(batch["image"]) * trainer.world_size
         # At the steps that are written down alone: Lightning's log takes half a millisecond or more.
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set by a connector
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        if every and trainer.global_step % every == 0:
             pl_module.log("train/images_per_second", self._images / (time.perf_counter() - self._since))
             self._start()
 
@@ -74,19 +75,29 @@ class WandbMedia(Callback):
 
     def __init__(self, count: int = 4, every_n_epochs: int = 1, artifact: bool = False) -> None:
         self.count, self.every_n_epochs, self.artifact = count, every_n_epochs, artifact
+        self._pictures: list[Comparison] | None = None
+
+    @rank_zero_only
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The pictures, made while the net is the one that was validated: averaged weights are taken out after this."""
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        due = last or (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        self._pictures = None
+        if not runs(trainer) or not due or trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        assert isinstance(pl_module, SegmentationModule)
+        dataset = trainer.val_dataloaders.dataset  # type: ignore[union-attr]  # it is set during fit
+        self._pictures = pictures(pl_module, dataset, spread(len(dataset), self.count))
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        last = trainer.current_epoch + 1 == trainer.max_epochs
-        due = last or (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if not runs(trainer) or not due or trainer.sanity_checking or trainer.state.fn != "fit":
+        if self._pictures is None:
             return
         import wandb  # seconds, and only for those who use it
 
         assert isinstance(pl_module, SegmentationModule)
         matrix = confusion_matrix(pl_module.confusion, pl_module.classes.names)
-        dataset = trainer.val_dataloaders.dataset  # type: ignore[union-attr]  # it is set during fit
-        items = pictures(pl_module, dataset, spread(len(dataset), self.count))
+        items = self._pictures
         for run in runs(trainer):
             run.log(
                 {

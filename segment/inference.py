@@ -141,8 +141,9 @@ class Inference:
         """Normalised image (1,3,h,w) to probabilities (classes,H,W) of this size."""
         if self.window is None:
             return _resize(net(image).float(), size).softmax(1)[0]
-        total = image.new_zeros(1, net.num_classes, *image.shape[-2:])
-        weights = image.new_zeros(image.shape[-2:])
+        # In 32 bits whatever the image's: 16 cannot hold the windows' edges, where weights are small.
+        total = image.new_zeros(1, net.num_classes, *image.shape[-2:], dtype=torch.float32)
+        weights = image.new_zeros(image.shape[-2:], dtype=torch.float32)
         for rows, columns in _windows(image.shape[-2:], self.window, self.stride):
             part = net(image[..., rows, columns]).float().softmax(1)
             weight = gaussian(*part.shape[-2:]).to(part.device)

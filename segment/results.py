@@ -15,7 +15,7 @@ from segment.data.classes import Classes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import digest, whole_file
 from segment.metrics import or_none
 from segment.module import SegmentationModule
 from segment.table import percent, table
@@ -46,6 +46,7 @@ def evaluate(
     """
     data.trainer = trainer
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
+    module.to(trainer.strategy.root_device)  # Lightning puts it on the CPU; pictures are yet to be made
     if not module.figures:
         raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
     names = module.classes.names
@@ -62,19 +63,20 @@ def evaluate(
         **data.location(),
         "split": split,
         "images": len(module.counts),
-        "images_trained_on": trained_on(module.card, data.digests(data.dataset(split))[: len(module.counts)]),
+        "images_trained_on": trained_on(module.card, data.marks(data.dataset(split))[: len(module.counts)]),
         "precision": str(trainer.precision),
     }
     protocol = f"{module.inference.describe()}; {PROTOCOL}"
-    return {**figures, **origin, "protocol": protocol, "checkpoint": str(checkpoint.absolute())}
+    source = {"checkpoint": str(checkpoint.absolute()), "checkpoint_digest": digest(checkpoint)}
+    return {**figures, **origin, "protocol": protocol, **source}
 
 
-def trained_on(card: Mapping[str, Any], images: Iterable[str]) -> int | None:
-    """How many of some images, by their digests, a checkpoint's net was trained on; None if the card does not know."""
+def trained_on(card: Mapping[str, Any], images: Iterable[Iterable[str]]) -> int | None:
+    """How many of some images, by their marks, a checkpoint's net was trained on; None if the card does not know."""
     if not isinstance(card.get("images"), list):
         return None
     known = {*map(str, card["images"])}
-    return sum(image in known for image in images)
+    return sum(not known.isdisjoint(marks) for marks in images)
 
 
 def mean_of_some(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:

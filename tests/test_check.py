@@ -192,7 +192,7 @@ def test_more_files_than_one_process_reads(root):
             shutil.copy(root / f"train/{kind}/0.{suffix}", root / f"train/{kind}/{i}.{suffix}")
     truncate(root / "train/images/3.jpg")
     dataset = FolderDataModule(str(root), classes=["a", "b", "c"]).make_dataset("train", None)
-    facts = list(read(dataset, workers=2))
+    facts = list(read(dataset))
     assert len(facts) == 40
     assert [i for i, fact in enumerate(facts) if fact.problem] == [[s.id for s in dataset.samples].index("3")]
 

@@ -12,6 +12,7 @@ from segment.data.voc import VOCDataModule
 from segment.errors import SegmentError
 from segment.losses import CrossEntropy
 from segment.metrics import scores
+from segment.models.memory import Living
 from segment.models.net import SegmentationNet
 
 SMALL = {
@@ -103,6 +104,17 @@ def test_checkpointing_changes_no_gradient(kind):
         CrossEntropy()(net(image), mask).backward()
         gradients.append([p.grad for p in net.parameters()])
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["fcn", "timm"])
+def test_checkpointing_takes_less_memory(kind):
+    image, peaks = torch.zeros(2, 3, 256, 256), []
+    for words in ([], ["model.checkpointing=true"]):
+        net = build(*SMALL[kind], *words).train()
+        with Living() as living:
+            net.encoder(image)[32].sum().backward()
+        peaks.append(living.peak)
+    assert peaks[1] < 0.9 * peaks[0]
 
 
 @pytest.mark.parametrize("kind", SMALL)

@@ -22,6 +22,7 @@ from segment.comparison.paired import Counts, difference
 from segment.comparison.tables import tex
 from segment.config import instantiate, load_config, plain
 from segment.data.shapes import SHAPES
+from segment.files import digest
 from segment.plots import Point, against_cost, place_labels
 from segment.report import main as report
 
@@ -172,6 +173,33 @@ def test_a_net_measured_on_data_in_two_places(strides, tmp_path, capsys):
     found = {(row["root"], row["mIoU"]) for row in rows if row["root"]}
     assert found == {("/a", "0.7"), ("/b", "0.2")}
     assert "not comparable as they stand: the figures differ in root" in capsys.readouterr().out
+
+
+def test_seeds_stay_together_where_one_was_measured_elsewhere_too(strides, tmp_path, capsys):
+    """As when a folder grows, and an earlier checkpoint is evaluated on it."""
+    for i in range(2):
+        metrics = strides / f"{i}" / "metrics.json"
+        metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "root": "/a"}))
+    shutil.copytree(strides / "0", strides / "grown")
+    metrics = json.loads((strides / "grown" / "metrics.json").read_text())
+    (strides / "grown" / "metrics.json").write_text(json.dumps({**metrics, "root": "/grown"}))
+    report([str(strides), "--no-cost", "--output", str(tmp_path), "--images", "0"])
+    rows = list(csv.DictReader((tmp_path / "report.csv").open()))
+    assert [(row["root"], row["seeds"]) for row in rows] == [("", "2"), ("", "2"), ("/grown", "1")]
+    assert "null" not in capsys.readouterr().out
+
+
+def test_figures_of_a_checkpoint_that_was_overwritten_are_refused(strides, capsys):
+    for i in range(2):
+        (strides / f"{i}" / "checkpoints").mkdir()
+        checkpoint = strides / f"{i}" / "checkpoints" / "best.ckpt"
+        checkpoint.write_bytes(b"a net")
+        metrics = json.loads((strides / f"{i}" / "metrics.json").read_text())
+        (strides / f"{i}" / "metrics.json").write_text(json.dumps({**metrics, "checkpoint_digest": digest(checkpoint)}))
+    checkpoint.write_bytes(b"other")
+    report([str(strides), "--no-cost"])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "written anew" in line]
+    assert line.startswith(f"  {strides}/1: the figures are of an earlier")
 
 
 def test_other_files_are_no_further_seed(tmp_path, capsys):

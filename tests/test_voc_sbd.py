@@ -12,8 +12,10 @@ from scipy.io import savemat
 
 from segment.data.ade20k import ADE20K, ADE20KDataModule
 from segment.data.check import check
+from segment.data.folder import FolderDataModule
 from segment.data.voc import AugmentedVOCDataModule, VOCDataModule
 from segment.errors import SegmentError
+from segment.results import trained_on
 
 
 def write_mat(path: Path, values: np.ndarray) -> None:
@@ -60,6 +62,22 @@ def test_the_union_leaves_out_vocs_validation_images(sbd_root):
 def test_sbds_copies_of_validation_images_are_noted(sbd_root, capsys):
     AugmentedVOCDataModule(str(sbd_root), train_split="sbd_train").setup("fit")
     assert "note: 1 of 3 images of val are trained on, too" in capsys.readouterr().out
+
+
+def test_vocs_images_are_known_in_a_folder_too(sbd_root):
+    """Whichever of the two a net was trained on."""
+    voc = VOCDataModule(str(sbd_root))
+    images = sbd_root / "VOCdevkit" / "VOC2012" / "JPEGImages"
+    masks = images.with_name("SegmentationClass")
+    folder = FolderDataModule(str(sbd_root), classes=list(voc.classes.names), images=str(images), masks=str(masks))
+    splits = [{sample.id for sample in folder.samples(split)} for split in ("train", "val")]
+    assert not splits[0] & splits[1]  # though the folder's path is an absolute one
+    for trained, seen in ((voc, folder), (folder, voc)):
+        known = [mark for marks in trained.marks(trained.dataset("train")) for mark in marks]
+        ids = {sample.id for sample in trained.dataset("train").samples}
+        both = [seen.dataset(split) for split in ("train", "val")]
+        again = [m for data in both for s, m in zip(data.samples, seen.marks(data), strict=True) if s.id in ids]
+        assert trained_on({"images": known}, again) == len(ids)
 
 
 def test_of_2007_the_test_split_has_masks(voc_root):

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import SMALL
 from PIL import Image
+
+from segment.results import pictures
 
 TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.max_epochs=1")
 QUICK = ("trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "logger=wandb", "callbacks.wandb.count=2")
@@ -102,6 +105,21 @@ def test_a_run_offline_with_its_checkpoint(main, monkeypatch):
     import wandb
 
     assert wandb.run is None  # or the next run would go on in this one
+
+
+def test_pictures_are_of_the_net_that_was_validated(main, monkeypatch):
+    """With averaged weights those, in whatever order the callbacks are named."""
+    seen = {}
+
+    def look(module, dataset, indices):
+        seen.update({name: value.clone() for name, value in module.net.state_dict().items()})
+        return pictures(module, dataset, indices)
+
+    monkeypatch.setattr("segment.callbacks.pictures", look)
+    folder = main("train", *TINY, *QUICK, "callbacks=[ema,default]", "callbacks.ema.decay=0.5", "optimizer.lr=0.1")
+    best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert seen
+    assert all(torch.equal(value, best[f"net.{name}"]) for name, value in seen.items())
 
 
 @pytest.mark.slow

@@ -164,7 +164,7 @@ def _name_measurement(groups: Sequence[Group], firsts: Sequence[Run]) -> list[st
     protocols = list(dict.fromkeys(str(run.metrics.get("protocol")) for run in firsts))
     for one, run in zip(groups, firsts, strict=True):
         for key in differ:
-            value = shown(run.measurement[key])
+            value = "-" if run.measurement[key] is None else shown(run.measurement[key])
             one.values[key] = chr(ord("A") + protocols.index(value) % 26) if key == "protocol" else value
     if "protocol" in differ:
         notes += [f"protocol {chr(ord('A') + i % 26)}: {text}" for i, text in enumerate(protocols)]

@@ -90,8 +90,8 @@ def picture(section: Section, nets: Loaded, images: int, path: Path) -> None:
         section.notes.append(f"{path.name} shows the best {PICTURED} of {len(nets)}")
     chosen = sorted(best)
     run, card = section.groups[chosen[0]].runs[0], nets[chosen[0]][1]
-    own = run.checkpoint.parent.parent == run.folder  # else an evaluation, perhaps with data of another place
-    config = card[CARD]["data"] if own else run.measured
+    # An evaluation's data may lie elsewhere.
+    config = card[CARD]["data"] if run.is_training else run.measured
     split = str(run.metrics.get("split"))
     check_targets(config, "segment.data")
     dataset = instantiate(config).dataset(split)

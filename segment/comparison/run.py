@@ -5,6 +5,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from segment.bootstrap import mean_iou
 from segment.comparison.paired import Counts
 from segment.config import read_record
 from segment.errors import SegmentError
+from segment.files import digest
 from segment.job import Status
 from segment.provenance import NAME, flat
 
@@ -70,6 +72,11 @@ class Run:
         return repr(sorted(self.settings.items()))
 
     @property
+    def is_training(self) -> bool:
+        """Whether the net was trained here, and not only measured."""
+        return self.checkpoint.parent.parent == self.folder
+
+    @property
     def net(self) -> str:
         """The one file of the net, whatever leads to it."""
         return os.path.realpath(self.checkpoint)
@@ -111,6 +118,8 @@ def read(folder: Path) -> Run:
     checkpoint = folder / "checkpoints" / "best.ckpt"
     if not checkpoint.is_file():
         checkpoint = Path(str(metrics.get("checkpoint")))
+    if checkpoint.is_file() and metrics.get("checkpoint_digest") not in {None, digest(checkpoint)}:
+        raise SegmentError(f"the figures are of an earlier {checkpoint}, which was written anew: evaluate it again")
     if isinstance(config.get("checkpoint"), str):  # an evaluation: it is the training that made the net
         config, choices = read_record(checkpoint.parent.parent)
         if not config:
@@ -149,7 +158,7 @@ def read_counts(run: Run) -> Counts | None:
         return None
     counts, names = Counts.read(path)
     found, told = float(mean_iou(counts.pixels.sum(0))), run.metrics["mIoU"]
-    if names != run.data[1] or not (found == told or abs(found - (told or 0)) < 1e-6):
+    if names != run.data[1] or not (isnan(found) if told is None else abs(found - told) < 1e-6):
         raise SegmentError(f"per_image.npz gives mIoU {found:.4f}, metrics.json {told}: not of one evaluation")
     return counts
 

@@ -48,11 +48,12 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
 
 
 def _tell_roots_apart(runs: Sequence[Run]) -> None:
-    """Set ``root`` where one net was measured at several places, or one recipe was trained on other files.
+    """Set ``root`` where a net was measured elsewhere than it was trained, or one recipe was trained on other files.
 
     The same files at two places, as two machines have them, are no reason.
     """
     roots: dict[str, set[str | None]] = defaultdict(set)
+    homes = {run.net: run.metrics.get("root") for run in runs if run.is_training}
     contents: dict[tuple, dict[str, Any]] = defaultdict(dict)  # where each was found first
     for run in runs:
         root = run.metrics.get("root")
@@ -61,8 +62,9 @@ def _tell_roots_apart(runs: Sequence[Run]) -> None:
             contents[run.recipe, run.data].setdefault(run.content, root)
     for run in runs:
         places = contents[run.recipe, run.data]
-        if len(roots[run.net]) > 1:
-            run.root = run.metrics.get("root")
+        root = run.metrics.get("root")
+        if len(roots[run.net]) > 1 and root != homes.get(run.net, ...):
+            run.root = root
         elif len(places) > 1 and run.content:
             root = places[run.content]
             run.root = root if [*places.values()].count(root) == 1 else f"{root} ({run.content})"

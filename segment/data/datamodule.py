@@ -109,6 +109,7 @@ class SegmentationDataModule(Located, L.LightningDataModule):
         self.start = (0, 0)
         """Epoch and batch that training begins with: a run that goes on had those before."""
         self._datasets: dict[tuple[str, bool], SegmentationDataset] = {}
+        self._ready = False
 
     def samples(self, split: str) -> list[Sample]:
         """The files of a split ("train", "val", "test" or one of the data set's own)."""
@@ -157,18 +158,19 @@ class SegmentationDataModule(Located, L.LightningDataModule):
             provide(self.missing, self.root, self.url, self.checksum)
 
     def setup(self, stage: str) -> None:
-        if stage == "fit":
+        if stage == "fit" and not self._ready:  # segment.train sets up first, Lightning's Trainer again
+            self._ready = True
             train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
             self.expect_masks(self.train_split, train)
             self.expect_masks(self.val_split, val)
-            known = {*self.digests(train)}
-            if shared := sum(digest in known for digest in self.digests(val)):
+            known = {mark for marks in self.marks(train) for mark in marks}
+            if shared := sum(not known.isdisjoint(marks) for marks in self.marks(val)):
                 share = f"{shared} of {len(val)} images of {self.val_split}"
                 rank_zero_only(print)(f"note: {share} are trained on, too: its figures will flatter")
 
-    def digests(self, dataset: SegmentationDataset) -> list[str]:
-        """What the images are known by in other splits and runs, see :meth:`SegmentationDataset.digests`."""
-        return dataset.digests()
+    def marks(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
+        """What each image is known by in other splits and runs: it is the same where one of the marks is."""
+        return [(digest,) for digest in dataset.digests]
 
     def expect_masks(self, split: str, dataset: SegmentationDataset) -> None:
         """What training and measuring need.

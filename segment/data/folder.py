@@ -71,17 +71,16 @@ class FolderDataModule(SegmentationDataModule):
     def samples(self, split: str) -> list[Sample]:
         """The pairs of a split; without a masks folder, images alone."""
         root = self.folder()
-        folders = (
-            (root / self.images / split, root / self.masks / split),
-            (root / split / self.images, root / split / self.masks),
-        )
+        folders = [(root / self.images / split, root / self.masks / split)]
+        if not Path(self.images).is_absolute():  # or this were that folder itself, for each split
+            folders.append((root / split / self.images, root / split / self.masks))
         own = next(((images, masks) for images, masks in folders if images.is_dir()), None)
         if (root / f"{split}.txt").is_file():
             images, masks = own or (root / self.images, root / self.masks)
             return self._listed(root / f"{split}.txt", images, masks)
         if own:
             return list(self._pairs(*own).values())
-        places = (*root.glob("*.txt"), *root.glob("*/"), *root.glob(f"{self.images}/*/"))
+        places = (*root.glob("*.txt"), *root.glob("*/"), *(root / self.images).glob("*/"))
         others = {path.name for path in places if self._is_split(path)}
         if split not in {"train", "val"} or others or not (root / self.images).is_dir():
             raise SegmentError(
@@ -98,7 +97,7 @@ class FolderDataModule(SegmentationDataModule):
 
     def _is_split(self, path: Path) -> bool:
         """Whether a list or folder has the name of a split; a README.txt or classes.txt has not."""
-        there = path.suffix == ".txt" or path.parent.name == self.images or (path / self.images).is_dir()
+        there = path.suffix == ".txt" or path.parent.name == Path(self.images).name or (path / self.images).is_dir()
         return there and path.stem in SPLITS
 
     def _pairs(self, images: Path, masks: Path) -> dict[str, Sample]:

@@ -45,15 +45,13 @@ def _facts(image: Tensor, mask: Tensor | None) -> Facts:
     return Facts(None, (image.shape[2], image.shape[1]), f"{digest}/{tuple(image.shape)}", pixels)
 
 
-def read(dataset: SegmentationDataset, workers: int | None = None) -> Iterator[Facts]:
+def read(dataset: SegmentationDataset) -> Iterator[Facts]:
     """The facts of every sample in order, read by as many processes as there are cores."""
-    if workers is None:
-        workers = cores()
     return iter(
         DataLoader(
             Inspection(dataset),
             batch_size=None,
-            num_workers=workers if len(dataset) > 32 else 0,
+            num_workers=cores() if len(dataset) > 32 else 0,
             collate_fn=as_it_is,  # type: ignore[arg-type]  # without batches it takes one item
             prefetch_factor=16 if len(dataset) > 32 else None,  # so that no worker waits for a large picture's
         )

@@ -7,6 +7,7 @@ distribution for objects and ground alike, so that colour says next to nothing a
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,7 @@ class ShapesDataset(SegmentationDataset):
     def identity(self) -> Any:
         return self.length, self.split, self.seed
 
+    @cached_property
     def digests(self) -> list[str]:
         return [f"shapes/{self.seed}/{self.split}/{index}" for index in range(self.length)]
 

@@ -82,12 +82,12 @@ class _StrictMember(tarfile.TarInfo):
     """A tar's member; tarfile takes a broken one, or none at all, for the regular end, which is a block of zeros."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_StrictMember":
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_StrictMember":
         try:
-            return super().frombuf(buf, encoding, errors)
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # not in typeshed; the block of zeros
+            raise
         except tarfile.HeaderError as error:
-            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-                raise
             raise tarfile.ReadError(f"it is cut off or damaged ({error})") from None
 
 

@@ -83,9 +83,9 @@ class VOCDataModule(SegmentationDataModule):
             )
         return [PurePosixPath(line.split()[0]).stem for line in self.list_ids(path)]
 
-    def digests(self, dataset: SegmentationDataset) -> list[str]:
-        """The ids, under which SBD has copies of the images."""
-        return [sample.id for sample in dataset.samples]
+    def marks(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
+        """The ids, too, under which SBD has copies of the images."""
+        return [(sample.id, *own) for sample, own in zip(dataset.samples, super().marks(dataset), strict=True)]
 
     def samples(self, split: str) -> list[Sample]:
         """The pairs of :meth:`ids`; of the test splits only that of 2007 has masks."""

@@ -1,5 +1,6 @@
 """The net: an encoder, a decoder, and the way back to the size of the input."""
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
-from segment.models.encoder import NORMALIZATIONS
+from segment.models.encoder import NORMALIZATIONS, Pixels
 from segment.models.fcn import crop, upsample
 from segment.models.published import load_published
 
@@ -97,17 +98,16 @@ class SegmentationNet(nn.Module):
         if weights is not None:
             told = load_published(self, weights)
             encoder.pretrained = True
-        pixels = told if normalization is None else normalization
-        mean, deviation, self.bgr = encoder.normalization if pixels is None else read_pixels(pixels)
+        usual = encoder.normalization if told is None else read_pixels(told)
+        mean, deviation, self.bgr = pixels = usual if normalization is None else read_pixels(normalization)
+        if (weights is None or told is not None) and encoder.pretrained and not _alike(pixels, usual):
+            whose = "the ImageNet weights of torchvision and timm" if told is None else f"the net of {weights}"
+            rank_zero_only(print)(f"note: model.normalization is not as it was for {whose}; null takes that over")
         # Not in the state dict, which is the weights; a checkpoint's card has it.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
-        if told is not None and told != self.normalization:
-            rank_zero_only(print)(
-                f"note: model.normalization is not as it was for the net of {weights}; null takes that over"
-            )
         encoder.checkpointing = checkpointing
-        if type(frozen_stages) is not int or not 0 <= frozen_stages <= len(encoder.stages):
+        if not 0 <= frozen_stages <= len(encoder.stages):
             raise SegmentError(f"model.frozen_stages={frozen_stages}: this encoder has {len(encoder.stages)} stages")
         self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
         for part in self._frozen():
@@ -182,7 +182,13 @@ class SegmentationNet(nn.Module):
         return class_map(self.scores(self.normalize(image)), height, width, stride)
 
 
-def read_pixels(normalization: str | Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+def _alike(first: Pixels, second: Pixels) -> bool:
+    """Up to the rounding of a card, which has numbers of 32 bits."""
+    numbers = zip((*first[0], *first[1], first[2]), (*second[0], *second[1], second[2]), strict=True)
+    return all(math.isclose(one, other, rel_tol=1e-6) for one, other in numbers)
+
+
+def read_pixels(normalization: str | Mapping[str, Any]) -> Pixels:
     """A name or a table as mean, deviation and whether the net wants BGR.
 
     Raises:

@@ -82,14 +82,17 @@ def load_published(net: nn.Module, path: str) -> Any:
     dropped = [*extra, *(key for key in content if key.startswith("aux_classifier."))]
     if dropped:
         report += f"; not used: {some(dropped)}"
+    names = in_card(content, "classes", "names")
+    if isinstance(names, list):
+        report += f"; a net for the classes {some(list(map(str, names)))}"
     rank_zero_only(print)(report)
-    return normalization_of(content)
+    return in_card(content, "model", "normalization")
 
 
-def normalization_of(checkpoint: Mapping[str, Any]) -> Any:
-    """Of a checkpoint's card, which may be missing or damaged."""
+def in_card(checkpoint: Mapping[str, Any], *keys: str) -> Any:
+    """A value of a checkpoint's card, which may be missing or damaged: None if it is not there."""
     value: Any = checkpoint
-    for key in (CARD, "model", "normalization"):
+    for key in (CARD, *keys):
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
 

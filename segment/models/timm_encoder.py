@@ -5,7 +5,6 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from segment.errors import SegmentError
 from segment.models.weights import IMAGENET, load_file, load_state
@@ -26,7 +25,6 @@ class TimmEncoder(nn.Module):
 
     layout = "aligned"
     minimum = 1
-    checkpointing = False
 
     def __init__(self, name: str, weights: str | None = IMAGENET, output_stride: int = 32) -> None:
         super().__init__()
@@ -34,6 +32,7 @@ class TimmEncoder(nn.Module):
             raise SegmentError(f"model.encoder.output_stride={output_stride}: expected 8, 16 or 32")
         self.net: Any
         self.pretrained = weights is not None
+        self.name, self._checkpointing = name, False
         if not timm.is_model(name):
             known = timm.list_models(f"*{name.split('.')[0][:6]}*")[:5]
             hint = f"close ones: {', '.join(known)}" if known else "timm.list_models() lists all"
@@ -101,9 +100,21 @@ class TimmEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """Normalised image (N,3,H,W) to features {stride: (N,channels,H/stride,W/stride)}, the deepest of each."""
-        again = self.checkpointing and self.training
-        features = checkpoint(self.net, image, use_reentrant=False) if again else self.net(image)
-        return dict(zip(self.strides, features, strict=True))
+        return dict(zip(self.strides, self.net(image), strict=True))
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether timm keeps little of the way forward and computes it again on the way back."""
+        return self._checkpointing
+
+    @checkpointing.setter
+    def checkpointing(self, wanted: bool) -> None:
+        self._checkpointing = wanted
+        if wanted:
+            try:
+                self.net.set_grad_checkpointing()
+            except (AssertionError, AttributeError):
+                raise SegmentError(f"model.checkpointing=true: timm has none for {self.name}; use false") from None
 
     @property
     def stages(self) -> nn.ModuleList:
