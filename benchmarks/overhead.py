@@ -72,7 +72,6 @@ def framework(config, net, loader, classes) -> float:
             *(instantiate(config.callbacks[name]) for name in ("learning_rate", "throughput")),
             NeverSaved(Path("runs/bench/last.ckpt")),
         ],
-        enable_checkpointing=False,
     )
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # the progress bar
         trainer.fit(module, loader)

@@ -384,7 +384,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, content, monkeypatch):
         ({"encoder": None}, "its net can't be built"),
         (
             {"encoder": {"_target_": "segment.models.unet.UNetEncoder", "width": "x"}},
-            "SegmentationNet: ",
+            "encoder.width=x: expected a whole number",
         ),
         ({"nonsense": 1}, "nonsense"),
     ],
