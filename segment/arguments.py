@@ -81,6 +81,8 @@ def fits(value: Any, kind: Any) -> bool:
 def _fits_one(value: Any, kind: Any) -> bool:
     if kind in {int, float}:
         return isinstance(value, int | kind) and not isinstance(value, bool)
+    if kind is str:  # names may look like numbers, as those of splits and classes
+        return isinstance(value, str | int | float) and not isinstance(value, bool)
     if kind in WORDS:
         return isinstance(value, kind)
     if get_origin(kind) in LISTS:

@@ -95,6 +95,11 @@ def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
     raise SegmentError(f"resume={resume}: no checkpoint at {path}")
 
 
+def is_own(checkpoint: Path, folder: Path) -> bool:
+    """Whether a checkpoint is of the run in a folder, and not of one that goes on in another place."""
+    return checkpoint.resolve().parent.parent == folder.resolve()
+
+
 def check_same_run(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """A run that goes on has to be the one that it was.
 

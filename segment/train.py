@@ -15,7 +15,7 @@ from segment.arguments import check_seed, check_value
 from segment.config import entry_point, instantiate, plain, quiet, run_folder
 from segment.errors import SegmentError, end_other_processes
 from segment.files import shown
-from segment.resume import check_same_run, checkpoint_to_resume, same_length, take_words
+from segment.resume import check_same_run, checkpoint_to_resume, is_own, same_length, take_words
 from segment.sweep import one_job
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -28,14 +28,16 @@ def train(config: DictConfig) -> None:
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+    from segment.checkpoint import steps_of
+
     quiet()
     folder = run_folder()
     start = checkpoint_to_resume(config.resume, folder)
     earlier = provenance.read(start.parent.parent) if start else None
     if start and earlier:
         check_same_run(earlier["config"], plain(config))
-        own = start.parent.parent == folder  # else metrics.json is another run's
-        if own and (folder / "metrics.json").is_file() and same_length(earlier["config"], plain(config)):
+        measured = is_own(start, folder) and (folder / "metrics.json").is_file()
+        if measured and same_length(earlier["config"], plain(config)):
             print(f"finished: {shown(folder)} is trained, and its figures are in metrics.json")
             return
     check_seed(config.seed)
@@ -57,6 +59,8 @@ def train(config: DictConfig) -> None:
         loggers += make_loggers(config, folder, start, earlier)
         trainer = make_trainer(config, folder, loggers, start, earlier)
         trainer.fit(module, data, ckpt_path=start)
+        if start and not is_own(start, folder) and trainer.global_step == steps_of(start):
+            raise SegmentError(f"resume={config.resume} was trained to its end: segment.evaluate takes its checkpoint")
         if not trainer.fast_dev_run:
             conclude(trainer, module, data, folder)
         elif trainer.is_global_zero:
@@ -186,9 +190,10 @@ def begin_training(
     if trainer.fast_dev_run:
         return
     (folder / "metrics.json").unlink(missing_ok=True)
-    if start is None or start.parent.parent != folder:
-        for old in (*(folder / "checkpoints").glob("*.ckpt"), *(folder / "predictions").glob("*.png")):
-            old.unlink()
+    if start is None or not is_own(start, folder):
+        left = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
+        for old in (*left, *(folder / "predictions").glob("*.png")):
+            old.unlink(missing_ok=True)
     hydra = HydraConfig.get()
     record = provenance.collect(
         words=[word for word in hydra.overrides.task if not word.startswith(("resume=", "repeat="))],

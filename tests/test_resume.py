@@ -58,7 +58,7 @@ def outcome(run: Path) -> dict[str, Any]:
         {
             **{key: last.get(key) for key in keys},
             "best": (best["global_step"], best["state_dict"], scores),
-            "metrics": {**metrics, "checkpoint": None},
+            "metrics": {**metrics, "checkpoint": None, "checkpoint_digest": None},
             "rows": rows,
         }
     )
@@ -155,6 +155,15 @@ def test_a_finished_run_is_left_alone_and_an_unmeasured_one_is_measured(main, tr
     assert "epoch" not in capfd.readouterr().out
     assert metrics(trained) == before
     assert load_checkpoint(trained / "checkpoints" / "last.ckpt")["global_step"] == 6
+
+
+def test_a_finished_run_does_not_go_on_in_another_ones_directory(main, trained, tmp_path, capfd):
+    """Whose figures and checkpoint are no answer."""
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    with pytest.raises(SystemExit, match="was trained to its end"):
+        main("train", *EARLY, f"hydra.run.dir={other}", f"resume={trained}")
+    assert "finished" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

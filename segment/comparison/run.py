@@ -74,7 +74,7 @@ class Run:
     @property
     def is_training(self) -> bool:
         """Whether the net was trained here, and not only measured."""
-        return self.checkpoint.parent.parent == self.folder
+        return self.checkpoint.parent.parent.resolve() == self.folder.resolve()
 
     @property
     def net(self) -> str:
