@@ -12,6 +12,8 @@ from segment.errors import SegmentError
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
 LISTS = (list, tuple, set, Sequence)
+OWN = ("segment.", "lightning.", "torch.optim.")
+"""Beginnings of the names of parts whose types are taken at their word."""
 
 
 def check_arguments(config: Any) -> None:
@@ -40,7 +42,7 @@ def check_value(name: str, value: Any, kind: Any) -> None:
     """
     value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     if not fits(value, kind):
-        given = str(value).lower() if value is None or isinstance(value, bool) else value
+        given = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
         raise SegmentError(f"{name}={given}: expected {told(kind)}")
 
 
@@ -51,11 +53,15 @@ def check_seed(seed: Any) -> None:
         SegmentError: NumPy has no such seed.
     """
     if type(seed) is not int or not 0 <= seed < 2**32:
-        raise SegmentError(f"seed={seed}: expected a whole number from 0 to {2**32 - 1}")
+        given = "null" if seed is None else seed
+        raise SegmentError(f"seed={given}: expected a whole number from 0 to {2**32 - 1}")
 
 
 def _hints(target: str) -> dict[str, Any]:
-    """The types of a part's arguments; empty where it declares none, or can't be found, which Hydra tells better."""
+    """The types of a part's arguments; empty where it can't be found, which Hydra tells better, or is a stranger's,
+    whose types may be wrong."""
+    if not target.startswith(OWN):
+        return {}
     try:
         part = get_object(target)
         # A class may hand the arguments that it does not name on to those that it is made of.
@@ -79,11 +85,14 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def _fits_one(value: Any, kind: Any) -> bool:
-    if kind in {int, float}:
-        return isinstance(value, int | kind) and not isinstance(value, bool)
-    if kind is str:  # names may look like numbers, as those of splits and classes
-        return isinstance(value, str | int | float) and not isinstance(value, bool)
-    if kind in WORDS:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float:
+        return number
+    if kind is int:
+        return number and float(value).is_integer()  # 1e5 is a float to YAML
+    if kind is bool:
+        return isinstance(value, bool) or (number and value in {0, 1})
+    if kind in {str, NoneType}:
         return isinstance(value, kind)
     if get_origin(kind) in LISTS:
         items = get_args(kind) or (Any,)
@@ -98,5 +107,5 @@ def told(kind: Any) -> str:
 
 def _told_one(kind: Any) -> str:
     if get_origin(kind) in LISTS:
-        return f"a list, each {told((get_args(kind) or (Any,))[0])}"
+        return f"a list (each {told((get_args(kind) or (Any,))[0])})"
     return WORDS.get(kind, "")

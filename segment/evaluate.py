@@ -37,6 +37,7 @@ def evaluate(config: DictConfig) -> None:
     if type(config.bootstrap) is not int or config.bootstrap < 0:
         raise SegmentError(f"bootstrap={config.bootstrap}: expected a number of resamples, 0 for no interval")
     check_value("boundary", config.boundary, bool)
+    check_value("split", config.split, str)
     check_seed(config.seed)
     checkpoint = read_once(path)
     read_once.cache_clear()  # the net's copy is enough

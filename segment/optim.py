@@ -70,8 +70,8 @@ def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9, warmu
     Raises:
         SegmentError: the power would let the rates rise, or the warm-up is longer than the run.
     """
-    if power <= 0:
-        raise SegmentError(f"scheduler.power={power}: expected a number above 0")
+    if power < 0:
+        raise SegmentError(f"scheduler.power={power}: expected a number from 0")
     return _after_warmup(optimizer, total_steps, warmup_steps, lambda steps: PolynomialLR(optimizer, steps, power))
 
 

@@ -45,6 +45,7 @@ def evaluate(
         SegmentError: the trainer leaves out all of it.
     """
     data.trainer = trainer
+    source = {"checkpoint": str(checkpoint.absolute()), "checkpoint_digest": digest(checkpoint)}
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
     module.to(trainer.strategy.root_device)  # Lightning puts it on the CPU; pictures are yet to be made
     if not module.figures:
@@ -67,7 +68,6 @@ def evaluate(
         "precision": str(trainer.precision),
     }
     protocol = f"{module.inference.describe()}; {PROTOCOL}"
-    source = {"checkpoint": str(checkpoint.absolute()), "checkpoint_digest": digest(checkpoint)}
     return {**figures, **origin, "protocol": protocol, **source}
 
 

@@ -142,9 +142,9 @@ def make_trainer(
     # Where weights are averaged, the other callbacks' end of a validation is before the current ones are back.
     callbacks.sort(key=lambda one: isinstance(one, WeightAveraging))
     for key in ("accumulate_grad_batches", "check_val_every_n_epoch"):
-        if config.trainer[key] is not None and config.trainer[key] < 1:
-            raise SegmentError(f"trainer.{key}={config.trainer[key]}: expected a number from 1")
-    if not any(isinstance(one, ModelCheckpoint) for one in callbacks):
+        if (value := config.trainer.get(key)) is not None and value < 1:
+            raise SegmentError(f"trainer.{key}={value}: expected a number from 1")
+    if not config.trainer.get("fast_dev_run") and not any(isinstance(one, ModelCheckpoint) for one in callbacks):
         raise SegmentError(
             "callbacks: nothing keeps the best checkpoint, of which the figures are: expected default, as in "
             "callbacks=[default,ema]"
@@ -190,7 +190,7 @@ def begin_training(
     if trainer.fast_dev_run:
         return
     (folder / "metrics.json").unlink(missing_ok=True)
-    if start is None or not is_own(start, folder):
+    if start is None:
         left = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
         for old in (*left, *(folder / "predictions").glob("*.png")):
             old.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from segment.arguments import check_arguments
 from segment.config import CONF_DIR, instantiate, load_config, options, plain, quote_path, value_of
 from segment.errors import SegmentError
 from segment.models.net import SegmentationNet
@@ -87,6 +88,28 @@ def test_every_option_of_a_run(group, option):
         logger=False,
         enable_checkpointing=True,
     )
+
+
+class Own:
+    """A part of a user's, whose types are not to be relied on."""
+
+    def __init__(self, number: int = None, sizes: [int, int] = None, **rest: str) -> None:  # noqa: RUF013
+        self.number, self.sizes, self.rest = number, sizes, rest
+
+
+def test_values_that_fit_are_let_through():
+    words = """
+        trainer.devices=[0] trainer.limit_val_batches=0.5 trainer.max_time=00:00:01:00 trainer.precision=32
+        trainer.gradient_clip_val=1 trainer.max_steps=1e3 trainer.sync_batchnorm=0 +trainer.profiler=simple
+        optimizer.lr=1 optimizer.weight_decay=0 scheduler.momentum=null +callbacks.best.save_top_k=1.0
+        data.scale=[1,2] data.colour=0 data.crop_size=null data.batch_size=1
+        loss.class_weights=[1,2.5] model.decoder.skip_strides=[]
+    """.split()
+    for word in words:
+        check_arguments(load_config([word]))
+    for value in (None, 2, "a", [1, 2]):
+        own = {"_target_": f"{__name__}.Own", "number": value, "sizes": value, "more": value}
+        assert instantiate(own).number == value
 
 
 @pytest.mark.parametrize("data", options("data"))

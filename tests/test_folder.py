@@ -15,6 +15,7 @@ from segment.data.classes import voc_palette
 from segment.data.folder import FolderDataModule
 from segment.data.labels import Labels
 from segment.errors import SegmentError
+from segment.files import digest
 
 TRUTH = np.kron(np.array([[0, 1, 2], [2, 0, 1]]), np.ones((8, 8), int))
 """Class indices (16,24) that each kind of mask below stands for."""
@@ -161,6 +162,23 @@ def test_images_that_were_trained_on_are_told_whatever_their_names(tmp_path, mai
     again = main("evaluate", f"checkpoint={run}/checkpoints/best.ckpt", "data.num_workers=0")
     assert "note: 2 of 3 images were trained on: the figures flatter\n" in capsys.readouterr().out
     assert json.loads((again / "metrics.json").read_text())["images_trained_on"] == 2
+
+
+def test_large_images_that_differ_in_a_spot_are_told_apart(tmp_path):
+    """Uncompressed ones anywhere, compressed ones at least at their end."""
+    found = set()
+    for i in range(8):
+        pixels = np.zeros((1100, 1100), np.uint8)
+        pixels[137 * i : 137 * i + 9, 40:60] = 255
+        Image.fromarray(pixels).save(tmp_path / f"{i}.bmp")
+        found.add(digest(tmp_path / f"{i}.bmp"))
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
+    for i in range(2):
+        noise[400, 400] = i
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+        assert (tmp_path / f"{i}.png").stat().st_size > 2**20
+        found.add(digest(tmp_path / f"{i}.png"))
+    assert len(found) == 10
 
 
 def test_splits_by_list(tmp_path):

@@ -100,9 +100,10 @@ class SegmentationNet(nn.Module):
             encoder.pretrained = True
         usual = encoder.normalization if told is None else read_pixels(told)
         mean, deviation, self.bgr = pixels = usual if normalization is None else read_pixels(normalization)
-        if (weights is None or told is not None) and encoder.pretrained and not _alike(pixels, usual):
-            whose = "the ImageNet weights of torchvision and timm" if told is None else f"the net of {weights}"
-            rank_zero_only(print)(f"note: model.normalization is not as it was for {whose}; null takes that over")
+        if told is not None and not _alike(pixels, usual):
+            rank_zero_only(print)(
+                f"note: model.normalization is not as it was for the net of {weights}; null takes that over"
+            )
         # Not in the state dict, which is the weights; a checkpoint's card has it.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
