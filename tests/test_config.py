@@ -98,13 +98,26 @@ class Own:
 
 
 def test_values_that_fit_are_let_through():
-    words = """
-        trainer.devices=[0] trainer.limit_val_batches=0.5 trainer.max_time=00:00:01:00 trainer.precision=32
-        trainer.gradient_clip_val=1 trainer.max_steps=1e3 trainer.sync_batchnorm=0 +trainer.profiler=simple
-        optimizer.lr=1 optimizer.weight_decay=0 scheduler.momentum=null +callbacks.best.save_top_k=1.0
-        data.scale=[1,2] data.colour=0 data.crop_size=null data.batch_size=1
-        loss.class_weights=[1,2.5] model.decoder.skip_strides=[]
-    """.split()
+    words = [
+        "trainer.devices=[0]",
+        "trainer.limit_val_batches=0.5",
+        "trainer.max_time=00:00:01:00",
+        "trainer.precision=32",
+        "trainer.gradient_clip_val=1",
+        "trainer.max_steps=1e3",
+        "trainer.sync_batchnorm=0",
+        "+trainer.profiler=simple",
+        "optimizer.lr=1",
+        "optimizer.weight_decay=0",
+        "scheduler.momentum=null",
+        "+callbacks.best.save_top_k=1.0",
+        "data.scale=[1,2]",
+        "data.colour=0",
+        "data.crop_size=null",
+        "data.batch_size=1",
+        "loss.class_weights=[1,2.5]",
+        "model.decoder.skip_strides=[]",
+    ]
     for word in words:
         check_arguments(load_config([word]))
     for value in (None, 2, "a", [1, 2]):
