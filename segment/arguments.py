@@ -1,37 +1,42 @@
 """Whether the values of a configuration fit the parts that are built of them, by the types that those declare."""
 
 import inspect
+import pydoc
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
-
-from hydra.utils import get_object
-from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from segment.errors import SegmentError
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
 LISTS = (list, tuple, set, Sequence)
+MISSING = "???"
+"""Of a value that is yet to be given."""
 OWN = ("segment.", "lightning.", "torch.optim.")
 """Beginnings of the names of parts whose types are taken at their word."""
 
 
-def check_arguments(config: Any) -> None:
+def check_arguments(config: Any, name: str = "") -> None:
     """Look at every part of a configuration, that is at each table with a ``_target_``.
+
+    Args:
+        config: plain data.
+        name: what the user calls it, empty for the whole of it.
 
     Raises:
         SegmentError: a value is of another type than the part declares for it.
     """
-    if isinstance(config, ListConfig):
+    if isinstance(config, list):
         for item in config:
-            check_arguments(item)
-    if not isinstance(config, DictConfig) or OmegaConf.is_missing(config, "_target_"):
+            check_arguments(item, name)
+    if not isinstance(config, dict):
         return
-    hints = _hints(config["_target_"]) if isinstance(config.get("_target_"), str) else {}
-    for key in config:
-        if not OmegaConf.is_missing(config, key):
-            check_arguments(config[key])
-            check_value(config._get_full_key(key), config[key], hints.get(str(key), Any))
+    hints = _hints(str(config.get("_target_")))
+    for key, value in config.items():
+        full = f"{name}.{key}" if name else str(key)
+        check_arguments(value, full)
+        if key in hints and value != MISSING:
+            check_value(full, value, hints[key])
 
 
 def check_value(name: str, value: Any, kind: Any) -> None:
@@ -40,10 +45,8 @@ def check_value(name: str, value: Any, kind: Any) -> None:
     Raises:
         SegmentError: it does not; ``name`` is what the user calls it.
     """
-    value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     if not fits(value, kind):
-        given = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-        raise SegmentError(f"{name}={given}: expected {told(kind)}")
+        raise SegmentError(f"{name}={as_typed(value)}: expected {told(kind)}")
 
 
 def check_seed(seed: Any) -> None:
@@ -53,8 +56,16 @@ def check_seed(seed: Any) -> None:
         SegmentError: NumPy has no such seed.
     """
     if type(seed) is not int or not 0 <= seed < 2**32:
-        given = "null" if seed is None else seed
-        raise SegmentError(f"seed={given}: expected a whole number from 0 to {2**32 - 1}")
+        raise SegmentError(f"seed={as_typed(seed)}: expected a whole number from 0 to {2**32 - 1}")
+
+
+def as_typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(as_typed, value))}]"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower().replace("none", "null")
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _hints(target: str) -> dict[str, Any]:
@@ -63,7 +74,7 @@ def _hints(target: str) -> dict[str, Any]:
     if not target.startswith(OWN):
         return {}
     try:
-        part = get_object(target)
+        part: Any = pydoc.locate(target)
         # A class may hand the arguments that it does not name on to those that it is made of.
         made_of = [part]
         if inspect.isclass(part):

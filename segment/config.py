@@ -63,7 +63,7 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
     Raises:
         SegmentError: a value is of another type than the part declares, or the part does not take it.
     """
-    check_arguments(OmegaConf.create(config) if isinstance(config, dict) else config)
+    check_arguments(plain(config), config._get_full_key(None) if OmegaConf.is_config(config) else "")
     try:
         return hydra.utils.instantiate(config, *args, **kwargs)
     except InstantiationException as error:

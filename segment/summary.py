@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 def summary(config: DictConfig) -> None:
     """A table of model x encoder."""
     for key, kind in {"models": list[str] | None, "encoders": list[str] | None, "size": list[int]}.items():
-        check_value(key, config[key], kind)
+        check_value(key, plain(config[key]), kind)
     check_value("num_classes", config.num_classes, int)
     if config.num_classes < 1:
         raise SegmentError(f"num_classes={config.num_classes}: expected a number from 1")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from segment.arguments import as_typed
 from segment.comparison.paired import Counts
 from segment.comparison.run import Run
 
@@ -78,7 +79,7 @@ def _name(groups: Sequence[Group]) -> list[str]:
     keys = _unexplained(firsts, choices)
     for name, key in [(c.rpartition("/")[2], c) for c in choices]:
         for one, run in zip(groups, firsts, strict=True):
-            one.values[name] = shown(run.choices.get(key))
+            one.values[name] = as_typed(run.choices.get(key))
     columns = {name: [_setting(run, key) for run in firsts] for name, key in zip(_short(keys), keys, strict=True)}
     if keys and len(choices) + len(keys) > COLUMNS:
         notes.append(_name_settings(groups, columns, choices))
@@ -124,7 +125,7 @@ def _name_settings(groups: Sequence[Group], columns: Mapping[str, Sequence[str]]
 
 def _setting(run: Run, key: str) -> str:
     """A key's value in a column, "-" where the run has no such key."""
-    value = shown(run.config[key]) if key in run.config else "-"
+    value = as_typed(run.config[key]) if key in run.config else "-"
     return value.rpartition(".")[2] if key.endswith("_target_") else value
 
 
@@ -164,17 +165,8 @@ def _name_measurement(groups: Sequence[Group], firsts: Sequence[Run]) -> list[st
     protocols = list(dict.fromkeys(str(run.metrics.get("protocol")) for run in firsts))
     for one, run in zip(groups, firsts, strict=True):
         for key in differ:
-            value = "-" if run.measurement[key] is None else shown(run.measurement[key])
+            value = "-" if run.measurement[key] is None else as_typed(run.measurement[key])
             one.values[key] = chr(ord("A") + protocols.index(value) % 26) if key == "protocol" else value
     if "protocol" in differ:
         notes += [f"protocol {chr(ord('A') + i % 26)}: {text}" for i, text in enumerate(protocols)]
     return notes
-
-
-def shown(value: Any) -> str:
-    """A value as it is typed on the command line."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(shown, value))}]"
-    if isinstance(value, bool) or value is None:
-        return str(value).lower().replace("none", "null")
-    return f"{value:g}" if isinstance(value, float) else str(value)
