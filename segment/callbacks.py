@@ -97,12 +97,11 @@ class WandbMedia(Callback):
 
         assert isinstance(pl_module, SegmentationModule)
         matrix = confusion_matrix(pl_module.confusion, pl_module.classes.names)
-        items = self._pictures
         for run in runs(trainer):
             run.log(
                 {
                     # One by one, since wandb shows those of a list in the first one's size.
-                    **{f"predictions/{item.id}": wandb_image(item, pl_module.classes) for item in items},
+                    **{f"predictions/{item.id}": wandb_image(item, pl_module.classes) for item in self._pictures},
                     "per_class_IoU": per_class_table(pl_module.classes, pl_module.figures),
                     "confusion_matrix": wandb.Image(matrix),
                     "trainer/global_step": trainer.global_step,

@@ -40,7 +40,7 @@ def make_card(
     """Plain data for a checkpoint: the configurations of model and data, class names and colours.
 
     Args:
-        images: what the training images are known by, see ``SegmentationDataModule.marks``.
+        images: what the training images are known by, see ``SegmentationDataModule.training_marks``.
     """
     return {
         "model": dict(model),

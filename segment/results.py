@@ -12,7 +12,7 @@ from rich.console import Console
 
 from segment.bootstrap import interval, mean_iou
 from segment.data.classes import Classes
-from segment.data.datamodule import SegmentationDataModule
+from segment.data.datamodule import SegmentationDataModule, count_known
 from segment.data.dataset import SegmentationDataset
 from segment.errors import SegmentError
 from segment.files import digest, whole_file
@@ -75,8 +75,7 @@ def trained_on(card: Mapping[str, Any], images: Iterable[Iterable[str]]) -> int 
     """How many of some images, by their marks, a checkpoint's net was trained on; None if the card does not know."""
     if not isinstance(card.get("images"), list):
         return None
-    known = {*map(str, card["images"])}
-    return sum(not known.isdisjoint(marks) for marks in images)
+    return count_known(images, map(str, card["images"]))
 
 
 def mean_of_some(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:

@@ -56,10 +56,11 @@ def train(config: DictConfig) -> None:
     trainer: Any = None
     failed = 1
     try:
-        loggers += make_loggers(config, folder, start, earlier)
+        steps = steps_of(start) if start else 0
+        loggers += make_loggers(config, folder, steps, earlier)
         trainer = make_trainer(config, folder, loggers, start, earlier)
         trainer.fit(module, data, ckpt_path=start)
-        if start and not is_own(start, folder) and trainer.global_step == steps_of(start):
+        if start and not is_own(start, folder) and trainer.global_step == steps:
             raise SegmentError(f"resume={config.resume} was trained to its end: segment.evaluate takes its checkpoint")
         if not trainer.fast_dev_run:
             conclude(trainer, module, data, folder)
@@ -111,7 +112,7 @@ def make_module(config: DictConfig, data: Any) -> Any:
             {**plain(config.model), "normalization": net.normalization},
             {**plain(config.data), **data.location()},
             data.classes,
-            [mark for marks in data.marks(data.dataset(data.train_split, augment=True)) for mark in marks],
+            data.training_marks(),
         ),
         seed=config.seed,
     )
@@ -159,6 +160,17 @@ def make_trainer(
         default_root_dir=str(folder),
         use_distributed_sampler=False,  # the data modules bring samplers that repeat no image
     )
+    check_trainer(trainer, config, earlier)
+    return trainer
+
+
+def check_trainer(trainer: Any, config: DictConfig, earlier: dict[str, Any] | None) -> None:
+    """What is known of a run before it begins.
+
+    Raises:
+        SegmentError: it would train or validate nothing, can't do what is asked of it, or has other processes than
+            the run had that goes on.
+    """
     if 0 in {trainer.max_epochs, trainer.max_steps, trainer.limit_train_batches}:
         raise SegmentError("trainer.max_epochs, max_steps or limit_train_batches is 0: nothing would be trained")
     if 0 < (trainer.max_epochs or 0) < (trainer.check_val_every_n_epoch or 1):
@@ -177,7 +189,6 @@ def make_trainer(
             f"resume: this run trains on {earlier['world_size']} processes, but here are {trainer.world_size}: "
             "set trainer.devices and trainer.num_nodes as they were"
         )
-    return trainer
 
 
 def begin_training(
@@ -259,12 +270,15 @@ def conclude(trainer, module, data, folder: Path) -> None:
     print(f"next           python -m segment.predict {checkpoint} input=IMAGE_OR_FOLDER output=FOLDER")
 
 
-def make_loggers(config: DictConfig, folder: Path, start: Path | None, earlier: dict[str, Any] | None) -> list:
-    """metrics.csv always, and what ``logger=`` names; of a run that goes on the rows and wandb's id go on, too."""
-    from segment.checkpoint import steps_of
+def make_loggers(config: DictConfig, folder: Path, steps: int, earlier: dict[str, Any] | None) -> list:
+    """metrics.csv always, and what ``logger=`` names; of a run that goes on the rows and wandb's id go on, too.
+
+    Args:
+        steps: that the run has had; rows after them will be written anew.
+    """
     from segment.rows import MetricsFile, rows_before
 
-    loggers: list = [MetricsFile(folder, rows_before(folder / "metrics.csv", steps_of(start)) if start else [])]
+    loggers: list = [MetricsFile(folder, rows_before(folder / "metrics.csv", steps))]
     ids = earlier["loggers"] if earlier else {}
     for name, part in (config.get("logger") or {}).items():
         own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}

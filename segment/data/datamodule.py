@@ -3,7 +3,7 @@
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -39,6 +39,12 @@ def outlive_signals(worker: int) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm's, for the training process
         signal.signal(number, signal.SIG_IGN)
+
+
+def count_known(images: Iterable[Iterable[str]], known: Iterable[str]) -> int:
+    """How many of some images, by their marks, are among those known."""
+    all_known = {*known}
+    return sum(not all_known.isdisjoint(marks) for marks in images)
 
 
 class SegmentationDataModule(Located, L.LightningDataModule):
@@ -163,14 +169,17 @@ class SegmentationDataModule(Located, L.LightningDataModule):
             train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
             self.expect_masks(self.train_split, train)
             self.expect_masks(self.val_split, val)
-            known = {mark for marks in self.marks(train) for mark in marks}
-            if shared := sum(not known.isdisjoint(marks) for marks in self.marks(val)):
+            if shared := count_known(self.marks(val), self.training_marks()):
                 share = f"{shared} of {len(val)} images of {self.val_split}"
                 rank_zero_only(print)(f"note: {share} are trained on, too: its figures will flatter")
 
     def marks(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
         """What each image is known by in other splits and runs: it is the same where one of the marks is."""
         return [(digest,) for digest in dataset.digests]
+
+    def training_marks(self) -> list[str]:
+        """All marks of the training images, by which other runs know them."""
+        return [mark for marks in self.marks(self.dataset(self.train_split, augment=True)) for mark in marks]
 
     def expect_masks(self, split: str, dataset: SegmentationDataset) -> None:
         """What training and measuring need.
