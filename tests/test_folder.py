@@ -168,8 +168,8 @@ def test_large_images_that_differ_in_a_spot_are_told_apart(tmp_path):
     """Uncompressed ones anywhere, compressed ones at least at their end."""
     found = set()
     for i in range(8):
-        pixels = np.zeros((1100, 1100), np.uint8)
-        pixels[137 * i : 137 * i + 9, 40:60] = 255
+        pixels = np.zeros((3000, 3000), np.uint8)
+        pixels[370 * i : 370 * i + 9, 40:60] = 255
         Image.fromarray(pixels).save(tmp_path / f"{i}.bmp")
         found.add(digest(tmp_path / f"{i}.bmp"))
     noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
