@@ -28,7 +28,7 @@ def trained(main):
     return main("train", *TINY, "trainer.max_epochs=2")
 
 
-EVERYDAY = {"fcn_small", "fcn8s", "fcn_resnet50", "unet"}
+EVERYDAY = {"fcn_small", "fcn8s", "unet"}
 
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in EVERYDAY else pytest.mark.slow) for m in MODELS])
@@ -38,7 +38,7 @@ def test_every_model_on_shapes(main, model, capfd):
     assert "fast_dev_run is through" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("data", ["voc", "camvid", "ade20k"])
+@pytest.mark.parametrize("data", ["voc", "ade20k", pytest.param("camvid", marks=pytest.mark.slow)])
 def test_every_data_set_with_a_small_net(main, request, data):
     root = request.getfixturevalue(f"{data}_root")
     folder = main(
@@ -76,7 +76,7 @@ def test_what_a_run_leaves(capfd, trained):
     assert metrics["mIoU"] == pytest.approx(max(float(row["val/mIoU"]) for row in rows))
 
 
-def test_metrics_equal_a_count_over_the_checkpoints_predictions(trained):
+def test_checkpoints_are_plain_data_whose_predictions_give_the_metrics(trained):
     checkpoint = load_checkpoint(trained / "checkpoints" / "best.ckpt")
     assert classes_of(checkpoint) == SHAPES
     net, counts = load_net(checkpoint, "best.ckpt"), np.zeros((6, 6))
@@ -88,9 +88,7 @@ def test_metrics_equal_a_count_over_the_checkpoints_predictions(trained):
     union = counts.sum(0) + counts.sum(1) - counts.diagonal()
     expected = np.mean(counts.diagonal()[union > 0] / union[union > 0])
     assert json.loads((trained / "metrics.json").read_text())["mIoU"] == pytest.approx(expected)
-
-
-def test_checkpoints_are_plain_data(trained):
+    # Torch reads them without running code, and best.ckpt has what a net needs and no more.
     best = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     assert "optimizer_states" not in best
     assert "optimizer_states" in torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
@@ -158,6 +156,7 @@ def test_resume_by_path_takes_the_runs_own_words(main, run, trained):
     assert load_checkpoint(folder / "checkpoints" / "last.ckpt")["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_the_summed_loss_and_the_papers_optimiser_train(main):
     words = ["loss.reduction=sum", "optimizer=sgd", "optimizer.lr=1e-6", "optimizer.bias_factor=2"]
     words += [
@@ -172,6 +171,7 @@ def test_the_summed_loss_and_the_papers_optimiser_train(main):
     assert (folder / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_precisions_whose_default_type_is_another(main):
     """Lightning makes the precision torch's default type while a step runs."""
     for precision in ("bf16-true", "64-true"):
