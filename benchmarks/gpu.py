@@ -155,12 +155,12 @@ def main() -> None:
         torch.cuda.set_device(torch.device(arguments.device).index or 0)  # whose end the clock waits for
         device = torch.cuda.get_device_name()
     rows: list[dict] = [{"what": "device", "name": device}]
-    print(f"{'':36}{'mode':14}{'forward, ms: ours / theirs':>28}{'images/s trained':>28}")
+    print(f"{'ours / theirs':36}{'mode':14}{'forward, ms; time ratio':>28}{'images/s trained; time ratio':>29}")
     table = "gpu_part" if arguments.only else "gpu"
     for name, mode in itertools.product(chosen(arguments.only), arguments.modes):
         try:
             row = measure(name, mode, arguments)
-            said = f"{cell(row, 'forward'):>28}{cell(row, 'train'):>28}"
+            said = f"{cell(row, 'forward'):>28}{cell(row, 'train'):>29}"
         except RuntimeError as error:  # memory, a compiler, a kernel
             row = {"what": name, "mode": mode, "error": str(error) or type(error).__name__}
             said = f"  failed: {row['error'].strip().splitlines()[0]}"

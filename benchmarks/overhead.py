@@ -1,10 +1,9 @@
-"""What the framework costs: a training step by the Trainer beside a bare PyTorch loop.
+"""What the framework costs: a training step by the Trainer beside a bare PyTorch loop, on a CPU.
 
 Same net, same weights, same batches, same optimiser and schedule. The Trainer also logs to a file, follows learning
 rate and throughput, and draws its progress bar; checkpoints and validation come between epochs and are left out.
 
-    python -m benchmarks.overhead                                       # on a CPU
-    python -m benchmarks.overhead trainer.accelerator=gpu               # both sides on a GPU; in 32 bits
+    python -m benchmarks.overhead
 """
 
 import contextlib
@@ -20,6 +19,7 @@ import torch
 
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.config import instantiate, load_config, quiet
+from segment.errors import SegmentError
 from segment.module import SegmentationModule
 from segment.report import number_from
 from segment.rows import MetricsFile
@@ -47,21 +47,13 @@ class NeverSaved(LastCheckpoint):
         pass
 
 
-def when_done(device: torch.device) -> float:
-    """The time at which the device has done all it was told."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    return time.perf_counter()
-
-
 class Clock(L.Callback):
     """Seconds from the first training step's end to the last one's."""
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
-        if batch_idx in {0, trainer.num_training_batches - 1}:  # at others a GPU may be behind
-            now = when_done(module.device)
-            self.start = now if batch_idx == 0 else self.start
-            self.seconds = now - self.start
+        now = time.perf_counter()
+        self.start = now if batch_idx == 0 else self.start
+        self.seconds = now - self.start
 
 
 def framework(config, net, loader, classes) -> float:
@@ -89,27 +81,29 @@ def framework(config, net, loader, classes) -> float:
 
 def bare(config, net, loader, classes) -> float:
     """Seconds per step of the loop one would write by hand."""
-    device = instantiate(config.trainer).strategy.root_device
-    net.to(device).train()
-    loss_function, optimizer = instantiate(config.loss).to(device), instantiate(config.optimizer)(net)
+    loss_function, optimizer = instantiate(config.loss), instantiate(config.optimizer)(net)
     scheduler = instantiate(config.scheduler)(optimizer, len(loader))
+    net.train()
     for step, batch in enumerate(loader):
-        loss = loss_function(net(net.normalize(batch["image"].to(device))), batch["mask"].to(device))
+        loss = loss_function(net(net.normalize(batch["image"])), batch["mask"])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         scheduler.step()
         if step == 0:
-            start = when_done(device)
-    return (when_done(device) - start) / (len(loader) - 1)
+            start = time.perf_counter()
+    return (time.perf_counter() - start) / (len(loader) - 1)
 
 
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--steps", type=number_from(2), default=60, help="steps of a run")
     parser.add_argument("--runs", type=number_from(1), default=9, help="runs of each side")
-    parser.add_argument("overrides", nargs="*", help="words of segment.train's command line")
+    parser.add_argument("overrides", nargs="*", help="words of segment.train's command line, none of trainer.*")
     arguments = parser.parse_args()
+    for word in arguments.overrides:
+        if word.lstrip("+~").startswith(("trainer", "compile", "channels_last")):
+            raise SegmentError(f"{word}: both sides run on a CPU in 32 bits, as long as --steps says: leave it out")
     quiet()
     warnings.filterwarnings("ignore", "You defined a `validation_step` but have no")
     config = load_config(["trainer.accelerator=cpu", "data.num_workers=0", *arguments.overrides])

@@ -45,6 +45,7 @@ def test_a_table_is_left(words, tmp_path):
         (["benchmarks.metric", "--runs", "0"], "--runs: 0: expected a number from 1"),
         (["benchmarks.models", "--only", "nosuch"], "error: --only nosuch: no name has this in it"),
         (["benchmarks.overhead", "data=voc", "data.root=/nowhere"], "error: no data set at data.root=/nowhere"),
+        (["benchmarks.overhead", "trainer.precision=16"], "error: trainer.precision=16: both sides run on a CPU"),
         (["benchmarks.gpu", "--device", "cpu", "--root", "/nowhere"], "error: no data set at data.root=/nowhere"),
     ],
 )
