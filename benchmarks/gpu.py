@@ -7,6 +7,11 @@ Each mode adds to the one before: eager in 32 bits (a GPU's convolutions in TF32
 bfloat16, compiled. Sides take turns in each mode; times are medians of calls, each with the device idle before and
 after. Training is forward and backward pass, without an optimiser. The FCN paper's figure is 175 ms an image of
 500x500. A row that fails, for want of memory for one, is said and left out, and the exit code tells.
+
+Where a row is slow, ``--profile`` names the operations in which its training step spends the most time, with the
+shapes of what they take, and ``--search`` shows what trainer.benchmark=true brings:
+
+    python -m benchmarks.gpu --only "padding 1" --modes channels_last bf16 --profile
 """
 
 import argparse
@@ -19,7 +24,9 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.models import PAIRS, chosen, pair
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
@@ -32,6 +39,8 @@ PEERS = ("torchvision", "segmentation-models-pytorch", "torchfcn")
 MODES = ("eager", "channels_last", "bf16", "compiled")
 BATCHES = 100
 """At least so many of the loader's are timed in a pass."""
+LONGEST = 5
+"""So many operations of a training step are named."""
 
 
 def prepare(net: nn.Module, mode: str, device: torch.device) -> nn.Module:
@@ -91,7 +100,34 @@ def measure(name: str, mode: str, arguments: argparse.Namespace) -> dict:
             row[f"{key}_{who}"] = median * 1e3 if key == "forward" else arguments.batch / median
         if len(nets) > 1:
             row[f"{key}_time_ratio"] = ratio(seconds, "ours", "theirs")
+    if arguments.profile:
+        row["longest"] = {
+            who: longest(partial(training_step, net, many, mode, target), device) for who, net in nets.items()
+        }
     return row
+
+
+def longest(work: Callable[[], None], device: torch.device) -> list[dict]:
+    """The operations that take the most time, those of equal shapes together."""
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=activities, record_shapes=True) as seen:
+        work()
+    key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    # A GPU's kernels are events of their own, too, and their time is also that of the operation that starts them.
+    events = [event for event in seen.key_averages(group_by_input_shape=True) if event.device_type == DeviceType.CPU]
+    times = {event: getattr(event, key) / 1e3 for event in events}
+    total = sum(times.values())
+    if not total:
+        raise RuntimeError("torch's profiler saw no time on the GPU: CUPTI is missing, or the driver does not allow it")
+    return [
+        {
+            "operation": event.key,
+            "ms": times[event],
+            "share": times[event] / total,
+            "shapes": [shape for shape in event.input_shapes if shape],
+        }
+        for event in sorted(events, key=times.__getitem__, reverse=True)[:LONGEST]
+    ]
 
 
 def cell(row: dict, key: str) -> str:
@@ -143,6 +179,8 @@ def main() -> None:
     parser.add_argument("--batch", type=number_from(2), default=8, help="images of a training step")
     parser.add_argument("--runs", type=number_from(1), default=5, help="turns of each side")
     parser.add_argument("--times", type=number_from(1), default=20, help="calls in a turn")
+    parser.add_argument("--search", action="store_true", help="torch.backends.cudnn.benchmark: try cuDNN's algorithms")
+    parser.add_argument("--profile", action="store_true", help="name the longest operations of each training step")
     parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it the loader is left out")
     arguments = parser.parse_args()
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
@@ -154,6 +192,7 @@ def main() -> None:
     if arguments.device != "cpu":
         torch.cuda.set_device(torch.device(arguments.device).index or 0)  # whose end the clock waits for
         device = torch.cuda.get_device_name()
+    torch.backends.cudnn.benchmark = arguments.search
     rows: list[dict] = [{"what": "device", "name": device}]
     print(f"{'ours / theirs':36}{'mode':14}{'forward, ms; time ratio':>28}{'images/s trained; time ratio':>29}")
     table = "gpu_part" if arguments.only else "gpu"
@@ -165,6 +204,10 @@ def main() -> None:
             row = {"what": name, "mode": mode, "error": str(error) or type(error).__name__}
             said = f"  failed: {row['error'].strip().splitlines()[0]}"
         print(f"{name:36}{mode:14}{said}", flush=True)
+        for who, events in row.get("longest", {}).items():
+            for event in events:
+                shapes = " ".join(str(shape).replace(" ", "") for shape in event["shapes"])
+                print(f"    {who:7}{event['ms']:9.2f} ms {event['share']:4.0%}  {event['operation']} {shapes}")
         rows.append(row)
         keep(table, rows, *PEERS)
         torch._dynamo.reset()

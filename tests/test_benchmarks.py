@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+LITTLE = ["--device=cpu", "--side=64", "--batch=2", "--runs=1", "--times=1", "--modes=eager", "--only=unet"]
 
 
 def bench(folder: Path, *words: str) -> subprocess.CompletedProcess:
@@ -25,7 +26,7 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess:
         ["overhead", "--runs=1", "--steps=2"],
         ["loader", "--runs=1", "--images=8"],
         ["models", "--runs=1", "--only=unet"],
-        ["gpu", "--device=cpu", "--side=64", "--batch=2", "--runs=1", "--times=1", "--modes", "eager", "--only=unet"],
+        ["gpu", *LITTLE, "--search", "--profile"],
     ],
     ids=lambda words: words[0],
 )
@@ -36,6 +37,10 @@ def test_a_table_is_left(words, tmp_path):
     kept = json.loads((tmp_path / "runs" / "bench" / f"{name}.json").read_text())
     assert kept["options"] == words[1:]
     assert kept["rows"] or "without the peer" in done.stdout
+    if "--profile" in words:
+        longest = kept["rows"][-1]["longest"]["ours"]
+        assert longest[0]["operation"] == "aten::convolution_backward"
+        assert f"{longest[0]['ms']:.2f} ms" in done.stdout
 
 
 @pytest.mark.slow
