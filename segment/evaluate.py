@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from segment import provenance
 from segment.arguments import check_seed, check_value
 from segment.config import entry_point, instantiate, quiet, run_folder, value_of
 from segment.errors import SegmentError, end_other_processes
@@ -33,6 +34,12 @@ def evaluate(config: DictConfig) -> None:
 
     quiet()
     path, folder = user_path(config.checkpoint, "checkpoint"), run_folder()
+    if (folder / provenance.NAME).is_file():
+        raise SegmentError(
+            f"hydra.run.dir={shown(folder)}: a net was trained there, whose figures this would replace; "
+            "name another folder, or leave it out"
+        )
+    results.clear(folder)
     inference = instantiate(config.inference)
     if type(config.bootstrap) is not int or config.bootstrap < 0:
         raise SegmentError(f"bootstrap={config.bootstrap}: expected a number of resamples, 0 for no interval")

@@ -166,6 +166,12 @@ def pictures(module: SegmentationModule, dataset: SegmentationDataset, indices: 
     return result
 
 
+def clear(folder: Path) -> None:
+    """Take away an earlier run's figures and pictures: they are not of what begins in this folder."""
+    for old in (folder / "metrics.json", *(folder / "predictions").glob("*.png")):
+        old.unlink(missing_ok=True)
+
+
 def report(
     metrics: dict[str, Any],
     module: SegmentationModule,

@@ -163,6 +163,26 @@ def test_nothing_evaluated_is_one_line(main, checkpoint):
         main("evaluate", f"checkpoint={checkpoint}", "trainer.limit_val_batches=0", *QUIET)
 
 
+def test_what_a_training_left_is_not_replaced(main, checkpoint, tmp_path):
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    (folder / "provenance.json").write_text("{}")
+    (folder / "metrics.json").write_text("of the training")
+    with pytest.raises(SystemExit, match=r"^error: hydra.run.dir=.*trained: a net was trained there"):
+        main("evaluate", f"checkpoint={checkpoint}", f"hydra.run.dir={folder}", *QUIET)
+    assert (folder / "metrics.json").read_text() == "of the training"
+
+
+def test_a_failed_evaluation_leaves_no_earlier_figures(main, checkpoint):
+    folder = main("evaluate", f"checkpoint={checkpoint}", "data.val_size=3", *QUIET)
+    earlier = {path.name for path in (folder / "predictions").glob("*.png")}
+    with pytest.raises(SystemExit, match="nothing was evaluated"):
+        main("evaluate", f"checkpoint={checkpoint}", f"hydra.run.dir={folder}", "trainer.limit_val_batches=0", *QUIET)
+    assert earlier
+    assert not (folder / "metrics.json").exists()
+    assert not list((folder / "predictions").glob("*.png"))
+
+
 def test_another_split_and_other_data_settings(main, checkpoint, capfd):
     folder = main("evaluate", f"checkpoint={checkpoint}", "split=test", "data.test_size=2", *QUIET)
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -20,7 +20,7 @@ from segment.checkpoint import make_card
 from segment.comparison.costs import memory
 from segment.comparison.paired import Counts, difference
 from segment.comparison.tables import tex
-from segment.config import instantiate, load_config, plain
+from segment.config import instantiate, load_config, plain, read_record
 from segment.data.shapes import SHAPES
 from segment.files import digest
 from segment.plots import Point, against_cost, place_labels
@@ -207,12 +207,11 @@ def test_other_files_are_no_further_seed(tmp_path, capsys):
     of = {"a": "/a", "moved": "/m/a", "b": "/b", "changed": "/b"}
     for i, (root, weights) in enumerate((("a", "x"), ("moved", "x"), ("b", "x"), ("a", "y"), ("changed", "x"))):
         folder = write_run(tmp_path / f"{i}", [16], i, None, mIoU=0.2 * (i + 1), root=of[root])
-        (folder / "provenance.json").write_text(
-            json.dumps({"data": {"train": f"hash of {root.replace('moved', 'a')}"}})
-        )
-        config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+        config, choices = read_record(folder)
         config["model"]["weights"] = f"/home/{i}/{weights}/encoder.pth"
-        (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+        data = {"train": f"hash of {root.replace('moved', 'a')}"}
+        record = {"config": config, "choices": choices, "data": data}
+        (folder / "provenance.json").write_text(json.dumps(record))
     report([str(tmp_path), "--no-cost", "--output", str(tmp_path), "--images", "0"])
     rows = list(csv.DictReader((tmp_path / "report.csv").open()))
     found = [

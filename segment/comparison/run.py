@@ -9,6 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from segment import provenance
 from segment.bootstrap import mean_iou
 from segment.comparison.paired import Counts
 from segment.config import read_record
@@ -113,7 +114,7 @@ def read(folder: Path) -> Run:
         metrics.get("per_class_IoU"), dict
     ):
         raise SegmentError("metrics.json holds no figures of segment.train or segment.evaluate")
-    config, choices = read_record(folder)
+    config, choices = configuration(folder)
     measured = config.get("data") or {}
     checkpoint = folder / "checkpoints" / "best.ckpt"
     if not checkpoint.is_file():
@@ -121,11 +122,24 @@ def read(folder: Path) -> Run:
     if checkpoint.is_file() and metrics.get("checkpoint_digest") not in {None, digest(checkpoint)}:
         raise SegmentError(f"the figures are of an earlier {checkpoint}, which was written anew: evaluate it again")
     if isinstance(config.get("checkpoint"), str):  # an evaluation: it is the training that made the net
-        config, choices = read_record(checkpoint.parent.parent)
+        config, choices = configuration(checkpoint.parent.parent)
         if not config:
             config, choices = {"evaluation": str(folder)}, {}
     settings = {key: _portable(value) for key, value in flat(config)} if config else {}
     return Run(folder, metrics, settings, choices, measured, checkpoint, _content(checkpoint, settings))
+
+
+def configuration(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration of the run in a folder and the option of each group, empty where there is no record.
+
+    Of a training it is provenance.json's, which is written when its figures begin: Hydra writes its own record anew for
+    words that are refused, too. An evaluation has that alone.
+
+    Raises:
+        SegmentError: provenance.json is damaged.
+    """
+    record = provenance.read(folder)
+    return (record["config"], record["choices"]) if record else read_record(folder)
 
 
 def _content(checkpoint: Path, settings: dict[str, Any]) -> str | None:
@@ -174,7 +188,7 @@ def _portable(value: Any) -> Any:
     path = Path(value)
     if path.suffix != ".ckpt":
         return _ending(value)
-    config, choices = read_record(path.parent.parent)
+    config, choices = configuration(path.parent.parent)
     if not config:
         return "/".join(path.parts[-3:])
     content = sorted((key, _ending(str(setting))) for key, setting in flat(config) if not BOOKKEEPING.fullmatch(key))
