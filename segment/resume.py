@@ -12,7 +12,7 @@ from segment.errors import SegmentError
 
 LIMITS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 """How long a run is: longer is still the same run."""
-SAME_RUN = (
+MAY_CHANGE = (
     *LIMITS, "resume", "repeat", "checkpoint.", "logger", "callbacks.", "compile", "channels_last",
     "data.root", "data.num_workers", "data.download", "data.url", "data.checksum",
     "trainer.accelerator", "trainer.strategy", "trainer.plugins", "trainer.enable_", "trainer.log_every_n_steps",
@@ -22,8 +22,8 @@ SAME_RUN = (
 """Beginnings of keys that a run may change when it goes on."""
 PATHS = ("data.root", "model.weights", "model.encoder.weights")
 """Keys whose values are files or folders, perhaps relative to where a run was started."""
-OTHER_RUN = ("callbacks.best", "callbacks.ema", "callbacks.early_stopping")
-"""Exceptions from those."""
+MAY_NOT = ("callbacks.best", "callbacks.ema", "callbacks.early_stopping")
+"""Beginnings of keys that it may not, although they are among those."""
 
 
 def take_words() -> None:
@@ -115,7 +115,7 @@ def check_same_run(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def _of_another_run(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [c for c in provenance.changes(then, now) if not c.startswith(SAME_RUN) or c.startswith(OTHER_RUN)]
+    return [c for c in provenance.changes(then, now) if not c.startswith(MAY_CHANGE) or c.startswith(MAY_NOT)]
 
 
 def same_length(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from segment import provenance
 from segment.arguments import check_seed, check_value
 from segment.config import entry_point, instantiate, plain, quiet, run_folder
 from segment.errors import SegmentError, end_other_processes
-from segment.files import shown
+from segment.files import shown, whole_file
 from segment.resume import check_same_run, checkpoint_to_resume, is_own, same_length, take_words
 from segment.sweep import one_job
 
@@ -195,22 +195,27 @@ def begin_training(
     trainer: Any, config: DictConfig, folder: Path, start: Path | None, earlier: dict[str, Any] | None
 ) -> None:
     """When training begins: what an earlier run left is no result of this one, whose origin is written down."""
+    from segment.results import clear
+
     if not trainer.is_global_zero:
         return
     print(steps_line(trainer))
     if trainer.fast_dev_run:
         return
-    (folder / "metrics.json").unlink(missing_ok=True)
-    if start is None:
-        left = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
-        for old in (*left, *(folder / "predictions").glob("*.png")):
-            old.unlink(missing_ok=True)
+    clear(folder)
+    if start is None or not is_own(start, folder):
+        for name in ("last.ckpt", "best.ckpt"):
+            (folder / "checkpoints" / name).unlink(missing_ok=True)
+    if start and not is_own(start, folder) and (best := start.with_name("best.ckpt")).is_file():
+        with whole_file(folder / "checkpoints" / "best.ckpt", "wb") as file:  # it may stay the best
+            file.write(best.read_bytes())
     hydra = HydraConfig.get()
     record = provenance.collect(
         words=[word for word in hydra.overrides.task if not word.startswith(("resume=", "repeat="))],
         config_dirs=[source.path for source in hydra.runtime.config_sources if source.provider == "command-line"],
         directory=hydra.runtime.cwd,
         config=plain(config),
+        choices=plain(hydra.runtime.choices),
         data=trainer.datamodule.fingerprints(),
         world_size=trainer.world_size,
         device=device_name(trainer.strategy.root_device),

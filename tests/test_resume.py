@@ -21,6 +21,8 @@ import pytest
 import torch
 
 from segment.checkpoint import WholeCheckpoints, load_checkpoint, load_net
+from segment.comparison.run import read
+from segment.config import read_record
 from segment.data.samplers import TrainSampler
 from segment.data.shapes import ShapesDataModule
 from segment.module import SegmentationModule
@@ -136,6 +138,27 @@ def test_an_interrupted_run_ends_as_one_that_is_not(
     assert outcome(left) == uninterrupted  # in another place, too
 
 
+@pytest.mark.slow
+def test_the_best_so_far_goes_along_to_another_place(main, tmp_path, monkeypatch, uninterrupted):
+    calls, original, run, left = [], SegmentationModule.training_step, tmp_path / "run", tmp_path / "left"
+
+    def interrupted(module, *arguments):
+        calls.append(1)
+        if len(calls) == 12:  # the best is behind it
+            shutil.copytree(run, left)
+            raise Killed
+        return original(module, *arguments)
+
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(SegmentationModule, "training_step", interrupted)
+        main("train", *HARD, f"hydra.run.dir={run}")
+    place = tmp_path / "place"
+    (place / "checkpoints").mkdir(parents=True)
+    (place / "checkpoints" / "best.ckpt").write_text("another run's")
+    main("train", *HARD, f"resume={left}", f"hydra.run.dir={place}")
+    assert {**outcome(place), "rows": None} == {**uninterrupted, "rows": None}
+
+
 def test_averaged_weights_are_what_is_validated_kept_and_measured(uninterrupted):
     shown = [float(row["val/mIoU"]) for row in uninterrupted["rows"] if row["val/mIoU"]]
     assert shown[-1] < max(shown) == pytest.approx(uninterrupted["metrics"]["mIoU"])
@@ -157,6 +180,15 @@ def test_a_finished_run_is_left_alone_and_an_unmeasured_one_is_measured(main, tr
     assert load_checkpoint(trained / "checkpoints" / "last.ckpt")["global_step"] == 6
 
 
+def test_words_that_are_refused_do_not_change_what_a_run_is_said_to_be(main, trained):
+    with pytest.raises(SystemExit, match="this would be another run"):
+        main("train", *EARLY, "data.batch_size=4", f"hydra.run.dir={trained}", "resume=auto")
+    assert read_record(trained)[0]["data"]["batch_size"] == 4  # Hydra's own record is written anew
+    found = read(trained)
+    assert found.config["data.batch_size"] == 2
+    assert found.choices["model"] == "fcn_resnet50"
+
+
 def test_a_finished_run_does_not_go_on_in_another_ones_directory(main, trained, tmp_path, capfd):
     """Whose figures and checkpoint are no answer."""
     other = tmp_path / "other"
@@ -164,6 +196,8 @@ def test_a_finished_run_does_not_go_on_in_another_ones_directory(main, trained, 
     with pytest.raises(SystemExit, match="was trained to its end"):
         main("train", *EARLY, f"hydra.run.dir={other}", f"resume={trained}")
     assert "finished" not in capfd.readouterr().out
+    assert metrics(other) == metrics(trained)
+    assert read(other).metrics["mIoU"] == read(trained).metrics["mIoU"]
 
 
 @pytest.mark.parametrize(
