@@ -1,6 +1,6 @@
 """Every shipped YAML is composed and built; words of a command line arrive as they were typed."""
 
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import hydra
@@ -73,6 +73,17 @@ def test_every_experiment_opens_with_command_cost_and_expected_score(experiment)
     assert "# cost " in head
     assert "# expected " in head
     assert "decoder" not in OmegaConf.load(Path(CONF_DIR, "experiment", f"{experiment}.yaml")).get("model", {})
+
+
+def test_each_stage_of_the_authors_starts_from_the_one_before():
+    stages = []
+    for net in ("32s", "16s", "8s"):
+        with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"):
+            words = [f"experiment=voc_fcn{net}_heavy"]
+            stages.append(hydra.compose("train", overrides=words, return_hydra_config=True))
+    assert stages[0].model.weights is None
+    for before, after in pairwise(stages):
+        assert Path(after.model.weights) == Path(before.hydra.run.dir, "checkpoints", "best.ckpt")
 
 
 @pytest.mark.parametrize(
