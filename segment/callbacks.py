@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from segment.data.classes import Classes
+from segment.errors import SegmentError
 from segment.module import SegmentationModule
 from segment.results import Comparison, pictures, spread
 from segment.visualize import confusion_matrix
@@ -69,11 +70,16 @@ class WandbMedia(Callback):
 
     Args:
         count: images of the validation split, spread evenly over it.
-        every_n_epochs: how often; the last epoch in any case.
+        every_n_epochs: how often, and after the last of ``trainer.max_epochs`` in any case.
         artifact: whether the best checkpoint becomes an artifact at the end; offline it goes up with ``wandb sync``.
+
+    Raises:
+        SegmentError: ``every_n_epochs`` is below 1.
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 1, artifact: bool = False) -> None:
+        if every_n_epochs < 1:
+            raise SegmentError(f"callbacks.wandb.every_n_epochs={every_n_epochs}: expected a number from 1")
         self.count, self.every_n_epochs, self.artifact = count, every_n_epochs, artifact
         self._pictures: list[Comparison] | None = None
 

@@ -48,7 +48,7 @@ class CrossEntropy(nn.Module):
         Raises:
             SegmentError: the number of class weights is not C.
         """
-        weight = self.weight
+        weight = None if self.weight is None else self.weight.to(scores.dtype)  # trainer.precision=bf16-true rounds it
         if weight is not None and len(weight) != scores.shape[1]:
             raise SegmentError(f"loss.class_weights has {len(weight)} values for {scores.shape[1]} classes")
         # Not summed by cross_entropy, whose sum is not deterministic on a GPU: trainer.deterministic=true refuses it.

@@ -27,6 +27,13 @@ def test_mean_is_torchs(case, weights, smoothing):
     torch.testing.assert_close(found, expected)
 
 
+def test_weights_in_16_bits(case):
+    """Of trainer.precision=bf16-true: what Lightning casts has another type than the scores."""
+    scores, mask = case
+    found = CrossEntropy("mean", [1.0, 2.0, 0.5, 3.0]).bfloat16()(scores, mask)
+    torch.testing.assert_close(found, CrossEntropy("mean", [1.0, 2.0, 0.5, 3.0])(scores, mask))
+
+
 def test_sum_counts_every_labelled_pixel(case):
     scores, mask = case
     chosen = F.log_softmax(scores, 1).gather(1, mask.clamp(max=3)[:, None])[:, 0]
