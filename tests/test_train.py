@@ -171,11 +171,27 @@ def test_the_summed_loss_and_the_papers_optimiser_train(main):
     assert (folder / "metrics.json").is_file()
 
 
+@pytest.mark.parametrize(
+    "word", ["trainer.accumulate_grad_batches=2", pytest.param("trainer=ddp_cpu", marks=pytest.mark.slow)]
+)
+def test_a_summed_loss_is_the_same_in_fewer_images_at_a_time(main, run, tmp_path, word):
+    """One step on four images at once, and on two by two or on two processes."""
+    words = [*TINY, "data.train_size=4", "trainer.max_epochs=1", "trainer.accelerator=cpu", "optimizer=sgd"]
+    words += ["loss.reduction=sum", "optimizer.lr=1e-4", "scheduler=constant", "model.frozen_batch_norm=true"]
+    together = main("train", *words, "data.batch_size=4")
+    (run if "ddp" in word else main)("train", *words, word, f"hydra.run.dir={tmp_path / 'parts'}")
+    expected, found = (
+        load_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"] for folder in (together, tmp_path / "parts")
+    )
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.slow
 def test_precisions_whose_default_type_is_another(main):
     """Lightning makes the precision torch's default type while a step runs."""
     for precision in ("bf16-true", "64-true"):
-        folder = main("train", *TINY, "trainer.max_epochs=1", f"trainer.precision={precision}")
+        weights = "loss.class_weights=[1,2,2,2,2,2]"
+        folder = main("train", *TINY, "trainer.max_epochs=1", f"trainer.precision={precision}", weights)
         metrics = json.loads((folder / "metrics.json").read_text())
         assert metrics["precision"] == precision
         assert metrics["mIoU"] > 0

@@ -7,12 +7,14 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import SMALL
 from PIL import Image
 
+from segment.callbacks import Throughput
 from segment.results import pictures
 
 TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.max_epochs=1")
@@ -105,6 +107,25 @@ def test_a_run_offline_with_its_checkpoint(main, monkeypatch):
     import wandb
 
     assert wandb.run is None  # or the next run would go on in this one
+
+
+def test_throughput_is_of_all_processes_and_without_validation(monkeypatch):
+    """Two processes with 4 images each, a second a step; a validation takes 100."""
+    clock, logged = [0.0], []
+    monkeypatch.setattr("segment.callbacks.time.perf_counter", lambda: clock[0])
+    trainer = SimpleNamespace(world_size=2, log_every_n_steps=2, global_step=0)
+    module = SimpleNamespace(log=lambda name, value: logged.append((name, value)))
+    throughput = Throughput()
+    throughput.on_train_start(trainer, module)
+    throughput.on_train_epoch_start(trainer, module)
+    for step in range(1, 7):
+        clock[0] += 1
+        trainer.global_step = step
+        throughput.on_train_batch_end(trainer, module, None, {"image": torch.zeros(4, 3, 1, 1)}, step)
+        if step == 3:
+            clock[0] += 100
+            throughput.on_validation_end(trainer, module)
+    assert logged == [("train/images_per_second", 8.0)] * 3
 
 
 def test_pictures_are_of_the_net_that_was_validated(main, monkeypatch):
