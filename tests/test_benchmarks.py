@@ -33,7 +33,7 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess:
 def test_a_table_is_left(words, tmp_path):
     done = bench(tmp_path, f"benchmarks.{words[0]}", *words[1:])
     assert done.returncode == 0, done.stderr
-    name = f"{words[0]}_part" if "--only=unet" in words else words[0]
+    name = words[0] + "_search" * ("--search" in words) + "_part" * ("--only=unet" in words)
     kept = json.loads((tmp_path / "runs" / "bench" / f"{name}.json").read_text())
     assert kept["options"] == words[1:]
     assert kept["rows"] or "without the peer" in done.stdout
