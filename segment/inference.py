@@ -208,7 +208,8 @@ def _windows(size: Sequence[int], window: Sequence[int], stride: Sequence[int]) 
 
 
 def _resize(x: Tensor, size: Sequence[int], antialias: bool = False) -> Tensor:
-    """Bilinear, in (N,C,H,W)."""
+    """Bilinear, in (N,C,H,W), and in 32 bits at least: a CPU has no antialiasing in 16."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
-    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False, antialias=antialias)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return F.interpolate(wide, tuple(size), mode="bilinear", align_corners=False, antialias=antialias).to(x.dtype)

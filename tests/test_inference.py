@@ -93,6 +93,12 @@ def test_scales_and_flips_are_averaged_at_the_image_s_size(net, image):
     torch.testing.assert_close(mirrored, inference.probabilities(net, image))
 
 
+def test_scales_of_a_net_in_16_bits(net, image):
+    small, inference = copy.deepcopy(net).bfloat16(), Inference(scales=[0.5])
+    difference = inference.probabilities(small, image) - inference.probabilities(net, image)
+    assert difference.abs().max() < 0.05
+
+
 def test_a_large_image_in_parts_is_as_the_whole(net):
     """A net that sees less far than the parts overlap can't tell the difference."""
     image = torch.randint(0, 256, (3, 430, 600), dtype=torch.uint8)
