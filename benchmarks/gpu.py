@@ -1,7 +1,7 @@
 """Latency and training speed on a GPU, beside torchfcn, torchvision and smp, and whether the loader keeps up.
 
     python -m benchmarks.gpu --root DIR                               # DIR holds VOCdevkit/VOC2012, for the loader
-    python -m benchmarks.gpu --device cpu --side 64 --batch 2 --runs 1 --modes eager      # a trial without a GPU
+    python -m benchmarks.gpu --device cpu --side 64 --batch 2 --runs 1 --times 1 --modes eager  # a trial without a GPU
 
 Each mode adds to the one before: eager in 32 bits (a GPU's convolutions in TF32, torch's default), channels last,
 bfloat16, compiled. Sides take turns in each mode; times are medians of calls, each with the device idle before and
@@ -187,7 +187,9 @@ def main() -> None:
     parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it the loader is left out")
     arguments = parser.parse_args()
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
-        parser.error("there is no GPU that torch can use: --device cpu --side 64 --batch 2 --runs 1 is a trial without")
+        parser.error(
+            "there is no GPU that torch can use: --device cpu --side 64 --batch 2 --runs 1 --times 1 is a trial"
+        )
     if arguments.device not in {"cpu", "cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))}:
         parser.error(f"--device {arguments.device}: expected cuda, cuda:N of {torch.cuda.device_count()} GPUs, or cpu")
     modules = loaders(arguments.root) if arguments.root else []
