@@ -31,7 +31,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text()) if path.is_file() else None
     except ValueError as error:
-        raise SegmentError(f"{path} is damaged ({error}): the run cannot go on from it") from None
+        raise SegmentError(f"{path} is damaged: {error}") from None
 
 
 def collect(**facts: Any) -> dict[str, Any]:

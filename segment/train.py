@@ -2,6 +2,7 @@
 
 import errno
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -206,9 +207,9 @@ def begin_training(
     if start is None or not is_own(start, folder):
         for name in ("last.ckpt", "best.ckpt"):
             (folder / "checkpoints" / name).unlink(missing_ok=True)
-    if start and not is_own(start, folder) and (best := start.with_name("best.ckpt")).is_file():
-        with whole_file(folder / "checkpoints" / "best.ckpt", "wb") as file:  # it may stay the best
-            file.write(best.read_bytes())
+        if start and (best := start.with_name("best.ckpt")).is_file():  # it may stay the best
+            with best.open("rb") as source, whole_file(folder / "checkpoints" / "best.ckpt", "wb") as file:
+                shutil.copyfileobj(source, file)
     hydra = HydraConfig.get()
     record = provenance.collect(
         words=[word for word in hydra.overrides.task if not word.startswith(("resume=", "repeat="))],

@@ -314,6 +314,15 @@ def test_broken_and_unfinished_runs_are_listed(strides, capsys):
     assert any("2: no intervals, per_image.npz is damaged" in line for line in lines)
 
 
+@pytest.mark.parametrize(("text", "said"), [("[1]", "has no configuration"), ("{}", "has no"), ("{", "is damaged: ")])
+def test_a_training_whose_record_cannot_be_read_is_one_line(strides, capsys, text, said):
+    (strides / "0" / "provenance.json").write_text(text)
+    report([str(strides), "--no-cost"])
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = lines[lines.index("without figures:") + 1 :]
+    assert said in line
+
+
 def test_nothing_to_report(tmp_path, capsys):
     assert "no run with figures below" in fails(capsys, tmp_path)
     assert "is no folder" in fails(capsys, tmp_path / "none")

@@ -16,7 +16,6 @@ from segment.config import read_record
 from segment.errors import SegmentError
 from segment.files import digest
 from segment.job import Status
-from segment.provenance import NAME, flat
 
 MEASUREMENT = ("split", "images", "precision", "protocol")
 """Of metrics.json, what has to be equal for two figures to be comparable."""
@@ -125,7 +124,7 @@ def read(folder: Path) -> Run:
         config, choices = configuration(checkpoint.parent.parent)
         if not config:
             config, choices = {"evaluation": str(folder)}, {}
-    settings = {key: _portable(value) for key, value in flat(config)} if config else {}
+    settings = {key: _portable(value) for key, value in provenance.flat(config)} if config else {}
     return Run(folder, metrics, settings, choices, measured, checkpoint, _content(checkpoint, settings))
 
 
@@ -136,18 +135,21 @@ def configuration(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     words that are refused, too. An evaluation has that alone.
 
     Raises:
-        SegmentError: provenance.json is damaged.
+        SegmentError: provenance.json is damaged, or lacks them.
     """
     record = provenance.read(folder)
-    return (record["config"], record["choices"]) if record else read_record(folder)
+    if record is None:
+        return read_record(folder)
+    try:
+        return record["config"], record["choices"]
+    except (KeyError, TypeError):
+        raise SegmentError(f"{provenance.NAME} of {folder} has no configuration and choices of a run") from None
 
 
 def _content(checkpoint: Path, settings: dict[str, Any]) -> str | None:
     """A hash of the files that a net was trained and validated on; None where that is unknown, or was drawn."""
-    path = checkpoint.parent.parent / NAME
-    if "data.root" not in settings or not path.is_file():
-        return None
-    data = _json(path).get("data")
+    record = provenance.read(checkpoint.parent.parent) if "data.root" in settings else None
+    data = record and record.get("data")
     return hashlib.sha256(repr(data).encode()).hexdigest()[:6] if data else None
 
 
@@ -191,7 +193,9 @@ def _portable(value: Any) -> Any:
     config, choices = configuration(path.parent.parent)
     if not config:
         return "/".join(path.parts[-3:])
-    content = sorted((key, _ending(str(setting))) for key, setting in flat(config) if not BOOKKEEPING.fullmatch(key))
+    content = sorted(
+        (key, _ending(str(setting))) for key, setting in provenance.flat(config) if not BOOKKEEPING.fullmatch(key)
+    )
     return f"{choices.get('model', 'net')}-{hashlib.sha256(repr(content).encode()).hexdigest()[:6]}"
 
 
