@@ -76,11 +76,11 @@ def test_every_experiment_opens_with_command_cost_and_expected_score(experiment)
 
 
 def test_each_stage_of_the_authors_starts_from_the_one_before():
-    stages = []
-    for net in ("32s", "16s", "8s"):
-        with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"):
-            words = [f"experiment=voc_fcn{net}_heavy"]
-            stages.append(hydra.compose("train", overrides=words, return_hydra_config=True))
+    with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"):
+        stages = [
+            hydra.compose("train", overrides=[f"experiment=voc_fcn{net}_heavy"], return_hydra_config=True)
+            for net in ("32s", "16s", "8s")
+        ]
     assert stages[0].model.weights is None
     for before, after in pairwise(stages):
         assert Path(after.model.weights) == Path(before.hydra.run.dir, "checkpoints", "best.ckpt")
@@ -104,7 +104,7 @@ def test_every_option_of_a_run(group, option):
 class Own:
     """A part of a user's, whose types are not to be relied on."""
 
-    def __init__(self, number: int = None, sizes: [int, int] = None, **rest: str) -> None:  # noqa: RUF013
+    def __init__(self, number: int = None, sizes: [int, int] = None, **rest: str) -> None:  # noqa: RUF013  # wrong on purpose
         self.number, self.sizes, self.rest = number, sizes, rest
 
 

@@ -120,7 +120,7 @@ def test_counts_equal_pixel_by_pixel_and_image_by_image():
 
 def test_counts_equal_mmsegmentations(monkeypatch):
     ops = ModuleType("mmcv.ops")  # mmcv-lite has none, and mmsegmentation's transforms want this one name
-    ops.point_sample = None  # type: ignore[attr-defined]
+    ops.point_sample = None  # type: ignore[attr-defined]  # an empty module is made to have it
     monkeypatch.setitem(sys.modules, "mmcv.ops", ops)
     metrics = pytest.importorskip("mmseg.evaluation.metrics", exc_type=ImportError)
     areas = [

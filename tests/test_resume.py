@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,25 @@ class Killed(BaseException):
     """Comes as suddenly as SIGKILL, and leaves the tests' process alive."""
 
 
+def kill(run: Path, left: Path) -> None:
+    """End a run; no more than what is copied to ``left`` is on the disk then."""
+    shutil.copytree(run, left)
+    raise Killed
+
+
+def interrupt(patch: pytest.MonkeyPatch, hook: str, call: int, act: Callable[[], None]) -> None:
+    """Do something when one of the module's hooks is called for the ``call``-th time."""
+    calls, original = [], getattr(SegmentationModule, hook)
+
+    def interrupted(module, *arguments):
+        calls.append(1)
+        if len(calls) == call:
+            act()
+        return original(module, *arguments)
+
+    patch.setattr(SegmentationModule, hook, interrupted)
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kept")
@@ -116,19 +136,10 @@ def trained(main: Callable[..., Path], kept: Path, tmp_path: Path) -> Path:
 def test_an_interrupted_run_ends_as_one_that_is_not(
     main, tmp_path, monkeypatch, uninterrupted, hook, call, end, step, words
 ):
-    calls, original, run, left = [], getattr(SegmentationModule, hook), tmp_path / "run", tmp_path / "left"
-
-    def interrupted(module, *arguments):
-        calls.append(1)
-        if len(calls) == call and end == "kill":
-            shutil.copytree(run, left)  # no more than this is on the disk
-            raise Killed
-        if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(module, *arguments)
-
+    run, left = tmp_path / "run", tmp_path / "left"
+    act = partial(kill, run, left) if end == "kill" else partial(os.kill, os.getpid(), signal.SIGTERM)
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
-        patch.setattr(SegmentationModule, hook, interrupted)
+        interrupt(patch, hook, call, act)
         with pytest.raises(SystemExit) as ended:
             main("train", *HARD, *words, f"hydra.run.dir={run}")
         assert ended.value.code == 143
@@ -140,17 +151,9 @@ def test_an_interrupted_run_ends_as_one_that_is_not(
 
 @pytest.mark.slow
 def test_the_best_so_far_goes_along_to_another_place(main, tmp_path, monkeypatch, uninterrupted):
-    calls, original, run, left = [], SegmentationModule.training_step, tmp_path / "run", tmp_path / "left"
-
-    def interrupted(module, *arguments):
-        calls.append(1)
-        if len(calls) == 12:  # the best is behind it
-            shutil.copytree(run, left)
-            raise Killed
-        return original(module, *arguments)
-
+    run, left = tmp_path / "run", tmp_path / "left"
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
-        patch.setattr(SegmentationModule, "training_step", interrupted)
+        interrupt(patch, "training_step", 12, partial(kill, run, left))  # the best is behind it
         main("train", *HARD, f"hydra.run.dir={run}")
     place = tmp_path / "place"
     (place / "checkpoints").mkdir(parents=True)
