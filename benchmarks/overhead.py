@@ -24,7 +24,7 @@ from segment.module import SegmentationModule
 from segment.report import number_from
 from segment.rows import MetricsFile
 from segment.saving import LastCheckpoint
-from segment.train import PROGRESS_RATE
+from segment.trainer import PROGRESS_RATE
 
 
 class Batches(torch.utils.data.Dataset):

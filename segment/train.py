@@ -20,8 +20,6 @@ from segment.resume import check_same_run, checkpoint_to_resume, is_own, same_le
 from segment.sweep import one_job
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PROGRESS_RATE = 4
-"""How often a second the bar is drawn, at 2 to 5 ms. Lightning would do so with each step, up to a hundred times."""
 
 
 def train(config: DictConfig) -> None:
@@ -30,6 +28,7 @@ def train(config: DictConfig) -> None:
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from segment.checkpoint import steps_of
+    from segment.trainer import make_trainer
 
     quiet()
     folder = run_folder()
@@ -59,7 +58,9 @@ def train(config: DictConfig) -> None:
     try:
         steps = steps_of(start) if start else 0
         loggers += make_loggers(config, folder, steps, earlier)
-        trainer = make_trainer(config, folder, loggers, start, earlier)
+        trainer = make_trainer(
+            config, folder, loggers, earlier, lambda trainer: begin_training(trainer, config, folder, start, earlier)
+        )
         trainer.fit(module, data, ckpt_path=start)
         if start and not is_own(start, folder) and trainer.global_step == steps:
             raise SegmentError(f"resume={config.resume} was trained to its end: segment.evaluate takes its checkpoint")
@@ -119,84 +120,12 @@ def make_module(config: DictConfig, data: Any) -> Any:
     )
 
 
-def make_trainer(
-    config: DictConfig, folder: Path, loggers: list, start: Path | None, earlier: dict[str, Any] | None
-) -> Any:
-    """Lightning's Trainer with what makes a run that can go on.
-
-    Raises:
-        SegmentError: it has other processes than the run had that goes on, or can't do what is asked of it.
-    """
-    from lightning.pytorch.callbacks import (
-        LambdaCallback,
-        ModelCheckpoint,
-        ProgressBar,
-        RichProgressBar,
-        WeightAveraging,
-    )
-
-    from segment.checkpoint import WholeCheckpoints
-    from segment.saving import LastCheckpoint
-
-    begin = LambdaCallback(on_train_start=lambda trainer, _: begin_training(trainer, config, folder, start, earlier))
-    last = LastCheckpoint(folder / "checkpoints" / "last.ckpt", config.checkpoint.every_n_steps)
-    callbacks = list((instantiate(config.get("callbacks")) or {}).values())
-    # Where weights are averaged, the other callbacks' end of a validation is before the current ones are back.
-    callbacks.sort(key=lambda one: isinstance(one, WeightAveraging))
-    for key in ("accumulate_grad_batches", "check_val_every_n_epoch"):
-        if (value := config.trainer.get(key)) is not None and value < 1:
-            raise SegmentError(f"trainer.{key}={value}: expected a number from 1")
-    if not config.trainer.get("fast_dev_run") and not any(isinstance(one, ModelCheckpoint) for one in callbacks):
-        raise SegmentError(
-            "callbacks: nothing keeps the best checkpoint, of which the figures are: expected default, as in "
-            "callbacks=[default,ema]"
-        )
-    if config.trainer.enable_progress_bar and not any(isinstance(one, ProgressBar) for one in callbacks):
-        callbacks.append(RichProgressBar(PROGRESS_RATE))
-    trainer = instantiate(
-        config.trainer,
-        logger=loggers,
-        callbacks=[begin, *callbacks, last],  # the last one saves what the others know
-        plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
-        default_root_dir=str(folder),
-        use_distributed_sampler=False,  # the data modules bring samplers that repeat no image
-    )
-    check_trainer(trainer, config, earlier)
-    return trainer
-
-
-def check_trainer(trainer: Any, config: DictConfig, earlier: dict[str, Any] | None) -> None:
-    """What is known of a run before it begins.
-
-    Raises:
-        SegmentError: it would train or validate nothing, can't do what is asked of it, or has other processes than
-            the run had that goes on.
-    """
-    if 0 in {trainer.max_epochs, trainer.max_steps, trainer.limit_train_batches}:
-        raise SegmentError("trainer.max_epochs, max_steps or limit_train_batches is 0: nothing would be trained")
-    if 0 < (trainer.max_epochs or 0) < (trainer.check_val_every_n_epoch or 1):
-        raise SegmentError(
-            f"trainer.check_val_every_n_epoch={trainer.check_val_every_n_epoch}: nothing would be validated in "
-            f"{trainer.max_epochs} epochs, and the best checkpoint is the best in validation"
-        )
-    if trainer.limit_val_batches == 0 and not trainer.fast_dev_run:
-        raise SegmentError(
-            "trainer.limit_val_batches=0: nothing would be validated, and the best checkpoint is the best in validation"
-        )
-    if config.trainer.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
-        raise SegmentError("trainer.sync_batchnorm=true: torch can do this on GPUs only; leave it out on CPUs")
-    if earlier and trainer.world_size != earlier["world_size"]:
-        raise SegmentError(
-            f"resume: this run trains on {earlier['world_size']} processes, but here are {trainer.world_size}: "
-            "set trainer.devices and trainer.num_nodes as they were"
-        )
-
-
 def begin_training(
     trainer: Any, config: DictConfig, folder: Path, start: Path | None, earlier: dict[str, Any] | None
 ) -> None:
     """When training begins: what an earlier run left is no result of this one, whose origin is written down."""
     from segment.results import clear
+    from segment.trainer import device_name, steps_line
 
     if not trainer.is_global_zero:
         return
@@ -229,22 +158,6 @@ def begin_training(
         if then and (found := provenance.differences(then, record)):
             print(f"note: not as it was when {name} began: {'; '.join(found)}")
     provenance.write(folder, record, trainer.global_step, earlier)
-
-
-def steps_line(trainer: Any) -> str:
-    """How many images a step of the optimiser sees, as a line for the screen."""
-    processes, images, batches = trainer.world_size, trainer.datamodule.batch_size, trainer.accumulate_grad_batches
-    each = f", {images} images each" if processes > 1 else ""
-    accumulated = f", {batches} batches a step" if batches > 1 else ""
-    number = f"{processes} processes" if processes > 1 else "1 process"
-    return f"training on {number}{each}{accumulated}: {processes * images * batches} images a step"
-
-
-def device_name(device: Any) -> str:
-    """The model of a GPU, or the kind of another device."""
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 
 def conclude(trainer, module, data, folder: Path) -> None:
