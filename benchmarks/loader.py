@@ -27,13 +27,13 @@ from torchvision.transforms import v2
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.data.classes import voc_palette
 from segment.data.dataset import as_it_is
+from segment.data.datasets.voc import VOCDataModule
 from segment.data.samplers import Draw
 from segment.data.transforms import MEAN_COLOUR
-from segment.data.voc import VOCDataModule
-from segment.models.encoder import NORMALIZATIONS
-from segment.models.fcn import FCNDecoder
+from segment.models.decoders.fcn import FCNDecoder
+from segment.models.encoders.encoder import NORMALIZATIONS
+from segment.models.encoders.torchvision_encoders import MobileNetV2Encoder
 from segment.models.net import SegmentationNet
-from segment.models.torchvision_encoders import MobileNetV2Encoder
 from segment.report import number_from
 
 CROP, BATCH = 512, 8

@@ -16,9 +16,9 @@ from torch import Tensor
 from torchmetrics import JaccardIndex, Metric
 
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
-from segment.boundary import BoundaryScores
 from segment.data.classes import IGNORE
-from segment.metrics import SegmentationScores
+from segment.evaluation.boundary import BoundaryScores
+from segment.evaluation.metrics import SegmentationScores
 from segment.report import number_from
 
 SIZE, BLOCK = 512, 64

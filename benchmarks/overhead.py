@@ -18,13 +18,13 @@ import lightning as L
 import torch
 
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
-from segment.config import instantiate, load_config, quiet
+from segment.cli.config import instantiate, load_config, quiet
 from segment.errors import SegmentError
-from segment.module import SegmentationModule
+from segment.records.metrics_csv import MetricsFile
 from segment.report import number_from
-from segment.rows import MetricsFile
-from segment.saving import LastCheckpoint
-from segment.trainer import PROGRESS_RATE
+from segment.training.last_checkpoint import LastCheckpoint
+from segment.training.module import SegmentationModule
+from segment.training.trainer import PROGRESS_RATE
 
 
 class Batches(torch.utils.data.Dataset):

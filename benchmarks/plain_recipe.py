@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.timing import command_line, run
-from segment.config import instantiate, load_config
+from segment.cli.config import instantiate, load_config
 from segment.data.classes import IGNORE
 from segment.errors import SegmentError
-from segment.metrics import SegmentationScores
+from segment.evaluation.metrics import SegmentationScores
 from segment.models.net import NORMALIZATIONS
 from segment.models.weights import load_file
 

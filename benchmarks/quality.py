@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.timing import command_line, keep
-from segment.config import options
+from segment.cli.config import options
 from segment.report import number_from
 
 PEER = "smp Unet"

@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from segment.comparison.costs import processor
 from segment.data.datamodule import cores
 from segment.errors import SegmentError
+from segment.models.costs.measured import processor
 
 FOLDER = Path("runs/bench")
 """Where the JSON files go."""

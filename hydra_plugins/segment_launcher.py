@@ -22,6 +22,8 @@ class SegmentLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from segment.sweep import launch  # every Hydra application imports this file; only a sweep needs that one
+        from segment.sweeps.launcher import (
+            launch,  # every Hydra application imports this file; only a sweep needs that one
+        )
 
         return launch(self.module, self.config, job_overrides)

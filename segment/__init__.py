@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from segment.inference import Inference
-    from segment.segmenter import Segmenter
+    from segment.prediction.inference import Inference
+    from segment.prediction.segmenter import Segmenter
 
 __version__ = "0.1.0"
 
 
 def load(checkpoint: "str | Path", device: str | None = None, inference: "Inference | None" = None) -> "Segmenter":
-    """A trained net that predicts: see :func:`segment.segmenter.load`, which is imported when this is called."""
-    from segment.segmenter import load
+    """A trained net that predicts: see :func:`segment.prediction.segmenter.load`, which is imported when this is called."""
+    from segment.prediction.segmenter import load
 
     return load(checkpoint, device, inference)

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from segment.config import entry_point, instantiate, plain, run_folder
+from segment.cli.config import entry_point, instantiate, plain, run_folder
 from segment.errors import SegmentError
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
-    from segment.data.check import Report
     from segment.data.dataset import Problem
+    from segment.data.doctor import Report
 
 SHOWN = 5
 """Findings of one kind on the screen; check.json has all."""
@@ -26,8 +26,8 @@ def check(config: DictConfig) -> None:
     Raises:
         SegmentError: something was found that would spoil a training or its figures.
     """
-    from segment.data.check import check as read_and_judge
-    from segment.visualize import class_shares, save
+    from segment.data.doctor import check as read_and_judge
+    from segment.display.pictures import class_shares, save
 
     folder = run_folder()
     data = instantiate(config.data)

@@ -9,28 +9,28 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from segment import provenance
-from segment.arguments import check_seed, check_value
-from segment.config import entry_point, instantiate, quiet, run_folder, value_of
+from segment.cli.config import entry_point, instantiate, quiet, run_folder, value_of
+from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError, end_other_processes
 from segment.files import shown, user_path
+from segment.records import provenance
 
 
 @functools.cache
 def read_once(path: Path) -> dict[str, Any]:
     """The checkpoint: its data configuration is wanted before Hydra starts, and a gigabyte takes its time."""
-    from segment.checkpoint import load_checkpoint
+    from segment.records.checkpoint import load_checkpoint
 
     return load_checkpoint(path)
 
 
 def evaluate(config: DictConfig) -> None:
     """Figures, table and pictures of a checkpoint on a split of its own data set or of the one given."""
-    from segment import results
-    from segment.checkpoint import classes_of, load_net
-    from segment.models.published import CARD
-    from segment.module import SegmentationModule
+    from segment.evaluation import evaluator as results
+    from segment.models.state_dicts import CARD
+    from segment.records.checkpoint import classes_of, load_net
     from segment.submission import check_submission, submit
+    from segment.training.module import SegmentationModule
 
     quiet()
     path, folder = user_path(config.checkpoint, "checkpoint"), run_folder()
@@ -107,7 +107,7 @@ def offer_own_data() -> None:
         if any(word.startswith("data.") for word in sys.argv):
             raise SegmentError("checkpoint is missing: give checkpoint=FILE")
         return
-    from segment.checkpoint import own_data
+    from segment.records.checkpoint import own_data
 
     node = own_data(read_once(user_path(path, "checkpoint")))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from segment.config import entry_point
+from segment.cli.config import entry_point
 from segment.errors import SegmentError
 from segment.files import user_path
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from segment.models.net import SegmentationNet
-    from segment.segmenter import Segmenter
+    from segment.prediction.segmenter import Segmenter
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 SIZES = ((1, 65, 97), (3, 130, 74))
@@ -34,7 +34,7 @@ def export(config: DictConfig) -> None:
     """One program for images of any size: uint8 RGB (N,3,H,W) in, class indices or scores out, at the images' size."""
     import torch
 
-    from segment.segmenter import load
+    from segment.prediction.segmenter import load
 
     writers = {"onnx": write_onnx, "torch_export": write_torch}
     if config.format not in writers or config.answer not in {"classes", "scores"}:
@@ -73,7 +73,7 @@ def trace(net: "SegmentationNet", answer: str) -> "ExportedProgram":
     import torch
     import torch.fx.experimental._config
 
-    from segment.models.unet_paper import PaperUNet
+    from segment.models.published.unet_paper import PaperUNet
 
     if isinstance(net, PaperUNet):
         raise SegmentError("unet_paper can't be exported: it cuts images into tiles, as many as their size asks for")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from segment.config import entry_point, instantiate
+from segment.cli.config import entry_point, instantiate
 from segment.errors import SegmentError
 from segment.files import printable, user_path
-from segment.outputs import EXTRAS, Outputs
+from segment.prediction.output_files import EXTRAS, Outputs
 
 
 def predict(config: DictConfig) -> None:
@@ -23,8 +23,8 @@ def predict(config: DictConfig) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from segment.inference import KEPT_BYTES
-    from segment.segmenter import load
+    from segment.prediction.inference import KEPT_BYTES
+    from segment.prediction.segmenter import load
 
     extras, inference = find_extras(config), instantiate(config.inference)
     limit = inference.max_memory  # PIL refuses twice this number when it sees the header

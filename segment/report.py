@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.measure import Measurement
 
-from segment.comparison.runs import find
-from segment.comparison.section import Section, grids, records, sections
-from segment.comparison.tables import latex, markdown, on_screen
+from segment.comparison.find import find
+from segment.comparison.sections import Section, grids, records, sections
+from segment.display.grid import latex, markdown, on_screen
 from segment.errors import SegmentError
 from segment.files import whole_file
 

@@ -2,7 +2,7 @@
 
     python -m segment.submission results.tgz --root DIR
 
-:mod:`segment.archive` says what the server wants.
+:mod:`segment.prediction.voc_archive` says what the server wants.
 """
 
 import argparse
@@ -15,13 +15,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segment.archive import COMPETITIONS, faults, folder_of
 from segment.errors import SegmentError
+from segment.prediction.voc_archive import COMPETITIONS, faults, folder_of
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from torch import Tensor
 
-    from segment.data.voc import VOCDataModule
+    from segment.data.datasets.voc import VOCDataModule
 
 SHOWN = 5
 """Faults of one kind on the screen."""
@@ -33,7 +33,7 @@ def check_submission(server: str, competition: str, data: Any) -> None:
     Raises:
         SegmentError: if not.
     """
-    from segment.data.voc import VOCDataModule
+    from segment.data.datasets.voc import VOCDataModule
 
     if server != "voc":
         raise SegmentError(f"submit={server}: expected voc, or null for figures")
@@ -59,7 +59,7 @@ def submit(
     """
     from rich.progress import track
 
-    from segment.visualize import palette_image
+    from segment.display.pictures import palette_image
 
     dataset, target, part = data.dataset(split), folder / "results.tgz", folder / "results.tgz.part"
     inside = folder_of(data.year, competition, split)
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--year", type=int, default=2012, help="of VOC, by default 2012")
     parser.add_argument("--split", default="test", help="whose list has to be complete, by default test")
     arguments = parser.parse_args()
-    from segment.data.voc import VOCDataModule
+    from segment.data.datasets.voc import VOCDataModule
 
     try:
         if not arguments.archive.is_file():

@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from segment.arguments import check_value
-from segment.config import entry_point, instantiate, load_config, options, plain
+from segment.cli.config import entry_point, instantiate, load_config, options, plain
+from segment.cli.value_types import check_value
 from segment.errors import SegmentError
 
 

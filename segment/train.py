@@ -11,13 +11,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segment import provenance
-from segment.arguments import check_seed, check_value
-from segment.config import entry_point, instantiate, plain, quiet, run_folder
+from segment.cli.config import entry_point, instantiate, plain, quiet, run_folder
+from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError, end_other_processes
 from segment.files import shown, whole_file
-from segment.resume import check_same_run, checkpoint_to_resume, is_own, same_length, take_words
-from segment.sweep import one_job
+from segment.records import provenance
+from segment.sweeps.launcher import one_job
+from segment.training.resume import check_same_run, checkpoint_to_resume, is_own, same_length, take_words
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -27,8 +27,8 @@ def train(config: DictConfig) -> None:
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from segment.checkpoint import steps_of
-    from segment.trainer import make_trainer
+    from segment.records.checkpoint import steps_of
+    from segment.training.trainer import make_trainer
 
     quiet()
     folder = run_folder()
@@ -95,8 +95,8 @@ def make_module(config: DictConfig, data: Any) -> Any:
     """The net with all that training it takes."""
     import torch
 
-    from segment.checkpoint import make_card
-    from segment.module import SegmentationModule
+    from segment.records.checkpoint import make_card
+    from segment.training.module import SegmentationModule
 
     net = instantiate(config.model, num_classes=len(data.classes))
     if not config.channels_last:
@@ -124,8 +124,8 @@ def begin_training(
     trainer: Any, config: DictConfig, folder: Path, start: Path | None, earlier: dict[str, Any] | None
 ) -> None:
     """When training begins: what an earlier run left is no result of this one, whose origin is written down."""
-    from segment.results import clear
-    from segment.trainer import device_name, steps_line
+    from segment.evaluation.evaluator import clear
+    from segment.training.trainer import device_name, steps_line
 
     if not trainer.is_global_zero:
         return
@@ -164,8 +164,8 @@ def conclude(trainer, module, data, folder: Path) -> None:
     """Evaluate the best checkpoint on the validation split; metrics.json, pictures, table, next step."""
     from lightning.pytorch.callbacks import WeightAveraging
 
-    from segment.checkpoint import load_checkpoint, load_weights
-    from segment.results import evaluate, report
+    from segment.evaluation.evaluator import evaluate, report
+    from segment.records.checkpoint import load_checkpoint, load_weights
 
     best = folder / "checkpoints" / "best.ckpt"
     if not best.is_file():
@@ -195,7 +195,7 @@ def make_loggers(config: DictConfig, folder: Path, steps: int, earlier: dict[str
     Args:
         steps: that the run has had; rows after them will be written anew.
     """
-    from segment.rows import MetricsFile, rows_before
+    from segment.records.metrics_csv import MetricsFile, rows_before
 
     loggers: list = [MetricsFile(folder, rows_before(folder / "metrics.csv", steps))]
     ids = earlier["loggers"] if earlier else {}

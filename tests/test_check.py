@@ -12,12 +12,12 @@ import pytest
 from conftest import SHARED, Run, needs_shared, write_pair
 from PIL import Image
 
-from segment.data.ade20k import ADE20KDataModule
-from segment.data.camvid import CamVidDataModule
-from segment.data.check import check, read
-from segment.data.folder import FolderDataModule
-from segment.data.shapes import ShapesDataModule
-from segment.data.voc import AugmentedVOCDataModule, VOCDataModule
+from segment.data.datasets.ade20k import ADE20KDataModule
+from segment.data.datasets.camvid import CamVidDataModule
+from segment.data.datasets.folder import FolderDataModule
+from segment.data.datasets.shapes import ShapesDataModule
+from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
+from segment.data.doctor import check, read
 
 
 @pytest.fixture

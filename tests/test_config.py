@@ -8,8 +8,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from segment.arguments import check_arguments
-from segment.config import CONF_DIR, instantiate, load_config, options, plain, quote_path, value_of
+from segment.cli.config import CONF_DIR, instantiate, load_config, options, plain, quote_path, value_of
+from segment.cli.value_types import check_arguments
 from segment.errors import SegmentError
 from segment.models.net import SegmentationNet
 

@@ -8,15 +8,15 @@ import torch
 from conftest import SHARED, needs_shared, without_rows, write_pair
 from PIL import Image
 
-from segment.data.ade20k import ADE20K, ADE20KDataModule
-from segment.data.camvid import CamVidDataModule
-from segment.data.check import check
 from segment.data.classes import voc_palette
+from segment.data.datasets.ade20k import ADE20K, ADE20KDataModule
+from segment.data.datasets.camvid import CamVidDataModule
+from segment.data.datasets.shapes import SHAPES, ShapesDataModule, draw
+from segment.data.datasets.voc import VOC, VOCDataModule
+from segment.data.doctor import check
 from segment.data.images import PNG, PngHeader, read_image
 from segment.data.labels import Labels
 from segment.data.samplers import Draw, EvalSampler, TrainSampler
-from segment.data.shapes import SHAPES, ShapesDataModule, draw
-from segment.data.voc import VOC, VOCDataModule
 from segment.errors import SegmentError
 
 

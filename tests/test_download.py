@@ -18,10 +18,10 @@ from types import SimpleNamespace
 import pytest
 from conftest import Run
 
-from segment.data.ade20k import ADE20KDataModule
-from segment.data.camvid import CamVidDataModule
-from segment.data.download import Archive, Release, provide
-from segment.data.voc import AugmentedVOCDataModule, VOCDataModule
+from segment.data.datasets.ade20k import ADE20KDataModule
+from segment.data.datasets.camvid import CamVidDataModule
+from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
+from segment.data.downloads.fetch import Archive, Release, provide
 from segment.errors import SegmentError
 
 

@@ -9,9 +9,9 @@ import pytest
 from conftest import untrained, write_pair
 from PIL import Image
 
-from segment import checkpoint as checkpoints
-from segment.data.shapes import SHAPES
-from segment.inference import Inference
+from segment.data.datasets.shapes import SHAPES
+from segment.prediction.inference import Inference
+from segment.records import checkpoint as checkpoints
 
 QUIET = ("data.num_workers=0", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu")
 
@@ -23,7 +23,7 @@ def checkpoint(tmp_path):
 
 def recount(checkpoint: Path, inference: Inference) -> tuple[np.ndarray, np.ndarray]:
     """Confusion matrix (6,6) and counts (5,3,6) of the five images, one pixel after the other."""
-    from segment.config import instantiate
+    from segment.cli.config import instantiate
 
     content = checkpoints.load_checkpoint(checkpoint)
     net, data = checkpoints.load_net(content, checkpoint), instantiate(content["segment"]["data"]).dataset("val")
@@ -93,7 +93,7 @@ def test_an_error_in_one_process_ends_the_others(run, checkpoint, tmp_path):
     """They would go on, and wait for it in a collective operation. Here the second one takes long over an image."""
     (tmp_path / "slow.py").write_text(
         "import os, pathlib, time\n"
-        "from segment.data.folder import FolderDataModule\n"
+        "from segment.data.datasets.folder import FolderDataModule\n"
         "class Slow(FolderDataModule):\n"
         "    def dataset(self, *words, **options):\n"
         "        data = super().dataset(*words, **options)\n"

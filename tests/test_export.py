@@ -8,10 +8,10 @@ import torch
 
 import segment
 from segment import export
-from segment.checkpoint import make_card
-from segment.config import instantiate, load_config, plain
-from segment.data.shapes import SHAPES
+from segment.cli.config import instantiate, load_config, plain
+from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
+from segment.records.checkpoint import make_card
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules")  # both imported and run as a program
 

@@ -10,9 +10,9 @@ import torch
 from conftest import SHARED, SMALL, needs_shared, write_pair
 from PIL import Image
 
-from segment.config import instantiate, load_config
+from segment.cli.config import instantiate, load_config
 from segment.data.classes import voc_palette
-from segment.data.folder import FolderDataModule
+from segment.data.datasets.folder import FolderDataModule
 from segment.data.labels import Labels
 from segment.errors import SegmentError
 from segment.files import digest

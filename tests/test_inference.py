@@ -10,10 +10,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from segment.config import instantiate, load_config
+from segment.cli.config import instantiate, load_config
 from segment.errors import SegmentError
-from segment.inference import Inference, gaussian
-from segment.models.memory import MARGIN, bytes_per_pixel, cut
+from segment.models.costs.memory import MARGIN, bytes_per_pixel, cut
+from segment.prediction.inference import Inference, gaussian
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from segment.errors import SegmentError
-from segment.losses import BorderWeightedCrossEntropy, CrossEntropy, border_weights
+from segment.training.losses import BorderWeightedCrossEntropy, CrossEntropy, border_weights
 
 
 @pytest.fixture

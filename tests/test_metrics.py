@@ -13,12 +13,12 @@ import torch
 from scipy import ndimage
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from segment.bootstrap import interval, mean_iou
-from segment.boundary import WIDTHS, BoundaryScores
 from segment.data.classes import Classes
 from segment.data.samplers import EvalSampler, in_order
-from segment.metrics import SegmentationScores, count_pairs, scores
-from segment.results import mean_of_some
+from segment.evaluation.boundary import WIDTHS, BoundaryScores
+from segment.evaluation.evaluator import mean_of_some
+from segment.evaluation.intervals import interval, mean_iou
+from segment.evaluation.metrics import SegmentationScores, count_pairs, scores
 
 
 def reference(prediction: np.ndarray, truth: np.ndarray, classes: int) -> dict:

@@ -10,14 +10,19 @@ from conftest import SHARED, needs_shared
 from torch import nn
 from torch.nn import functional as F
 
-from segment.config import CONF_DIR, instantiate, load_config
+from segment.cli.config import CONF_DIR, instantiate, load_config
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
-from segment.models.fcn import FCNDecoder, FCNHead, bilinear_kernel, upsample
+from segment.models.decoders.fcn import FCNDecoder, FCNHead, bilinear_kernel, upsample
+from segment.models.decoders.unet import UNetDecoder, UNetEncoder
+from segment.models.encoders.timm_encoder import TimmEncoder
+from segment.models.encoders.torchvision_encoders import (
+    MobileNetV2Encoder,
+    ResNetEncoder,
+    VGGEncoder,
+    VGGFullyConvolutional,
+)
 from segment.models.net import SegmentationNet
-from segment.models.timm_encoder import TimmEncoder
-from segment.models.torchvision_encoders import MobileNetV2Encoder, ResNetEncoder, VGGEncoder, VGGFullyConvolutional
-from segment.models.unet import UNetDecoder, UNetEncoder
 
 ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml") if "paper" not in path.stem)
 QUICK = {"mobilenet_v2", "resnet18", "timm", "unet_small"}

@@ -6,14 +6,14 @@ import torch
 from conftest import SHARED, needs_shared
 from torch import nn
 
-from segment.checkpoint import load_checkpoint, load_net
-from segment.config import instantiate, load_config
-from segment.data.voc import VOCDataModule
+from segment.cli.config import instantiate, load_config
+from segment.data.datasets.voc import VOCDataModule
 from segment.errors import SegmentError
-from segment.losses import CrossEntropy
-from segment.metrics import scores
-from segment.models.memory import Living
+from segment.evaluation.metrics import scores
+from segment.models.costs.memory import Living
 from segment.models.net import SegmentationNet
+from segment.records.checkpoint import load_checkpoint, load_net
+from segment.training.losses import CrossEntropy
 
 SMALL = {
     "fcn": ["model=fcn8s", "model/encoder=mobilenet_v2"],

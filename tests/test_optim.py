@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segment.errors import SegmentError
-from segment.optim import constant, grouped, one_cycle, parameter_groups, polynomial
+from segment.training.optim import constant, grouped, one_cycle, parameter_groups, polynomial
 
 WEIGHT = nn.Parameter(torch.zeros(1))
 

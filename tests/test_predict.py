@@ -18,10 +18,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import segment
-from segment.checkpoint import check_targets, load_checkpoint, load_net, own_data
+from segment.data.datasets.shapes import SHAPES, draw
 from segment.data.images import read_image, to_rgb
-from segment.data.shapes import SHAPES, draw
 from segment.errors import SegmentError
+from segment.records.checkpoint import check_targets, load_checkpoint, load_net, own_data
 
 
 @pytest.fixture(scope="module")
@@ -376,14 +376,14 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, content, monkeypatch):
         ({"_target_": "segment.models.net.torch.hub.load"}, "wants to build segment.models.net.torch.hub.load"),
         ({"_target_": "segment.models.net.Tensor"}, "wants to build segment.models.net.Tensor"),
         ({"_target_": "segment.models.weights.load_file"}, "wants to build"),
-        ({"_target_": "segment.data.download.Release"}, "expected a class of segment.models"),
+        ({"_target_": "segment.data.downloads.fetch.Release"}, "expected a class of segment.models"),
         ({"_target_": ""}, "wants to build"),
         ({"normalization": "${oc.env:HOME}"}, r"wants \${oc.env:HOME} to be filled in"),
         ({"${oc.env:HOME}": 1}, "to be filled in"),
         ({"frozen_stages": torch.zeros(3)}, "holds a Tensor"),
         ({"encoder": None}, "its net can't be built"),
         (
-            {"encoder": {"_target_": "segment.models.unet.UNetEncoder", "width": "x"}},
+            {"encoder": {"_target_": "segment.models.decoders.unet.UNetEncoder", "width": "x"}},
             "encoder.width=x: expected a whole number",
         ),
         ({"nonsense": 1}, "nonsense"),
@@ -401,7 +401,7 @@ def test_a_configuration_builds_nets_and_nothing_else(content, tmp_path, monkeyp
 def test_a_stranger_s_net_downloads_nothing(content, monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
     card = content["segment"]
-    part = {"_target_": "segment.models.torchvision_encoders.MobileNetV2Encoder"}
+    part = {"_target_": "segment.models.encoders.torchvision_encoders.MobileNetV2Encoder"}
     for deep in (part, {**part, "weights": "imagenet"}, [{"x": {**part, "weights": "imagenet"}}]):
         model = {**card["model"], "decoder": {**card["model"]["decoder"], "x": deep}}
         with pytest.raises(SegmentError, match="unexpected keyword argument 'x'"):
@@ -418,7 +418,7 @@ def test_other_damage_to_a_checkpoint(content, tmp_path):
         {"segment": {**card, "classes": 7}},
         {"segment": 7},
         {"segment": {**card, "model": {}}},
-        {"segment": {**card, "model": {"_target_": "segment.models.fcn.FCNDecoder", "channels": {32: 8}}}},
+        {"segment": {**card, "model": {"_target_": "segment.models.decoders.fcn.FCNDecoder", "channels": {32: 8}}}},
         {"state_dict": [1]},
         {"state_dict": {"net.x": 1, 3: 4}},
     ):
@@ -429,13 +429,13 @@ def test_other_damage_to_a_checkpoint(content, tmp_path):
 
 def test_a_stranger_s_data_configuration_downloads_nothing(content, checkpoint):
     assert own_data(load_checkpoint(checkpoint)) == content["segment"]["data"]
-    evil = {"_target_": "segment.data.voc.VOCDataModule", "root": "x", "download": True, "url": "http://evil"}
+    evil = {"_target_": "segment.data.datasets.voc.VOCDataModule", "root": "x", "download": True, "url": "http://evil"}
     found = own_data({"segment": {"data": evil}})
     assert (found["download"], found["url"]) == (False, None)
     with pytest.raises(SegmentError, match="refused"):
         own_data({"segment": {"data": {**evil, "root": "${oc.env:HOME}"}}})
     with pytest.raises(SegmentError, match="refused"):
-        check_targets({**evil, "_target_": "segment.data.download.FileLock"}, "segment.data")
+        check_targets({**evil, "_target_": "segment.data.downloads.fetch.FileLock"}, "segment.data")
 
 
 def test_to_rgb_leaves_what_is_right():

@@ -10,10 +10,10 @@ from conftest import SMALL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segment.config import instantiate, load_config
+from segment.cli.config import instantiate, load_config
 from segment.errors import SegmentError
-from segment.models.fcn import bilinear_kernel
-from segment.models.unet_paper import PaperUNet, PaperUNetDecoder, PaperUNetEncoder, mirrored
+from segment.models.decoders.fcn import bilinear_kernel
+from segment.models.published.unet_paper import PaperUNet, PaperUNetDecoder, PaperUNetEncoder, mirrored
 
 
 def build(*words: str, num_classes: int = 21) -> nn.Module:

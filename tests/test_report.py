@@ -15,15 +15,15 @@ from conftest import SMALL
 from PIL import Image
 from torch import nn
 
-from segment.bootstrap import mean_iou
-from segment.checkpoint import make_card
-from segment.comparison.costs import memory
+from segment.cli.config import instantiate, load_config, plain, read_record
 from segment.comparison.paired import Counts, difference
-from segment.comparison.tables import tex
-from segment.config import instantiate, load_config, plain, read_record
-from segment.data.shapes import SHAPES
+from segment.data.datasets.shapes import SHAPES
+from segment.display.grid import tex
+from segment.display.plots import Point, against_cost, place_labels
+from segment.evaluation.intervals import mean_iou
 from segment.files import digest
-from segment.plots import Point, against_cost, place_labels
+from segment.models.costs.measured import memory
+from segment.records.checkpoint import make_card
 from segment.report import main as report
 
 NAMES = ("background", "cat", "dog")
@@ -49,7 +49,7 @@ def write_run(folder: Path, skips: list[int], seed: int, pixels: np.ndarray | No
     (folder / "metrics.json").write_text(json.dumps(figures))
     config = {
         "seed": seed,
-        "data": {"_target_": "segment.data.voc.VOCDataModule", "root": str(folder), "seed": "${seed}"},
+        "data": {"_target_": "segment.data.datasets.voc.VOCDataModule", "root": str(folder), "seed": "${seed}"},
         "model": {"_target_": "segment.models.net.SegmentationNet", "decoder": {"skip_strides": skips}},
         "checkpoint": {"every_n_steps": None},
     }

@@ -21,13 +21,13 @@ import numpy as np
 import pytest
 import torch
 
-from segment.checkpoint import WholeCheckpoints, load_checkpoint, load_net
+from segment.cli.config import read_record
 from segment.comparison.run import read
-from segment.config import read_record
+from segment.data.datasets.shapes import ShapesDataModule
 from segment.data.samplers import TrainSampler
-from segment.data.shapes import ShapesDataModule
-from segment.module import SegmentationModule
-from segment.resume import take_words
+from segment.records.checkpoint import WholeCheckpoints, load_checkpoint, load_net
+from segment.training.module import SegmentationModule
+from segment.training.resume import take_words
 
 TINY = (
     "model=fcn_resnet50", "model/encoder=unet_small", "model.encoder.width=8", "model.decoder.dropout=0.5",
@@ -299,9 +299,20 @@ class Runs:
     """Trainings in processes of their own, one at a time."""
 
     def __init__(self, folder: Path) -> None:
-        names = ["segment.callbacks", "segment.results", "segment.rows", "segment.saving", "segment.data.shapes"]
+        names = [
+            "segment.training.progress",
+            "segment.evaluation.evaluator",
+            "segment.records.metrics_csv",
+            "segment.training.last_checkpoint",
+            "segment.data.datasets.shapes",
+        ]
         self.folder = folder
-        command = [sys.executable, "-c", SERVER, json.dumps([*names, "segment.checkpoint", "segment.models.unet"])]
+        command = [
+            sys.executable,
+            "-c",
+            SERVER,
+            json.dumps([*names, "segment.records.checkpoint", "segment.models.decoders.unet"]),
+        ]
         self.server = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.server.stdout.readline() == "ready\n"
 

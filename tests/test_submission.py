@@ -15,11 +15,11 @@ from conftest import untrained, without_rows, write_pair
 from PIL import Image
 
 from segment import submission
-from segment.checkpoint import load_checkpoint, load_net
 from segment.data.dataset import read_image
-from segment.data.voc import VOC, VOCDataModule
+from segment.data.datasets.voc import VOC, VOCDataModule
 from segment.errors import SegmentError
-from segment.inference import Inference
+from segment.prediction.inference import Inference
+from segment.records.checkpoint import load_checkpoint, load_net
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 SIZES = {"2008_000006": (50, 40), "2008_000011": (33, 47), "2008_000012": (50, 40)}

@@ -6,7 +6,7 @@ import torchvision
 from conftest import Run
 from torch import nn
 
-from segment.models.classifier import convolutional_classifier
+from segment.models.published.classifier import convolutional_classifier
 from segment.summary import measure
 
 

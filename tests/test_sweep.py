@@ -13,9 +13,9 @@ import psutil
 import pytest
 from conftest import SMALL
 
-from segment.config import CONF_DIR, options
-from segment.job import Status, what_went_wrong
-from segment.sweep import name_of_words
+from segment.cli.config import CONF_DIR, options
+from segment.sweeps.launcher import name_of_words
+from segment.sweeps.process import Status, what_went_wrong
 
 JOB = """
 import json, os, signal, subprocess, sys, time
@@ -227,11 +227,11 @@ def test_a_sweep_that_is_killed_goes_on_when_its_job_has_saved(background, sweep
 
 STUBBORN = """
 import os, signal, subprocess, sys, time
-import segment.job
-segment.job.GRACE = 1
+import segment.sweeps.process
+segment.sweeps.process.GRACE = 1
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job does not have
 job = "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN); subprocess.run(['sleep', '1000'])"
-segment.job.run([sys.executable, "-c", job], os.environ)
+segment.sweeps.process.run([sys.executable, "-c", job], os.environ)
 """
 
 

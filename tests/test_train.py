@@ -13,11 +13,11 @@ from conftest import SHARED, SMALL, needs_shared
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from segment.checkpoint import classes_of, load_checkpoint, load_net
-from segment.config import CONF_DIR
-from segment.data.shapes import SHAPES, ShapesDataModule
+from segment.cli.config import CONF_DIR
+from segment.data.datasets.shapes import SHAPES, ShapesDataModule
 from segment.errors import SegmentError
-from segment.resume import moved_paths, take_words
+from segment.records.checkpoint import classes_of, load_checkpoint, load_net
+from segment.training.resume import moved_paths, take_words
 
 MODELS = sorted(path.stem for path in Path(CONF_DIR, "model").glob("*.yaml"))
 TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.enable_progress_bar=false")
@@ -263,7 +263,7 @@ def test_the_wheel_works_elsewhere(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    where = "import segment.config; print(segment.config.CONF_DIR)"
+    where = "import segment.cli.config; print(segment.cli.config.CONF_DIR)"
     found = subprocess.run(
         [sys.executable, "-c", where], cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
     )

@@ -10,12 +10,12 @@ from conftest import SHARED, labels, needs_shared, write_pair
 from PIL import Image
 from scipy.io import savemat
 
-from segment.data.ade20k import ADE20K, ADE20KDataModule
-from segment.data.check import check
-from segment.data.folder import FolderDataModule
-from segment.data.voc import AugmentedVOCDataModule, VOCDataModule
+from segment.data.datasets.ade20k import ADE20K, ADE20KDataModule
+from segment.data.datasets.folder import FolderDataModule
+from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
+from segment.data.doctor import check
 from segment.errors import SegmentError
-from segment.results import trained_on
+from segment.evaluation.evaluator import trained_on
 
 
 def write_mat(path: Path, values: np.ndarray) -> None:

@@ -14,8 +14,8 @@ import torch
 from conftest import SMALL
 from PIL import Image
 
-from segment.callbacks import Throughput
-from segment.results import pictures
+from segment.evaluation.evaluator import pictures
+from segment.training.progress import Throughput
 
 TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.max_epochs=1")
 QUICK = ("trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "logger=wandb", "callbacks.wandb.count=2")
@@ -112,7 +112,7 @@ def test_a_run_offline_with_its_checkpoint(main, monkeypatch):
 def test_throughput_is_of_all_processes_and_without_validation(monkeypatch):
     """Two processes with 4 images each, a second a step; a validation takes 100."""
     clock, logged = [0.0], []
-    monkeypatch.setattr("segment.callbacks.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("segment.training.progress.time.perf_counter", lambda: clock[0])
     trainer = SimpleNamespace(world_size=2, log_every_n_steps=2, global_step=0)
     module = SimpleNamespace(log=lambda name, value: logged.append((name, value)))
     throughput = Throughput()
@@ -136,7 +136,7 @@ def test_pictures_are_of_the_net_that_was_validated(main, monkeypatch):
         seen.update({name: value.clone() for name, value in module.net.state_dict().items()})
         return pictures(module, dataset, indices)
 
-    monkeypatch.setattr("segment.callbacks.pictures", look)
+    monkeypatch.setattr("segment.training.progress.pictures", look)
     folder = main("train", *TINY, *QUICK, "callbacks=[ema,default]", "callbacks.ema.decay=0.5", "optimizer.lr=0.1")
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     assert seen

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from segment.arguments import as_typed
+from segment.cli.value_types import as_typed
 from segment.comparison.paired import Counts
 from segment.comparison.run import Run
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import torch
 
-from segment.checkpoint import check_targets, classes_of, load_checkpoint, load_net
-from segment.comparison.costs import measure
-from segment.comparison.section import Section, mean_and_spread
-from segment.config import instantiate
+from segment.cli.config import instantiate
+from segment.comparison.sections import Section, mean_and_spread
+from segment.display.pictures import save, side_by_side
+from segment.display.plots import Point, against_cost
 from segment.errors import SegmentError
+from segment.evaluation.evaluator import pictures, spread
+from segment.models.costs.measured import measure
 from segment.models.net import SegmentationNet
-from segment.models.published import CARD
-from segment.module import SegmentationModule
-from segment.plots import Point, against_cost
-from segment.results import pictures, spread
-from segment.visualize import save, side_by_side
+from segment.models.state_dicts import CARD
+from segment.records.checkpoint import check_targets, classes_of, load_checkpoint, load_net
+from segment.training.module import SegmentationModule
 
 PICTURED = 6
 """Groups, the best ones, that fit into one picture."""

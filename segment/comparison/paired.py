@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segment.bootstrap import bounds, mean_iou, resample
 from segment.errors import SegmentError
+from segment.evaluation.intervals import bounds, mean_iou, resample
 
 
 class Counts(NamedTuple):

@@ -9,13 +9,13 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from segment import provenance
-from segment.bootstrap import mean_iou
+from segment.cli.config import read_record
 from segment.comparison.paired import Counts
-from segment.config import read_record
 from segment.errors import SegmentError
+from segment.evaluation.intervals import mean_iou
 from segment.files import digest
-from segment.job import Status
+from segment.records import provenance
+from segment.sweeps.process import Status
 
 MEASUREMENT = ("split", "images", "precision", "protocol")
 """Of metrics.json, what has to be equal for two figures to be comparable."""

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
 from segment.data.dataset import Batch, Sample, SegmentationDataset, as_it_is, check_headers
-from segment.data.download import Release, provide
+from segment.data.downloads.fetch import Release, provide
 from segment.data.labels import Labels, index_labels
-from segment.data.location import Located
+from segment.data.layout import Located
 from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.errors import SegmentError
@@ -62,7 +62,7 @@ class SegmentationDataModule(Located, L.LightningDataModule):
         train_split, val_split: what ``segment.train`` learns from and what it measures on.
         seed: of order and augmentation.
         download: whether what is missing below ``root`` is downloaded.
-        url, checksum: see :func:`segment.data.download.provide`.
+        url, checksum: see :func:`segment.data.downloads.fetch.provide`.
 
     Raises:
         SegmentError: an argument is out of range.

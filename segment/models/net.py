@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
-from segment.models.encoder import NORMALIZATIONS, Pixels
-from segment.models.fcn import crop, upsample
-from segment.models.published import load_published
+from segment.models.decoders.fcn import crop, upsample
+from segment.models.encoders.encoder import NORMALIZATIONS, Pixels
+from segment.models.state_dicts import load_published
 
 
 class EncoderLike(Protocol):
@@ -60,10 +60,10 @@ class SegmentationNet(nn.Module):
         normalization: what pixels the weights were trained on: "imagenet" (RGB, mean and deviation of
             ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1), or a table of ``mean`` and
             ``deviation`` in 0..255 and ``bgr``; None is what ``weights`` says, or else the encoder.
-        weights: a file for the whole net, see :func:`segment.models.published.load_published`.
+        weights: a file for the whole net, see :func:`segment.models.state_dicts.load_published`.
         frozen_stages: number of the encoder's stages, from the image on, that are not trained.
         frozen_batch_norm: whether the encoder's batch norms keep their statistics, scales and shifts.
-        checkpointing: see :class:`segment.models.encoder.Encoder`.
+        checkpointing: see :class:`segment.models.encoders.encoder.Encoder`.
 
     Raises:
         SegmentError: unknown normalisation, too many stages, a decoder that does not suit the encoder, weights

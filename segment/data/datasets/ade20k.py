@@ -1,0 +1,107 @@
+"""ADE20K's SceneParsing challenge (Zhou et al., 2017): 150 classes of things and stuff."""
+
+import csv
+from importlib.resources import files
+from pathlib import Path
+
+from segment.data.classes import IGNORE, Classes
+from segment.data.datamodule import SegmentationDataModule
+from segment.data.dataset import Sample
+from segment.data.downloads.fetch import Archive, Release
+from segment.data.labels import Labels, index_labels
+from segment.errors import SegmentError
+
+
+def _read_classes() -> Classes:
+    with (files("segment.data.datasets") / "ade20k.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = [row["name"].split(",")[0] for row in rows]
+    return Classes(
+        tuple(names),
+        tuple((int(row["r"]), int(row["g"]), int(row["b"])) for row in rows),
+        frozenset(name for name, row in zip(names, rows, strict=True) if row["stuff"] == "1"),
+    )
+
+
+ADE20K = _read_classes()
+
+FOLDER = "ADEChallengeData2016"
+SPLITS = {"train": "training", "val": "validation"}
+
+
+class ADE20KDataModule(SegmentationDataModule):
+    """``ADEChallengeData2016/images|annotations/training|validation``.
+
+    Masks hold 0 for "other", which is ignored, and 1 to 150 for the classes 0 to 149.
+
+    Args:
+        root: the folder that holds ``ADEChallengeData2016``, or that folder itself.
+        loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
+    """
+
+    classes = ADE20K
+    layout = f"{FOLDER}/ with images/{{training,validation}} and annotations/{{training,validation}}"
+    official_sizes = {"train": 20210, "val": 2000}
+
+    @property
+    def labels(self) -> Labels:
+        return index_labels(len(ADE20K), offset=1, void=(0, IGNORE))
+
+    def missing(self) -> list[Release]:
+        url = f"http://data.csail.mit.edu/places/ADEchallenge/{FOLDER}.zip"
+        archive = Archive(url, "sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7")
+        base = self.place(FOLDER)
+        if base.is_dir():
+            _refuse_full_release(base)
+        parts = [base / kind / part for kind in ("images", "annotations") for part in SPLITS.values()]
+        return [] if all(part.is_dir() for part in parts) else [Release((archive,), FOLDER, self.within(base))]
+
+    def folder(self, *parts: str) -> Path:
+        """The challenge's folder, after a look at whether this is the full release instead."""
+        base = self.find(*parts) or self.root
+        if base.is_dir():
+            _refuse_full_release(base)
+        return super().folder(*parts)
+
+    def samples(self, split: str) -> list[Sample]:
+        """Every JPEG of the split's folder, in the order of their names."""
+        if split not in SPLITS:
+            raise SegmentError(f"ADE20K has the splits train and val, not {split!r}: the test set has no masks")
+        base = self.folder(FOLDER)
+        images = sorted((base / "images" / SPLITS[split]).glob("*.jpg"))
+        if not images:
+            raise SegmentError(f"no image in {base / 'images' / SPLITS[split]}: expected {self.layout}")
+        masks = base / "annotations" / SPLITS[split]
+        return [Sample(image.stem, image, masks / f"{image.stem}.png") for image in images]
+
+    def scenes(self) -> dict[str, str]:
+        """The scene of each image ("street", "bedroom"), by its id.
+
+        Raises:
+            SegmentError: ``sceneCategories.txt`` is missing, or has other lines than "ID SCENE".
+        """
+        path = self.folder(FOLDER) / "sceneCategories.txt"
+        scenes = {}
+        for line in self.list_ids(path):
+            name, _, scene = line.partition(" ")
+            if not scene:
+                raise SegmentError(f"{path}: expected 'ID SCENE' in each line, but one reads {line!r}")
+            scenes[name] = scene.strip()
+        return scenes
+
+
+def _refuse_full_release(base: Path) -> None:
+    if not (base / "annotations").is_dir() and _is_full_release(base):
+        first = f"rename {base} and " if base.name == FOLDER else ""
+        raise SegmentError(
+            f"{base} holds the full ADE20K release, with object parts and thousands of names; the 150 classes are "
+            f"those of the SceneParsing challenge: {first}get {FOLDER}.zip (data.download=true)"
+        )
+
+
+def _is_full_release(base: Path) -> bool:
+    """The 2021 release has ``images/ADE/``, that of 2016 a folder for each scene, both masks named ``*_seg.png``."""
+    names = {path.name for path in base.iterdir()}
+    if any(name.startswith("ADE20K_20") or name == "index_ade20k.pkl" for name in names):
+        return True
+    return (base / "images" / "ADE").is_dir() or any(base.glob("images/*/*/*/*_seg.png")) or any(base.glob("*_seg.png"))
