@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED, Run, needs_shared, write_pair
 from PIL import Image
 
 from segment.data.datasets.ade20k import ADE20KDataModule
@@ -18,6 +17,7 @@ from segment.data.datasets.folder import FolderDataModule
 from segment.data.datasets.shapes import ShapesDataModule
 from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
 from segment.data.doctor import check, read
+from tests.conftest import SHARED, Run, needs_shared, write_pair
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
 from PIL import Image
+
+from tests.conftest import SMALL
 
 QUICK = (*SMALL, "data.crop_size=[40,40]", "trainer.max_epochs=1", "trainer.enable_progress_bar=false")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import untrained, write_pair
 from PIL import Image
 
 from segment.data.datasets.shapes import SHAPES
 from segment.prediction.inference import Inference
 from segment.records import checkpoint as checkpoints
+from tests.conftest import untrained, write_pair
 
 QUIET = ("data.num_workers=0", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu")
 

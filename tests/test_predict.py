@@ -13,7 +13,6 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from conftest import untrained
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -22,6 +21,7 @@ from segment.data.datasets.shapes import SHAPES, draw
 from segment.data.images import read_image, to_rgb
 from segment.errors import SegmentError
 from segment.records.checkpoint import check_targets, load_checkpoint, load_net, own_data
+from tests.conftest import untrained
 
 
 @pytest.fixture(scope="module")

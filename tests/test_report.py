@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import SMALL
 from PIL import Image
 from torch import nn
 
@@ -25,6 +24,7 @@ from segment.files import digest
 from segment.models.costs.measured import memory
 from segment.records.checkpoint import make_card
 from segment.report import main as report
+from tests.conftest import SMALL
 
 NAMES = ("background", "cat", "dog")
 

@@ -11,7 +11,6 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from conftest import untrained, without_rows, write_pair
 from PIL import Image
 
 from segment import submission
@@ -20,6 +19,7 @@ from segment.data.datasets.voc import VOC, VOCDataModule
 from segment.errors import SegmentError
 from segment.prediction.inference import Inference
 from segment.records.checkpoint import load_checkpoint, load_net
+from tests.conftest import untrained, without_rows, write_pair
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 SIZES = {"2008_000006": (50, 40), "2008_000011": (33, 47), "2008_000012": (50, 40)}

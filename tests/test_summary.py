@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torchvision
-from conftest import Run
 from torch import nn
 
 from segment.models.published.classifier import convolutional_classifier
 from segment.summary import measure
+from tests.conftest import Run
 
 
 def test_vgg16s_figures():

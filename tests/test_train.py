@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, SMALL, needs_shared
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
@@ -18,6 +17,7 @@ from segment.data.datasets.shapes import SHAPES, ShapesDataModule
 from segment.errors import SegmentError
 from segment.records.checkpoint import classes_of, load_checkpoint, load_net
 from segment.training.resume import moved_paths, take_words
+from tests.conftest import SHARED, SMALL, needs_shared
 
 MODELS = sorted(path.stem for path in Path(CONF_DIR, "model").glob("*.yaml"))
 TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.enable_progress_bar=false")

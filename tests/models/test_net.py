@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, needs_shared
 from torch import nn
 
 from segment.cli.config import instantiate, load_config
@@ -14,6 +13,7 @@ from segment.models.costs.memory import Living
 from segment.models.net import SegmentationNet
 from segment.records.checkpoint import load_checkpoint, load_net
 from segment.training.losses import CrossEntropy
+from tests.conftest import SHARED, needs_shared
 
 SMALL = {
     "fcn": ["model=fcn8s", "model/encoder=mobilenet_v2"],

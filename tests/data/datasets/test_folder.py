@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, SMALL, needs_shared, write_pair
 from PIL import Image
 
 from segment.cli.config import instantiate, load_config
@@ -16,6 +15,7 @@ from segment.data.datasets.folder import FolderDataModule
 from segment.data.labels import Labels
 from segment.errors import SegmentError
 from segment.files import digest
+from tests.conftest import SHARED, SMALL, needs_shared, write_pair
 
 TRUTH = np.kron(np.array([[0, 1, 2], [2, 0, 1]]), np.ones((8, 8), int))
 """Class indices (16,24) that each kind of mask below stands for."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from conftest import SMALL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from segment.cli.config import instantiate, load_config
 from segment.errors import SegmentError
 from segment.models.decoders.fcn import bilinear_kernel
 from segment.models.published.unet_paper import PaperUNet, PaperUNetDecoder, PaperUNetEncoder, mirrored
+from tests.conftest import SMALL
 
 
 def build(*words: str, num_classes: int = 21) -> nn.Module:

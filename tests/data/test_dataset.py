@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, needs_shared, without_rows, write_pair
 from PIL import Image
 
 from segment.data.classes import voc_palette
@@ -18,6 +17,7 @@ from segment.data.images import PNG, PngHeader, read_image
 from segment.data.labels import Labels
 from segment.data.samplers import Draw, EvalSampler, TrainSampler
 from segment.errors import SegmentError
+from tests.conftest import SHARED, needs_shared, without_rows, write_pair
 
 
 def test_voc_palette_is_the_devkits():

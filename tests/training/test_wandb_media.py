@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import SMALL
 from PIL import Image
 
 from segment.evaluation.evaluator import pictures
 from segment.training.progress import Throughput
+from tests.conftest import SMALL
 
 TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.max_epochs=1")
 QUICK = ("trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "logger=wandb", "callbacks.wandb.count=2")

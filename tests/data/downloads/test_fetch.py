@@ -16,13 +16,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import Run
 
 from segment.data.datasets.ade20k import ADE20KDataModule
 from segment.data.datasets.camvid import CamVidDataModule
 from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
 from segment.data.downloads.fetch import Archive, Release, provide
 from segment.errors import SegmentError
+from tests.conftest import Run
 
 
 class Server:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import SMALL
 
 from segment.cli.config import CONF_DIR, options
 from segment.sweeps.launcher import name_of_words
 from segment.sweeps.process import Status, what_went_wrong
+from tests.conftest import SMALL
 
 JOB = """
 import json, os, signal, subprocess, sys, time

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from conftest import SHARED, needs_shared
 from torch import nn
 from torch.nn import functional as F
 
@@ -23,6 +22,7 @@ from segment.models.encoders.torchvision_encoders import (
     VGGFullyConvolutional,
 )
 from segment.models.net import SegmentationNet
+from tests.conftest import SHARED, needs_shared
 
 ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml") if "paper" not in path.stem)
 QUICK = {"mobilenet_v2", "resnet18", "timm", "unet_small"}

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, labels, needs_shared, write_pair
 from PIL import Image
 from scipy.io import savemat
 
@@ -16,6 +15,7 @@ from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
 from segment.data.doctor import check
 from segment.errors import SegmentError
 from segment.evaluation.evaluator import trained_on
+from tests.conftest import SHARED, labels, needs_shared, write_pair
 
 
 def write_mat(path: Path, values: np.ndarray) -> None:
