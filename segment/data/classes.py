@@ -5,6 +5,9 @@ from dataclasses import dataclass
 IGNORE = 255
 """Label of pixels that neither train nor count: VOC's void, unlabelled ground, padding."""
 
+BACKGROUND = "background"
+"""Name of the class that means "no object": overlays leave it clear."""
+
 Colour = tuple[int, int, int]
 VOID_COLOUR: Colour = (224, 224, 192)
 """How VOC's palette shows label 255."""
