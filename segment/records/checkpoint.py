@@ -178,7 +178,7 @@ def _without_weights(config: Any) -> Any:
 def _check_target(target: Any, package: str) -> None:
     module, _, name = str(target).rpartition(".")
     found = None
-    if isinstance(target, str) and module.startswith(f"{package}."):
+    if isinstance(target, str) and f"{module}.".startswith(f"{package}."):
         with suppress(ImportError):
             found = getattr(importlib.import_module(module), name, None)
     if not isinstance(found, type) or not found.__module__.startswith(f"{package}."):
