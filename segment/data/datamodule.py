@@ -68,6 +68,8 @@ class SegmentationDataModule(Located, L.LightningDataModule):
         SegmentError: an argument is out of range.
     """
 
+    name: str = ""
+    """Name of the data set in metrics.json and reports, such as "voc"; by default the class's name."""
     classes: Classes
     official_sizes: Mapping[str, int] = {}
     """Number of samples of each split as published."""
@@ -107,6 +109,7 @@ class SegmentationDataModule(Located, L.LightningDataModule):
                 "from 1, num_workers from 0 and seed from 0, "
                 f"but got {crop_size}, {scale}, {batch_size}, {num_workers} and {seed}"
             )
+        self.name = self.name or type(self).__name__
         self.root = Path(root).expanduser()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.train_split, self.val_split = train_split, val_split

@@ -182,6 +182,7 @@ class ShapesDataModule(SegmentationDataModule):
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`; there is no ``root``.
     """
 
+    name = "shapes"
     classes = SHAPES
 
     def __init__(self, train_size: int = 800, val_size: int = 60, test_size: int = 100, **loading: Any) -> None:

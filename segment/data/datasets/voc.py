@@ -36,6 +36,7 @@ class VOCDataModule(SegmentationDataModule):
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
     """
 
+    name = "voc"
     classes = VOC
 
     def __init__(self, root: str, year: int = 2012, **loading: Any) -> None:
@@ -110,6 +111,8 @@ class AugmentedVOCDataModule(VOCDataModule):
         root: see :class:`VOCDataModule`.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
     """
+
+    name = "voc_sbd"
 
     def __init__(self, root: str, **loading: Any) -> None:
         super().__init__(root, 2012, **loading)
