@@ -114,7 +114,7 @@ def make_module(config: DictConfig, data: Any) -> Any:
             {**plain(config.model), "normalization": net.normalization},
             {**plain(config.data), **data.location()},
             data.classes,
-            data.training_marks(),
+            data.training_fingerprints(),
         ),
         seed=config.seed,
     )
@@ -146,7 +146,7 @@ def begin_training(
         directory=hydra.runtime.cwd,
         config=plain(config),
         choices=plain(hydra.runtime.choices),
-        data=trainer.datamodule.fingerprints(),
+        data=trainer.datamodule.content_hashes(),
         world_size=trainer.world_size,
         device=device_name(trainer.strategy.root_device),
         loggers={

@@ -11,14 +11,14 @@ import numpy as np
 from rich.console import Console
 
 from segment.data.classes import Classes
-from segment.data.datamodule import SegmentationDataModule, count_known
+from segment.data.datamodule import SegmentationDataModule, count_shared
 from segment.data.dataset import SegmentationDataset
 from segment.display.metrics_table import percent, table
 from segment.display.pictures import BACKGROUND, comparison, confusion_matrix, curves, save
 from segment.errors import SegmentError
 from segment.evaluation.intervals import interval, mean_iou
 from segment.evaluation.metrics import or_none
-from segment.files import digest, whole_file
+from segment.files import checkpoint_digest, whole_file
 from segment.training.module import SegmentationModule
 
 PROTOCOL = "one image at a time at original resolution, one confusion matrix, label 255 ignored"
@@ -45,7 +45,7 @@ def evaluate(
         SegmentError: the trainer leaves out all of it.
     """
     data.trainer = trainer
-    source = {"checkpoint": str(checkpoint.absolute()), "checkpoint_digest": digest(checkpoint)}
+    source = {"checkpoint": str(checkpoint.absolute()), "checkpoint_digest": checkpoint_digest(checkpoint)}
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
     module.to(trainer.strategy.root_device)  # Lightning puts it on the CPU; pictures are yet to be made
     if not module.figures:
@@ -64,7 +64,7 @@ def evaluate(
         **data.location(),
         "split": split,
         "images": len(module.counts),
-        "images_trained_on": trained_on(module.card, data.marks(data.dataset(split))[: len(module.counts)]),
+        "images_trained_on": trained_on(module.card, data.fingerprints(data.dataset(split))[: len(module.counts)]),
         "precision": str(trainer.precision),
     }
     protocol = f"{module.inference.describe()}; {PROTOCOL}"
@@ -72,10 +72,10 @@ def evaluate(
 
 
 def trained_on(card: Mapping[str, Any], images: Iterable[Iterable[str]]) -> int | None:
-    """How many of some images, by their marks, a checkpoint's net was trained on; None if the card does not know."""
-    if not isinstance(card.get("images"), list):
+    """How many of some images, by their fingerprints, a checkpoint's net was trained on; None if the card does not know."""
+    if not isinstance(card.get("images"), list) or not card["images"]:  # empty: another rank than 0 wrote it
         return None
-    return count_known(images, map(str, card["images"]))
+    return count_shared(images, map(str, card["images"]))
 
 
 def mean_of_some(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:

@@ -40,7 +40,7 @@ def make_card(
     """Plain data for a checkpoint: the configurations of model and data, class names and colours.
 
     Args:
-        images: what the training images are known by, see ``SegmentationDataModule.training_marks``.
+        images: fingerprints of the training images, see ``SegmentationDataModule.training_fingerprints``.
     """
     return {
         "model": dict(model),

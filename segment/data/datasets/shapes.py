@@ -164,7 +164,7 @@ class ShapesDataset(SegmentationDataset):
         return self.length, self.split, self.seed
 
     @cached_property
-    def digests(self) -> list[str]:
+    def image_fingerprints(self) -> list[str]:
         return [f"shapes/{self.seed}/{self.split}/{index}" for index in range(self.length)]
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
