@@ -39,7 +39,7 @@ class Item(TypedDict):
 
 
 class Batch(TypedDict):
-    """image: uint8 (N,3,H,W) RGB; mask: int64 (N,H,W), 255 where no class is known; id: the samples' names."""
+    """image: uint8 (N,3,H,W) RGB; mask: uint8 (N,H,W), 255 where no class is known; id: the samples' names."""
 
     image: Tensor
     mask: Tensor
@@ -219,7 +219,7 @@ class SegmentationDataset(Dataset[Item]):
             if i == 0:
                 shape = (len(keys), *item["image"].shape)
                 image = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-                mask = torch.empty((len(keys), *item["mask"].shape), dtype=torch.int64)  # what a loss takes
+                mask = torch.empty((len(keys), *item["mask"].shape), dtype=torch.uint8)
                 ids = []
             image[i].copy_(item["image"])
             mask[i].copy_(item["mask"])

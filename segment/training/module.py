@@ -25,7 +25,7 @@ from segment.training.optim import constant
 
 
 class SegmentationModule(L.LightningModule):
-    """Trains and evaluates a net on batches of ``{"image": uint8 RGB, "mask": int64, "id"}``.
+    """Trains and evaluates a net on batches of ``{"image": uint8 RGB, "mask": uint8, "id"}``.
 
     Args:
         net: scores of an image's own size from normalised floats.
@@ -88,7 +88,7 @@ class SegmentationModule(L.LightningModule):
                 "a batch norm saw one value per channel, and wants more in training: "
                 "raise data.crop_size or data.batch_size"
             ) from None
-        loss = self.loss(scores, batch["mask"])
+        loss = self.loss(scores, batch["mask"].long())  # int64 on the device: a batch of bytes gets there sooner
         if not torch.isfinite(loss):
             raise SegmentError(
                 f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, images "

@@ -157,7 +157,7 @@ def test_equal_batches_for_no_one_and_four_workers(voc_root):
             assert a["id"] == b["id"]
             assert torch.equal(a["image"], b["image"])
             assert torch.equal(a["mask"], b["mask"])
-            assert b["mask"].dtype == torch.int64
+            assert b["mask"].dtype == torch.uint8
 
 
 def test_ade20ks_stuff_and_scenes(ade20k_root):
