@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
 from segment.data.dataset import Batch, Sample, SegmentationDataset, as_it_is, check_headers
-from segment.data.downloads.fetch import Release, provide
+from segment.data.downloads.fetch import Release, download_missing
 from segment.data.labels import Labels, index_labels
 from segment.data.layout import Located
 from segment.data.samplers import EvalSampler, TrainSampler
@@ -164,7 +164,7 @@ class SegmentationDataModule(Located, L.LightningDataModule):
 
     def prepare_data(self) -> None:
         if self.download:
-            provide(self.missing, self.root, self.url, self.checksum)
+            download_missing(self.missing, self.root, self.url, self.checksum)
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and not self._ready:  # segment.train sets up first, Lightning's Trainer again
