@@ -145,7 +145,7 @@ def ours(data: VOCDataModule, normalized: bool) -> Callable:
     def loader(epoch: int):
         draws = [Draw(i, epoch) for i in range(len(dataset))]
         for batch in DataLoader(dataset, BATCH, sampler=draws, collate_fn=as_it_is):
-            yield {"image": net.normalize(batch["image"]), "mask": batch["mask"]} if normalized else batch
+            yield {"image": net.normalize(batch["image"]), "mask": batch["mask"].long()} if normalized else batch
 
     return loader
 

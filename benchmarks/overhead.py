@@ -85,7 +85,7 @@ def bare(config, net, loader, classes) -> float:
     scheduler = instantiate(config.scheduler)(optimizer, len(loader))
     net.train()
     for step, batch in enumerate(loader):
-        loss = loss_function(net(net.normalize(batch["image"])), batch["mask"])
+        loss = loss_function(net(net.normalize(batch["image"])), batch["mask"].long())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

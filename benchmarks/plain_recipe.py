@@ -67,7 +67,7 @@ def train(net: nn.Module, data: L.LightningDataModule, recipe: Recipe, epochs: i
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)
         for batch in loader:
-            loss = F.cross_entropy(net(normalize(batch["image"])), batch["mask"], ignore_index=IGNORE)
+            loss = F.cross_entropy(net(normalize(batch["image"])), batch["mask"].long(), ignore_index=IGNORE)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -10,9 +10,7 @@ from typing import IO, Any
 from segment.errors import SegmentError
 
 PARTS, PART = 16, 2**16
-"""Of a large file those that :func:`digest` reads, and the bytes of one."""
-DENSE = {".jpg", ".jpeg", ".png", ".webp", ".ckpt"}
-"""Endings of files that differ nearly everywhere, at their end for sure, where they differ at all."""
+"""Number of parts that :func:`checkpoint_digest` reads of a large checkpoint, and the size of each in bytes."""
 
 
 def user_path(given: Any, key: str) -> Path:
@@ -62,11 +60,11 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
         raise
 
 
-def digest(path: Path) -> str:
-    """A hash of a file's content; of large dense ones of their size and sixteen parts, the end being one."""
+def checkpoint_digest(path: Path) -> str:
+    """Return a hash of a checkpoint: of a large one it covers the size and sixteen parts, the end among them."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if size <= PARTS * PART or path.suffix.lower() not in DENSE:
+        if size <= PARTS * PART:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
         found = hashlib.sha256(str(size).encode())
         for part in range(PARTS):

@@ -20,7 +20,7 @@ from segment.data.datasets.shapes import SHAPES
 from segment.display.grid import tex
 from segment.display.plots import Point, against_cost, place_labels
 from segment.evaluation.intervals import mean_iou
-from segment.files import digest
+from segment.files import checkpoint_digest
 from segment.models.costs.measured import memory
 from segment.records.checkpoint import make_card
 from segment.report import main as report
@@ -195,7 +195,9 @@ def test_figures_of_a_checkpoint_that_was_overwritten_are_refused(strides, capsy
         checkpoint = strides / f"{i}" / "checkpoints" / "best.ckpt"
         checkpoint.write_bytes(b"a net")
         metrics = json.loads((strides / f"{i}" / "metrics.json").read_text())
-        (strides / f"{i}" / "metrics.json").write_text(json.dumps({**metrics, "checkpoint_digest": digest(checkpoint)}))
+        (strides / f"{i}" / "metrics.json").write_text(
+            json.dumps({**metrics, "checkpoint_digest": checkpoint_digest(checkpoint)})
+        )
     checkpoint.write_bytes(b"other")
     report([str(strides), "--no-cost"])
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "written anew" in line]

@@ -13,7 +13,7 @@ from segment.cli.config import read_record
 from segment.comparison.paired import Counts
 from segment.errors import SegmentError
 from segment.evaluation.intervals import mean_iou
-from segment.files import digest
+from segment.files import checkpoint_digest
 from segment.records import provenance
 from segment.sweeps.process import Status
 
@@ -118,7 +118,7 @@ def read(folder: Path) -> Run:
     checkpoint = folder / "checkpoints" / "best.ckpt"
     if not checkpoint.is_file():
         checkpoint = Path(str(metrics.get("checkpoint")))
-    if checkpoint.is_file() and metrics.get("checkpoint_digest") not in {None, digest(checkpoint)}:
+    if checkpoint.is_file() and metrics.get("checkpoint_digest") not in {None, checkpoint_digest(checkpoint)}:
         raise SegmentError(f"the figures are of an earlier {checkpoint}, which was written anew: evaluate it again")
     if isinstance(config.get("checkpoint"), str):  # an evaluation: it is the training that made the net
         config, choices = configuration(checkpoint.parent.parent)

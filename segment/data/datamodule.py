@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
 from segment.data.dataset import Batch, Sample, SegmentationDataset, as_it_is, check_headers
-from segment.data.downloads.fetch import Release, provide
+from segment.data.downloads.fetch import Release, download_missing
 from segment.data.labels import Labels, index_labels
 from segment.data.layout import Located
 from segment.data.samplers import EvalSampler, TrainSampler
@@ -41,10 +41,10 @@ def outlive_signals(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def count_known(images: Iterable[Iterable[str]], known: Iterable[str]) -> int:
-    """How many of some images, by their marks, are among those known."""
-    all_known = {*known}
-    return sum(not all_known.isdisjoint(marks) for marks in images)
+def count_shared(images: Iterable[Iterable[str]], others: Iterable[str]) -> int:
+    """Return the number of images that have one of their fingerprints among those of other images."""
+    known = {*others}
+    return sum(not known.isdisjoint(fingerprints) for fingerprints in images)
 
 
 class SegmentationDataModule(Located, L.LightningDataModule):
@@ -68,6 +68,8 @@ class SegmentationDataModule(Located, L.LightningDataModule):
         SegmentError: an argument is out of range.
     """
 
+    name: str = ""
+    """Name of the data set in metrics.json and reports, such as "voc"; by default the class's name."""
     classes: Classes
     official_sizes: Mapping[str, int] = {}
     """Number of samples of each split as published."""
@@ -107,6 +109,7 @@ class SegmentationDataModule(Located, L.LightningDataModule):
                 "from 1, num_workers from 0 and seed from 0, "
                 f"but got {crop_size}, {scale}, {batch_size}, {num_workers} and {seed}"
             )
+        self.name = self.name or type(self).__name__
         self.root = Path(root).expanduser()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.train_split, self.val_split = train_split, val_split
@@ -161,7 +164,7 @@ class SegmentationDataModule(Located, L.LightningDataModule):
 
     def prepare_data(self) -> None:
         if self.download:
-            provide(self.missing, self.root, self.url, self.checksum)
+            download_missing(self.missing, self.root, self.url, self.checksum)
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and not self._ready:  # segment.train sets up first, Lightning's Trainer again
@@ -169,17 +172,25 @@ class SegmentationDataModule(Located, L.LightningDataModule):
             train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
             self.expect_masks(self.train_split, train)
             self.expect_masks(self.val_split, val)
-            if shared := count_known(self.marks(val), self.training_marks()):
-                share = f"{shared} of {len(val)} images of {self.val_split}"
-                rank_zero_only(print)(f"note: {share} are trained on, too: its figures will flatter")
+            self._note_shared_images(val)
 
-    def marks(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
-        """What each image is known by in other splits and runs: it is the same where one of the marks is."""
-        return [(digest,) for digest in dataset.digests]
+    @rank_zero_only
+    def _note_shared_images(self, val: SegmentationDataset) -> None:
+        if shared := count_shared(self.fingerprints(val), self.training_fingerprints()):
+            share = f"{shared} of {len(val)} images of {self.val_split}"
+            print(f"note: {share} are also in {self.train_split}, so these scores are optimistic")
 
-    def training_marks(self) -> list[str]:
-        """All marks of the training images, by which other runs know them."""
-        return [mark for marks in self.marks(self.dataset(self.train_split, augment=True)) for mark in marks]
+    def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
+        """Return the fingerprints of each image: two images with one in common are the same, in other runs too."""
+        return [(fingerprint,) for fingerprint in dataset.image_fingerprints]
+
+    def training_fingerprints(self) -> list[str]:
+        """Return all fingerprints of the training images for the checkpoint's metadata.
+
+        The files are read on rank 0 alone, which writes the checkpoint; other ranks return an empty list.
+        """
+        images = rank_zero_only(self.fingerprints, [])(self.dataset(self.train_split, augment=True))
+        return [fingerprint for image in images for fingerprint in image]
 
     def expect_masks(self, split: str, dataset: SegmentationDataset) -> None:
         """What training and measuring need.
@@ -205,9 +216,11 @@ class SegmentationDataModule(Located, L.LightningDataModule):
         data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
-    def fingerprints(self) -> dict[str, str]:
-        """What training and validation split are made of, by name; see :meth:`SegmentationDataset.fingerprint`."""
-        return {split: self.dataset(split).fingerprint() for split in (self.train_split, self.val_split)}
+    def content_hashes(self) -> dict[str, str]:
+        """Return a hash of the training and of the validation split, by name; see
+        :meth:`SegmentationDataset.content_hash`."""
+        train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
+        return {self.train_split: train.content_hash(), self.val_split: val.content_hash()}
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

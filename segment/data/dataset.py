@@ -16,11 +16,10 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from segment.data.classes import IGNORE
-from segment.data.images import read_image
+from segment.data.images import image_fingerprint, read_image
 from segment.data.labels import Labels
 from segment.data.samplers import Draw
 from segment.errors import SegmentError
-from segment.files import digest
 
 
 class Sample(NamedTuple):
@@ -40,7 +39,7 @@ class Item(TypedDict):
 
 
 class Batch(TypedDict):
-    """image: uint8 (N,3,H,W) RGB; mask: int64 (N,H,W), 255 where no class is known; id: the samples' names."""
+    """image: uint8 (N,3,H,W) RGB; mask: uint8 (N,H,W), 255 where no class is known; id: the samples' names."""
 
     image: Tensor
     mask: Tensor
@@ -172,15 +171,15 @@ class SegmentationDataset(Dataset[Item]):
         files = [(s.id, *(path and path.stat().st_size for path in (s.image, s.mask))) for s in self.samples]
         return files, sorted(self.labels.table.items())
 
-    def fingerprint(self) -> str:
-        """A hash of :meth:`identity`, in which no file is opened and no folder named: data may move."""
+    def content_hash(self) -> str:
+        """Return a hash of :meth:`identity`. No file is opened for it and no folder is named in it: data may move."""
         return hashlib.sha256(repr(self.identity()).encode()).hexdigest()[:16]
 
     @cached_property
-    def digests(self) -> list[str]:
-        """What tells each image from others whatever its name, see :func:`segment.files.digest`."""
+    def image_fingerprints(self) -> list[str]:
+        """The fingerprint of each image, whatever its name; see :func:`segment.data.images.image_fingerprint`."""
         with ThreadPoolExecutor(8) as pool:
-            return [*pool.map(digest, (sample.image for sample in self.samples))]
+            return [*pool.map(image_fingerprint, (sample.image for sample in self.samples))]
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         """Image uint8 (3,H,W) and mask uint8 (H,W), untransformed; all void where there is no mask.
@@ -220,7 +219,7 @@ class SegmentationDataset(Dataset[Item]):
             if i == 0:
                 shape = (len(keys), *item["image"].shape)
                 image = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-                mask = torch.empty((len(keys), *item["mask"].shape), dtype=torch.int64)  # what a loss takes
+                mask = torch.empty((len(keys), *item["mask"].shape), dtype=torch.uint8)
                 ids = []
             image[i].copy_(item["image"])
             mask[i].copy_(item["mask"])

@@ -228,7 +228,7 @@ def test_a_net_overfits_four_real_images(kind):
     """Four VOC photos by heart: mIoU above 0.95, so nothing stands between the net and the labels."""
     half = VOCDataModule(str(SHARED / "data" / "voc"), crop_size=(160, 192), scale=(0.5, 0.5), flip=0)
     batch = half.dataset("val", augment=True).__getitems__([0, 1, 2, 3])
-    image, mask = batch["image"], batch["mask"]
+    image, mask = batch["image"], batch["mask"].long()
     weights = SHARED / "weights" / "mobilenet_v2-b0353104.pth"
     model = {"fcn": "fcn8s", "unet": "unet"}[kind]
     words = [f"model={model}", "model/encoder=mobilenet_v2", f"model.encoder.weights={weights}"]

@@ -39,6 +39,7 @@ class ADE20KDataModule(SegmentationDataModule):
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
     """
 
+    name = "ade20k"
     classes = ADE20K
     layout = f"{FOLDER}/ with images/{{training,validation}} and annotations/{{training,validation}}"
     official_sizes = {"train": 20210, "val": 2000}

@@ -42,6 +42,7 @@ class CamVidDataModule(SegmentationDataModule):
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
     """
 
+    name = "camvid"
     classes = CAMVID
     layout = "CamVid in SegNet's layout (train/, trainannot/, train.txt, val/, ...)"
     official_sizes = {"train": 367, "val": 101, "test": 233}

@@ -38,6 +38,7 @@ class FolderDataModule(SegmentationDataModule):
         mask_suffix: what a mask's name has behind its image's, before the ``.png``.
         val_fraction: share of the images that are the validation split, where neither lists nor folders say.
         split_seed: of that choice; it is not the run's seed, so that all runs measure on the same images.
+        name: name of the data set in metrics.json and reports.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
     Raises:
@@ -53,9 +54,11 @@ class FolderDataModule(SegmentationDataModule):
         mask_suffix: str = "",
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        name: str = "folder",
         **loading: Any,
     ) -> None:
         super().__init__(root, **loading)
+        self.name = name
         self.classes, self._labels = read_classes(classes)
         self.by_index = not isinstance(classes, Mapping)
         self.images, self.masks, self.mask_suffix = images, masks, mask_suffix

@@ -164,7 +164,7 @@ class ShapesDataset(SegmentationDataset):
         return self.length, self.split, self.seed
 
     @cached_property
-    def digests(self) -> list[str]:
+    def image_fingerprints(self) -> list[str]:
         return [f"shapes/{self.seed}/{self.split}/{index}" for index in range(self.length)]
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
@@ -182,6 +182,7 @@ class ShapesDataModule(SegmentationDataModule):
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`; there is no ``root``.
     """
 
+    name = "shapes"
     classes = SHAPES
 
     def __init__(self, train_size: int = 800, val_size: int = 60, test_size: int = 100, **loading: Any) -> None:

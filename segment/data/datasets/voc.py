@@ -36,6 +36,7 @@ class VOCDataModule(SegmentationDataModule):
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
     """
 
+    name = "voc"
     classes = VOC
 
     def __init__(self, root: str, year: int = 2012, **loading: Any) -> None:
@@ -83,9 +84,9 @@ class VOCDataModule(SegmentationDataModule):
             )
         return [PurePosixPath(line.split()[0]).stem for line in self.list_ids(path)]
 
-    def marks(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
-        """The ids, too, under which SBD has copies of the images."""
-        return [(sample.id, *own) for sample, own in zip(dataset.samples, super().marks(dataset), strict=True)]
+    def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
+        """Add the id of each image: SBD has the image under the same id, encoded anew."""
+        return [(sample.id, *own) for sample, own in zip(dataset.samples, super().fingerprints(dataset), strict=True)]
 
     def samples(self, split: str) -> list[Sample]:
         """The pairs of :meth:`ids`; of the test splits only that of 2007 has masks."""
@@ -110,6 +111,8 @@ class AugmentedVOCDataModule(VOCDataModule):
         root: see :class:`VOCDataModule`.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
     """
+
+    name = "voc_sbd"
 
     def __init__(self, root: str, **loading: Any) -> None:
         super().__init__(root, 2012, **loading)

@@ -1,0 +1,1 @@
+"""Downloading and unpacking of archives. Nothing here knows a particular data set."""

@@ -1,4 +1,4 @@
-"""Downloads: resumed, verified, and in place only when whole."""
+"""Download archives. Interrupted downloads continue, checksums are verified, a folder appears only when complete."""
 
 import hashlib
 import http.client
@@ -16,23 +16,28 @@ from typing import NamedTuple
 from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from segment.data.downloads.unpack import CHUNK, expect_room, unpack
+from segment.data.downloads.unpack import BLOCK_BYTES, require_space, unpack
 from segment.errors import SegmentError
 
-TIMEOUT = 30
-"""Seconds without an answer from a server."""
-SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
+SERVER_TIMEOUT = 30
+"""Number of seconds to wait for a server's response."""
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 CHECKSUM = re.compile("md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}", re.IGNORECASE)
 
 
 class Archive(NamedTuple):
-    """Where an archive is, and "md5:...", "sha1:..." or "sha256:..." of the file (None if that is not fixed)."""
+    """The address of an archive, and the checksum of the file: "md5:...", "sha1:...", "sha256:..." or None.
+
+    >>> Archive("https://example.org/set.zip?version=2", None).name
+    'set.zip'
+    """
 
     url: str
     checksum: str | None
 
     @property
     def name(self) -> str:
+        """The file's name, without the address's query."""
         return PurePosixPath(_without_query(self.url)).name
 
 
@@ -45,9 +50,13 @@ class Release:
     """Archives that together hold one folder of a data set.
 
     Args:
-        archives: unpacked into one place.
+        archives: archives to unpack into one place.
         inside: path of the folder in the archives.
-        target: where it belongs, below the data set's root; "." is the root itself.
+        target: path of the folder below the data set's root; "." is the root itself.
+
+    >>> archive = Archive("https://example.org/set-1.0.zip", "md5:9e107d9d372bb6826bd81d3542a419d6")
+    >>> Release((archive,), inside="set-1.0/images", target="images").target
+    'images'
     """
 
     archives: tuple[Archive, ...]
@@ -55,20 +64,20 @@ class Release:
     target: str
 
 
-def provide(
+def download_missing(
     missing: Callable[[], Sequence[Release]], root: Path, url: str | None = None, checksum: str | None = None
 ) -> None:
-    """Download and unpack what is missing below ``root``; archives that lie there already are used.
+    """Download and unpack the releases that are missing below ``root``. Archives that already lie there are used.
 
     Args:
-        missing: what is not there yet. It is asked again after waiting for its turn: of processes that start
-            together the first one downloads.
-        url: a mirror: a folder that has the archives under their names, or the one archive itself.
-        checksum: of the mirror's archive, if it is another file than the official one.
+        missing: returns the missing releases. It is called again when the lock is taken: of several processes that
+            start together the first one downloads.
+        url: a mirror: either a folder that has the archives under their names, or the address of the only archive.
+        checksum: checksum of the mirror's archive, if that differs from the official one.
 
     Raises:
         SegmentError: offline, server error, disk full, wrong checksum, unsafe archive. No folder of the data
-            set is there then; a part of a download is kept and continued next time.
+            set exists then. A partial download is kept and continued next time.
     """
     if not missing():
         return
@@ -78,7 +87,7 @@ def provide(
             releases = missing()
             count = sum(len(release.archives) for release in releases)
             for release in releases:
-                files = [fetch(_mirrored(archive, url, checksum, count), root) for archive in release.archives]
+                files = [fetch_archive(_mirrored(one, url, checksum, count), root) for one in release.archives]
                 unpack(files, release.inside, root / release.target)
                 print(f"{root / release.target} is complete; {', '.join(map(str, files))} can be deleted")
     except OSError as error:
@@ -87,28 +96,30 @@ def provide(
 
 def _mirrored(archive: Archive, url: str | None, checksum: str | None, count: int) -> Archive:
     if checksum is not None and count > 1:
-        raise SegmentError(f"data.checksum={checksum}: this data set has {count} archives; of which one? Leave it out")
+        raise SegmentError(
+            f"data.checksum={checksum}: expected a data set of one archive, this one has {count} archives: leave it out"
+        )
     if url is None:
         return archive._replace(checksum=checksum or archive.checksum)
-    if _without_query(url).lower().endswith(SUFFIXES):
+    if _without_query(url).lower().endswith(ARCHIVE_SUFFIXES):
         if count > 1:
             raise SegmentError(f"data.url={url}: this data set has {count} archives; give the folder that has them all")
         return Archive(url, checksum or archive.checksum)
     return Archive(f"{url.rstrip('/')}/{archive.name}", checksum or archive.checksum)
 
 
-def fetch(archive: Archive, folder: Path) -> Path:
-    """The archive's verified file in ``folder``, downloaded or continued if it is not there.
+def fetch_archive(archive: Archive, folder: Path) -> Path:
+    """Return the archive's verified file in ``folder``. If it is missing, download it or continue its download.
 
     Raises:
-        SegmentError: see :func:`provide`.
+        SegmentError: see :func:`download_missing`.
     """
     if archive.checksum is not None and not CHECKSUM.fullmatch(archive.checksum):
         raise SegmentError(f"data.checksum={archive.checksum}: expected md5:..., sha1:... or sha256:... in full")
     path = folder / archive.name
     if not path.is_file():
         part = folder / f"{archive.name}.part"
-        _download(archive.url, part)
+        _fetch(archive.url, part)
         _verify(part, archive)
         os.replace(part, path)
     else:
@@ -116,71 +127,74 @@ def fetch(archive: Archive, folder: Path) -> Path:
     return path
 
 
-def _download(url: str, part: Path) -> None:
-    """Load ``url`` into ``part``; a connection that breaks is taken up again as long as it brings something."""
+def _fetch(url: str, part: Path) -> None:
+    """Download ``url`` into ``part``; reconnect after a broken connection as long as each one brings further bytes."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress("{task.description}", *columns) as progress:
         task = progress.add_task(part.stem, total=None)
         while True:
             before = _size(part)
-            answer, start = _open(url, before)
-            with answer:
-                if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    return  # nothing is left to load
-                total = None if answer.length is None else start + answer.length
-                expect_room(part.parent, answer.length or 0)
+            response, start = _connect(url, before)
+            with response:
+                if response.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    return  # the file is complete
+                total = None if response.length is None else start + response.length
+                require_space(part.parent, response.length or 0)
                 progress.update(task, total=total, completed=start)
-                whole = _append(answer, part, "ab" if start else "wb", lambda n: progress.advance(task, n))
-            if whole and total in {None, _size(part)}:
+                ended = _append(response, part, "ab" if start else "wb", lambda n: progress.advance(task, n))
+            if ended and total in {None, _size(part)}:
                 return
             if _size(part) <= before:
                 raise SegmentError(f"the connection to {url} breaks at byte {before}: run the same command again later")
 
 
-def _append(answer: http.client.HTTPResponse, part: Path, mode: str, advance: Callable[[int], None]) -> bool:
-    """Write what comes until it ends; whether it ended without a broken connection."""
+def _append(response: http.client.HTTPResponse, part: Path, mode: str, advance: Callable[[int], None]) -> bool:
+    """Write a response's body as it comes; return False if the connection broke."""
     with part.open(mode) as file:
         while True:
             try:
-                chunk = answer.read1(CHUNK)  # read would drop what came before a break
+                block = response.read1(BLOCK_BYTES)  # read would drop the bytes that came before a break
             except (http.client.HTTPException, ConnectionError, TimeoutError):
                 return False
-            if not chunk:
+            if not block:
                 return True
-            file.write(chunk)
-            advance(len(chunk))
+            file.write(block)
+            advance(len(block))
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _open(url: str, start: int) -> tuple[http.client.HTTPResponse, int]:
-    """An answer, and the byte that it begins with: ``start``, or 0 if the server can't; 416 if nothing is left."""
+def _connect(url: str, start: int) -> tuple[http.client.HTTPResponse, int]:
+    """Return a response and the byte that it begins with, which is 0 if the server can't begin at ``start``.
+
+    A response with status 416 means that the file is already complete.
+    """
     if not url.lower().startswith(("http://", "https://")):
         raise SegmentError(f"data.url={url}: expected http:// or https://")
     try:
         quoted = urllib.parse.quote(url, safe=string.punctuation)
         request = urllib.request.Request(quoted, headers={"Range": f"bytes={start}-"} if start else {})
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = urllib.request.urlopen(request, timeout=SERVER_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            # "bytes */TOTAL": all is here, or another file is.
-            return (error, start) if error.headers.get("Content-Range") == f"bytes */{start}" else _open(url, 0)  # type: ignore[return-value]  # it is an answer, too
+            # "bytes */TOTAL": the part is complete if it has TOTAL bytes; otherwise it is a part of another file.
+            return (error, start) if error.headers.get("Content-Range") == f"bytes */{start}" else _connect(url, 0)  # type: ignore[return-value]  # an HTTPError is a response, too
         raise SegmentError(
-            f"the server answers {error.code} ({_line(error.reason)}) for {url}: try again later, or data.url=MIRROR"
+            f"the server responds {error.code} ({_line(error.reason)}) for {url}: try again later, or data.url=MIRROR"
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise SegmentError(
             f"cannot reach {url} ({_line(getattr(error, 'reason', error))}): is this machine offline? Put the archive "
             "into data.root yourself, or name a mirror with data.url="
         ) from None
-    if not start or answer.status != http.client.PARTIAL_CONTENT:
-        return answer, 0
-    if answer.headers.get("Content-Range", f"bytes {start}-").startswith(f"bytes {start}-"):
-        return answer, start
-    answer.close()
-    return _open(url, 0)  # another range than that asked for
+    if not start or response.status != http.client.PARTIAL_CONTENT:
+        return response, 0
+    if response.headers.get("Content-Range", f"bytes {start}-").startswith(f"bytes {start}-"):
+        return response, start
+    response.close()
+    return _connect(url, 0)  # the server sent another range than the requested one
 
 
 def _line(reason: object) -> str:
@@ -195,9 +209,9 @@ def _verify(path: Path, archive: Archive) -> None:
         found = hashlib.file_digest(file, kind.lower()).hexdigest()
     if found != expected.lower():
         if path.suffix == ".part":
-            path.unlink()  # nothing of it can be continued
+            path.unlink()  # it can't be continued
             raise SegmentError(
-                f"{archive.url} is not the file expected: its {kind} is {found} instead of {expected}; the download "
+                f"{archive.url} is not the expected file: its {kind} is {found} instead of {expected}; the download "
                 f"was discarded. Try again, or accept this file with data.checksum={kind}:{found}"
             )
         raise SegmentError(f"{path} is damaged or another file: its {kind} is {found} instead of {expected}; remove it")

@@ -1,4 +1,4 @@
-"""Archives are unpacked safely, and their folder is in place only when whole."""
+"""Unpack archives safely: nothing is written outside the target folder, and the target appears only when complete."""
 
 import os
 import shutil
@@ -7,19 +7,19 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Literal
 
 from segment.errors import SegmentError
 
-CHUNK = 1 << 20
-"""Bytes that are copied at a time."""
+BLOCK_BYTES = 1 << 20
+"""Number of bytes that are read or copied at a time."""
 
 
-def expect_room(folder: Path, needed: int) -> None:
-    """Stop early where a disk has fewer bytes left than are needed.
+def require_space(folder: Path, needed: int) -> None:
+    """Check that the disk of a folder has enough free bytes.
 
     Raises:
-        SegmentError: it has.
+        SegmentError: fewer than ``needed`` bytes are free.
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -29,14 +29,14 @@ def expect_room(folder: Path, needed: int) -> None:
 
 
 def unpack(archives: Sequence[Path], inside: str, target: Path) -> None:
-    """Unpack archives and move their folder ``inside`` to ``target`` when all of it is there.
+    """Unpack archives together, then move their folder ``inside`` to ``target``.
 
-    Where the target is there already, what the archives hold is added to it.
+    If the target exists, the files are added to it.
 
     Raises:
-        SegmentError: broken archive, a path that leaves the folder, a link, or no such folder in it.
+        SegmentError: an archive is damaged, has a link or a path outside the folder, or no archive has ``inside``.
     """
-    # On the target's disk, and never outside of the folder that the archives are in.
+    # On the target's disk, so that moving is fast, and never outside the folder that the archives are in.
     staging = (target if target == archives[0].parent else target.parent) / f".{target.name}.unpacking"
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -44,7 +44,9 @@ def unpack(archives: Sequence[Path], inside: str, target: Path) -> None:
         for archive in archives:
             _extract(archive, staging)
         if not (staging / inside).is_dir():
-            raise SegmentError(f"{', '.join(map(str, archives))} holds no folder {inside}: is it another data set's?")
+            raise SegmentError(
+                f"expected a folder {inside} in {', '.join(map(str, archives))}, found none: is it another data set's?"
+            )
         _merge(staging / inside, target)
     except OSError as error:
         raise SegmentError(f"cannot unpack to {target}: {error.strerror or error}") from None
@@ -63,26 +65,26 @@ def _merge(source: Path, target: Path) -> None:
 def _extract(archive: Path, folder: Path) -> None:
     print(f"unpacking {archive}")
     try:
-        for name, size, content in _members(archive):
-            expect_room(folder, size)
+        for name, size, content in _files_in(archive):
+            require_space(folder, size)
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with content, path.open("wb") as file:
-                shutil.copyfileobj(content, file, CHUNK)
+                shutil.copyfileobj(content, file, BLOCK_BYTES)
                 if file.tell() != size:
                     raise EOFError(f"{name} has {file.tell()} bytes instead of {size}")
-    except Exception as error:  # the libraries raise whatever a broken archive makes them run into
+    except Exception as error:  # a damaged archive makes the libraries raise all kinds of errors
         if isinstance(error, SegmentError) or (isinstance(error, OSError) and error.errno):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SegmentError(f"cannot unpack {archive}: {reason}; remove it and try again") from None
 
 
-class _StrictMember(tarfile.TarInfo):
-    """A tar's member; tarfile takes a broken one, or none at all, for the regular end, which is a block of zeros."""
+class _StrictTarInfo(tarfile.TarInfo):
+    """A header that is read strictly: tarfile takes a damaged or missing one for the end, which is a block of zeros."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> "_StrictMember":
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_StrictTarInfo":
         try:
             return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # not in typeshed; the block of zeros
@@ -91,31 +93,50 @@ class _StrictMember(tarfile.TarInfo):
             raise tarfile.ReadError(f"it is cut off or damaged ({error})") from None
 
 
-def _members(archive: Path) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
-    """Path, size and content of every file; anything but plain files and folders below the root is refused."""
-    if tarfile.is_tarfile(archive):  # asked first: a tar that ends with a zip looks like a zip, too
-        with tarfile.open(archive, tarinfo=_StrictMember) as tar:
-            for member in tar:
-                path = _safe(member.name, member.isreg() or member.isdir(), archive)
-                content = tar.extractfile(member) if member.isreg() else None
-                if content is not None:
-                    yield path, member.size, content
-            while tar.fileobj is not None and tar.fileobj.read(CHUNK):
-                pass  # to the end of a compressed stream, where its checksum is
+def tar_members(
+    path: Path, mode: Literal["r:*", "r:", "r:gz"] = "r:*"
+) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    """Yield each member of a tar file with its content, which is None unless the member is a file.
+
+    The file is read to its end, where a compressed one has its checksum: whoever takes all members knows that the
+    archive is complete. A content can be read until the next member is taken.
+
+    Args:
+        mode: compressions that are accepted, as in ``tarfile.open``: "r:*" for any, "r:" for none, "r:gz" for gzip.
+
+    Raises:
+        Exception: the file is no tar, is damaged or cut off, or other data follows; tarfile and the compressions'
+            libraries raise many kinds.
+    """
+    with tarfile.open(path, mode, tarinfo=_StrictTarInfo) as archive:
+        for member in archive:
+            yield member, archive.extractfile(member) if member.isfile() else None
+        while rest := archive.fileobj.read(BLOCK_BYTES):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("other data follows the end of the tar")
+
+
+def _files_in(archive: Path) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
+    """Yield path, size and content of every file of a tar or zip; refuse links, devices and paths outside the root."""
+    if tarfile.is_tarfile(archive):  # first, since a tar that ends with a zip looks like a zip, too
+        for member, content in tar_members(archive):
+            path = _safe_path(member.name, member.isfile() or member.isdir(), archive)
+            if content is not None:
+                yield path, member.size, content
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             for entry in file.infolist():
                 kind = stat.S_IFMT(entry.external_attr >> 16)
-                path = _safe(entry.filename, kind in {0, stat.S_IFREG, stat.S_IFDIR}, archive)
+                path = _safe_path(entry.filename, kind in {0, stat.S_IFREG, stat.S_IFDIR}, archive)
                 if not entry.is_dir():
                     yield path, entry.file_size, file.open(entry)
     else:
-        raise EOFError("it is no tar or zip archive, or one that is cut off")
+        raise EOFError("it is no tar or zip archive, or it is cut off")
 
 
-def _safe(name: str, plain: bool, archive: Path) -> PurePosixPath:
+def _safe_path(name: str, is_plain: bool, archive: Path) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
-    if not plain or path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
-        what = "a path outside the folder" if plain else "a link or device"
-        raise SegmentError(f"{archive} is refused: its member {name!r} is {what}; nothing of it was kept")
+    if not is_plain or path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
+        fault = "a path outside the folder" if is_plain else "a link or device"
+        raise SegmentError(f"{archive} is refused: its member {name!r} is {fault}; nothing of it was kept")
     return path

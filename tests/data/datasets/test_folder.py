@@ -12,9 +12,9 @@ from PIL import Image
 from segment.cli.config import instantiate, load_config
 from segment.data.classes import voc_palette
 from segment.data.datasets.folder import FolderDataModule
+from segment.data.images import image_fingerprint
 from segment.data.labels import Labels
 from segment.errors import SegmentError
-from segment.files import digest
 from tests.conftest import SHARED, SMALL, needs_shared, write_pair
 
 TRUTH = np.kron(np.array([[0, 1, 2], [2, 0, 1]]), np.ones((8, 8), int))
@@ -171,13 +171,13 @@ def test_large_images_that_differ_in_a_spot_are_told_apart(tmp_path):
         pixels = np.zeros((3000, 3000), np.uint8)
         pixels[370 * i : 370 * i + 9, 40:60] = 255
         Image.fromarray(pixels).save(tmp_path / f"{i}.bmp")
-        found.add(digest(tmp_path / f"{i}.bmp"))
+        found.add(image_fingerprint(tmp_path / f"{i}.bmp"))
     noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
     for i in range(2):
         noise[400, 400] = i
         Image.fromarray(noise).save(tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").stat().st_size > 2**20
-        found.add(digest(tmp_path / f"{i}.png"))
+        found.add(image_fingerprint(tmp_path / f"{i}.png"))
     assert len(found) == 10
 
 

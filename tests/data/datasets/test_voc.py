@@ -61,7 +61,7 @@ def test_the_union_leaves_out_vocs_validation_images(sbd_root):
 
 def test_sbds_copies_of_validation_images_are_noted(sbd_root, capsys):
     AugmentedVOCDataModule(str(sbd_root), train_split="sbd_train").setup("fit")
-    assert "note: 1 of 3 images of val are trained on, too" in capsys.readouterr().out
+    assert "note: 1 of 3 images of val are also in sbd_train, so" in capsys.readouterr().out
 
 
 def test_vocs_images_are_known_in_a_folder_too(sbd_root):
@@ -73,10 +73,10 @@ def test_vocs_images_are_known_in_a_folder_too(sbd_root):
     splits = [{sample.id for sample in folder.samples(split)} for split in ("train", "val")]
     assert not splits[0] & splits[1]  # though the folder's path is an absolute one
     for trained, seen in ((voc, folder), (folder, voc)):
-        known = [mark for marks in trained.marks(trained.dataset("train")) for mark in marks]
+        known = trained.training_fingerprints()
         ids = {sample.id for sample in trained.dataset("train").samples}
         both = [seen.dataset(split) for split in ("train", "val")]
-        again = [m for data in both for s, m in zip(data.samples, seen.marks(data), strict=True) if s.id in ids]
+        again = [m for data in both for s, m in zip(data.samples, seen.fingerprints(data), strict=True) if s.id in ids]
         assert trained_on({"images": known}, again) == len(ids)
 
 
@@ -157,7 +157,7 @@ def test_equal_batches_for_no_one_and_four_workers(voc_root):
             assert a["id"] == b["id"]
             assert torch.equal(a["image"], b["image"])
             assert torch.equal(a["mask"], b["mask"])
-            assert b["mask"].dtype == torch.int64
+            assert b["mask"].dtype == torch.uint8
 
 
 def test_ade20ks_stuff_and_scenes(ade20k_root):

@@ -20,7 +20,7 @@ import pytest
 from segment.data.datasets.ade20k import ADE20KDataModule
 from segment.data.datasets.camvid import CamVidDataModule
 from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
-from segment.data.downloads.fetch import Archive, Release, provide
+from segment.data.downloads.fetch import Archive, Release, download_missing
 from segment.errors import SegmentError
 from tests.conftest import Run
 
@@ -120,7 +120,7 @@ def get(server: Server, root: Path, body: bytes = BODY, checksum: str | None = "
     server.files.setdefault("set.zip", body)
     archive = Archive(f"{server.url}/set.zip", md5(body) if checksum == "right" else checksum)
     release = Release((archive,), "set", "data/set")
-    provide(lambda: [] if (root / "data" / "set").exists() else [release], root)
+    download_missing(lambda: [] if (root / "data" / "set").exists() else [release], root)
 
 
 def left(root: Path) -> set[str]:
@@ -177,7 +177,7 @@ def test_what_came_before_a_reset_is_kept(server, tmp_path):
 def test_a_server_that_has_no_range_at_all(server, tmp_path):
     server.status = 416
     (tmp_path / "set.zip.part").write_bytes(BODY[:1000])
-    with pytest.raises(SegmentError, match="the server answers 416"):
+    with pytest.raises(SegmentError, match="the server responds 416"):
         get(server, tmp_path)
 
 
@@ -185,11 +185,15 @@ def test_addresses_of_mirrors(server, tmp_path):
     server.files["set.zip"] = BODY
     for i, path in enumerate(("bücher und mehr", "set.zip?token=1#x")):
         folder = tmp_path / str(i)
-        provide(lambda: [Release((Archive("http://x/set.zip", None),), "set", "set")], folder, f"{server.url}/{path}")
+        download_missing(
+            lambda: [Release((Archive("http://x/set.zip", None),), "set", "set")], folder, f"{server.url}/{path}"
+        )
         assert left(folder) == {"set.zip", "set/a.txt", "set/deep/b.txt"}
     for url in ("http://[::1/x", "http://localhost:port/", "http:///x"):
         with pytest.raises(SegmentError, match=r"^cannot reach http[^\n]*is this machine offline"):
-            provide(lambda: [Release((Archive("http://x/set.zip", None),), "set", "set")], tmp_path / "no", url)
+            download_missing(
+                lambda: [Release((Archive("http://x/set.zip", None),), "set", "set")], tmp_path / "no", url
+            )
 
 
 def test_an_archive_that_lies_there_is_used(server, tmp_path):
@@ -200,14 +204,14 @@ def test_an_archive_that_lies_there_is_used(server, tmp_path):
 
 
 def test_a_corrupted_download_is_discarded(server, tmp_path):
-    with pytest.raises(SegmentError, match=r"set.zip is not the file expected: its md5 is [0-9a-f]{32} instead of"):
+    with pytest.raises(SegmentError, match=r"set.zip is not the expected file: its md5 is [0-9a-f]{32} instead of"):
         get(server, tmp_path, checksum="md5:" + "0" * 32)
     assert left(tmp_path) == set()
 
 
 def test_part_of_another_file_is_found_out(server, tmp_path):
     (tmp_path / "set.zip.part").write_bytes(b"x" * 1_000_000)
-    with pytest.raises(SegmentError, match="not the file expected"):
+    with pytest.raises(SegmentError, match="not the expected file"):
         get(server, tmp_path)
     get(server, tmp_path)
     assert (tmp_path / "data/set/a.txt").is_file()
@@ -216,7 +220,7 @@ def test_part_of_another_file_is_found_out(server, tmp_path):
 @pytest.mark.parametrize("status", [403, 404, 500, 503])
 def test_server_errors(server, tmp_path, status):
     server.status = status
-    with pytest.raises(SegmentError, match=rf"the server answers {status} .*set.zip: try again later, or data.url="):
+    with pytest.raises(SegmentError, match=rf"the server responds {status} .*set.zip: try again later, or data.url="):
         get(server, tmp_path)
     assert left(tmp_path) == set()
 
@@ -327,7 +331,7 @@ BROKEN = {
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
 def test_broken_or_foreign_archives(server, tmp_path, body):
     with pytest.raises(
-        SegmentError, match=r"cannot unpack .*set.zip: .*; remove it and try again$|holds no folder set"
+        SegmentError, match=r"cannot unpack .*set.zip: .*; remove it and try again$|expected a folder set in"
     ):
         get(server, tmp_path, bytes(body))
     assert left(tmp_path) == {"set.zip"}
@@ -337,7 +341,7 @@ def test_the_archive_that_is_broken_is_named(server, tmp_path):
     server.files = {"one.tar": bytes(tar()), "two.tar": bytes(tar()[:700])}
     archives = tuple(Archive(f"{server.url}/{name}", None) for name in server.files)
     with pytest.raises(SegmentError, match=r"cannot unpack [^ ]*two.tar: "):
-        provide(lambda: [Release(archives, "set", "set")], tmp_path)
+        download_missing(lambda: [Release(archives, "set", "set")], tmp_path)
     assert left(tmp_path) == {"one.tar", "two.tar"}
 
 
@@ -357,7 +361,7 @@ def test_voc_by_the_entry_point(server, voc_root, tmp_path, run: Run):
     words = (f"data.root={root}", "data=voc", "data.download=true", f"data.url={server.url}")
     refused = run("check", *words, check=False)
     assert refused.returncode == 1
-    assert "is not the file expected: its md5 is" in refused.stderr
+    assert "is not the expected file: its md5 is" in refused.stderr
     assert not (root / "VOCdevkit").exists()
     done = run("check", *words, f"data.checksum={md5(body)}")
     assert "VOCdevkit/VOC2012 is complete" in done.stdout
@@ -427,7 +431,7 @@ def test_several_archives_and_a_mirror(tmp_path):
     with pytest.raises(SegmentError, match="has 2 archives; give the folder that has them all"):
         data.prepare_data()
     assert [len(r.archives) for r in VOCDataModule(str(tmp_path), 2007).missing()] == [2]
-    with pytest.raises(SegmentError, match=r"data.checksum=md5:0: this data set has 2 archives"):
+    with pytest.raises(SegmentError, match=r"data.checksum=md5:0: expected a data set of one archive, this one has 2"):
         VOCDataModule(str(tmp_path), 2007, download=True, checksum="md5:0").prepare_data()
 
 
