@@ -34,7 +34,7 @@ def export(config: DictConfig) -> None:
     """One program for images of any size: uint8 RGB (N,3,H,W) in, class indices or scores out, at the images' size."""
     import torch
 
-    from segment.prediction.segmenter import load
+    from segment.prediction.segmenter import load_segmenter
 
     writers = {"onnx": write_onnx, "torch_export": write_torch}
     if config.format not in writers or config.answer not in {"classes", "scores"}:
@@ -48,7 +48,7 @@ def export(config: DictConfig) -> None:
     output, suffix = user_path(config.output, "output"), SUFFIXES[config.format]
     if output.suffix != suffix or os.path.isdir(output):
         raise SegmentError(f"output={output}: expected a file's name that ends in {suffix}, for format={config.format}")
-    model = load(config.checkpoint, "cpu")
+    model = load_segmenter(config.checkpoint, "cpu")
     model.net.to(memory_format=torch.contiguous_format)  # the other one's strides would tie a program to a batch size
     part = output.with_name(f"{output.name}.part")
     try:

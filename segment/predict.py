@@ -24,7 +24,7 @@ def predict(config: DictConfig) -> None:
     from rich.progress import track
 
     from segment.prediction.inference import KEPT_BYTES
-    from segment.prediction.segmenter import load
+    from segment.prediction.segmenter import load_segmenter
 
     extras, inference = find_extras(config), instantiate(config.inference)
     limit = inference.max_memory  # PIL refuses twice this number when it sees the header
@@ -42,7 +42,7 @@ def predict(config: DictConfig) -> None:
     except OSError as error:
         reason = "it is a file, expected a folder" if output.is_file() else error.strerror
         raise SegmentError(f"output={output}: {reason}") from None
-    model = load(checkpoint, config.device, inference)
+    model = load_segmenter(checkpoint, config.device, inference)
     origin = f"{digest(checkpoint)} {inference.describe()}"
     console, failed, there = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
     for path, outputs in track(list(plan.items()), "segmenting", console=console):

@@ -170,7 +170,7 @@ def as_tensor(image: Any) -> Tensor:
     return as_tensor(Image.fromarray(image[..., 0] if channels == 1 else image))
 
 
-def load(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:
+def load_segmenter(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:
     """The net of a checkpoint.
 
     Args:
