@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from segment.prediction.inference import Inference
-    from segment.prediction.segmenter import Segmentation, Segmenter, load_segmenter
+    from segment.prediction.inference import Inference as Inference
+    from segment.prediction.segmenter import Segmentation as Segmentation
+    from segment.prediction.segmenter import Segmenter as Segmenter
+    from segment.prediction.segmenter import load_segmenter as load_segmenter
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
