@@ -28,8 +28,8 @@ def evaluate(config: DictConfig) -> None:
     """Figures, table and pictures of a checkpoint on a split of its own data set or of the one given."""
     from segment.evaluation import evaluator as results
     from segment.models.state_dicts import CARD
+    from segment.prediction.voc_archive import check_submit_options, write_voc_archive
     from segment.records.checkpoint import classes_of, load_net
-    from segment.submission import check_submission, submit
     from segment.training.module import SegmentationModule
 
     quiet()
@@ -59,7 +59,7 @@ def evaluate(config: DictConfig) -> None:
         )
     data.prepare_data()
     if config.submit is not None:
-        check_submission(config.submit, config.competition, data)
+        check_submit_options(config.submit, config.competition, data)
     dataset = data.dataset(config.split)
     if config.submit is None and not dataset.has_masks:
         raise SegmentError(
@@ -80,7 +80,7 @@ def evaluate(config: DictConfig) -> None:
     )
     if config.submit is not None:
         net.to(trainer.strategy.root_device)
-        submit(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder)
+        write_voc_archive(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder)
         return
     try:
         metrics = results.evaluate(trainer, module, data, config.split, path, config.bootstrap, config.seed)
