@@ -102,7 +102,7 @@ def test_a_pattern_goes_on_where_it_was(main, checkpoint, content, tmp_path, cap
     assert made() == everything
     assert "6 images segmented" in capfd.readouterr().out
     assert made() == set()
-    assert "0 images segmented, 6 had been before" in capfd.readouterr().out
+    assert "0 images segmented, 6 had their masks already" in capfd.readouterr().out
     for link in ("next", "self", "up", "../2024/back"):
         (tmp_path / "photos" / "2023" / link).unlink()
     everything -= linked
@@ -182,10 +182,10 @@ def test_strange_files_stop_nothing(main, checkpoint, tmp_path, capfd):
         (["input=nowhere", "output=o"], "input=nowhere: no such file or folder"),
         (["input=empty", "output=o"], "input=empty: no image in this folder"),
         (["input=*.gif", "output=o"], r"input=\*.gif: no image matches"),
-        (["input=photos", "output=photos"], "output=photos is where the images are"),
+        (["input=photos", "output=photos"], "output=photos is the folder of the images"),
         (["input=photos/a.png", "output=photos"], r"photos/a.png would overwrite an input; choose another folder"),
-        (["input=a.jpg", "output=photos"], "photos/a.png is there, and not of segment.predict's making"),
-        (["input=photos/b.jpg", "output=photos"], "photos/b.json is there, and not of segment.predict's making"),
+        (["input=a.jpg", "output=photos"], "photos/a.png exists, and segment.predict did not write it"),
+        (["input=photos/b.jpg", "output=photos"], "photos/b.json exists, and segment.predict did not write it"),
         (["input=", "output=o"], "input is empty: give input=PATH"),
         (["input=photos", "output="], "output is empty"),
         (["input=null", "output=o"], "input is empty"),
@@ -222,7 +222,7 @@ def test_files_of_others_that_lie_beside_our_masks_stay(main, checkpoint, tmp_pa
     main(*words, "json=false")
     for suffix, switch in ((".json", "json"), (".npz", "probabilities")):
         (tmp_path / f"o/a{suffix}").write_text("mine")
-        with pytest.raises(SystemExit, match=f"o/a{suffix} is there, and not of segment.predict's making"):
+        with pytest.raises(SystemExit, match=f"o/a{suffix} exists, and segment.predict did not write it"):
             main(*words, "json=false", f"{switch}=true")
         assert (tmp_path / f"o/a{suffix}").read_text() == "mine"
         (tmp_path / f"o/a{suffix}").unlink()
