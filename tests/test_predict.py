@@ -325,17 +325,17 @@ def test_predict_takes_whatever_holds_an_image(checkpoint, tmp_path):
     assert result._repr_png_().startswith(b"\x89PNG")
     shown = result._repr_html_()
     assert f"square {100 * result.counts()['square'] / result.mask.size:.1f} %" in shown
-    for wrong in (values / 255, values.transpose(2, 0, 1), tensor[None], np.zeros((0, 5), np.uint8), grey > 9):
+    for wrong in (values / 255, values.transpose(2, 0, 1), tensor[None], np.zeros((0, 5), np.uint8), grey[0], grey > 9):
         with pytest.raises(
             SegmentError, match=r"expected uint8 values from 0 to 255 in an array \(H,W\), .*\(H,W,3\).*; got"
         ):
             model.predict(wrong)
-    with pytest.raises(SegmentError, match="an image is a path, a PIL image, an array or a tensor, not a list"):
+    with pytest.raises(SegmentError, match="expected a path, a PIL image, an array or a tensor, got a list"):
         model.predict([values])
     (tmp_path / "half.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
     with pytest.raises(SegmentError, match="cannot read the image: image file is truncated"):
         model.predict(Image.open(tmp_path / "half.png"))
-    with pytest.raises(SegmentError, match=r"mask.jpg: masks are PNGs"):
+    with pytest.raises(SegmentError, match=r"mask.jpg: expected a name that ends in .png"):
         result.save("mask.jpg")
 
 
