@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 
 
 def load(checkpoint: "str | Path", device: str | None = None, inference: "Inference | None" = None) -> "Segmenter":
-    """A trained net that predicts: see :func:`segment.prediction.segmenter.load`, which is imported when this is called."""
-    from segment.prediction.segmenter import load
+    """Load a trained net that predicts: see :func:`segment.prediction.load_segmenter`, imported only when called."""
+    from segment.prediction.segmenter import load_segmenter
 
-    return load(checkpoint, device, inference)
+    return load_segmenter(checkpoint, device, inference)

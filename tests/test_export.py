@@ -1,4 +1,4 @@
-"""Exported nets, run by those who will run them."""
+"""Exported nets, run by the programs they are exported for."""
 
 import json
 
@@ -87,12 +87,12 @@ def test_torch_export_gives_the_same_scores_at_any_size(main, tmp_path):
 
 def test_a_program_that_differs_is_refused(tmp_path):
     net = segment.load(checkpoint(tmp_path, *NETS["fcn"]), "cpu").net
-    assert export.compare(net.predict, net, "classes") == "same as the net on images of several sizes"
-    assert export.compare(lambda image: net(net.normalize(image)), net, "scores")
-    with pytest.raises(SegmentError, match="what was exported differs from the net by"):
-        export.compare(lambda image: net.predict(image).roll(1, 1), net, "classes")
-    with pytest.raises(SegmentError, match="what was exported differs from the net by nan"):
-        export.compare(lambda image: net(net.normalize(image)) * float("nan"), net, "scores")
+    export.compare_with_net(net.predict, net, "classes")
+    export.compare_with_net(lambda image: net(net.normalize(image)), net, "scores")
+    with pytest.raises(SegmentError, match="the exported program's output differs from the net's by"):
+        export.compare_with_net(lambda image: net.predict(image).roll(1, 1), net, "classes")
+    with pytest.raises(SegmentError, match="the exported program's output differs from the net's by nan"):
+        export.compare_with_net(lambda image: net(net.normalize(image)) * float("nan"), net, "scores")
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_program_that_differs_is_refused(tmp_path):
     [
         (["output=net.x", "format=tflite"], "format=tflite answer=classes: expected format=onnx or torch_export"),
         (["output=net.x", "answer=logits"], "expected format=onnx or torch_export, and answer=classes or scores"),
-        (["output=.", "format=torch_export"], r"output=.: expected a file's name that ends in .pt2"),
-        (["output=net.onnx", "format=torch_export"], r"output=net.onnx: expected a file's name that ends in .pt2"),
+        (["output=.", "format=torch_export"], r"output=.: expected a file name that ends in .pt2"),
+        (["output=net.onnx", "format=torch_export"], r"output=net.onnx: expected a file name that ends in .pt2"),
         (["output=", "format=torch_export"], "output is empty"),
         (["output=net.pt2", "format=torch_export", "checkpoint=null"], "checkpoint is empty"),
     ],
@@ -114,5 +114,5 @@ def test_mistakes_are_one_line(main, tmp_path, words, message):
 
 def test_the_paper_s_u_net_has_no_graph(main, tmp_path):
     words = ("model=unet_paper", "model.encoder.width=4")
-    with pytest.raises(SystemExit, match="unet_paper can't be exported: it cuts images into tiles"):
+    with pytest.raises(SystemExit, match="unet_paper can't be exported: it cuts an image into tiles"):
         main("export", f"checkpoint={checkpoint(tmp_path, *words)}", "output=net.pt2", "format=torch_export")

@@ -102,7 +102,7 @@ def test_a_pattern_goes_on_where_it_was(main, checkpoint, content, tmp_path, cap
     assert made() == everything
     assert "6 images segmented" in capfd.readouterr().out
     assert made() == set()
-    assert "0 images segmented, 6 had been before" in capfd.readouterr().out
+    assert "0 images segmented, 6 had their masks already" in capfd.readouterr().out
     for link in ("next", "self", "up", "../2024/back"):
         (tmp_path / "photos" / "2023" / link).unlink()
     everything -= linked
@@ -182,10 +182,10 @@ def test_strange_files_stop_nothing(main, checkpoint, tmp_path, capfd):
         (["input=nowhere", "output=o"], "input=nowhere: no such file or folder"),
         (["input=empty", "output=o"], "input=empty: no image in this folder"),
         (["input=*.gif", "output=o"], r"input=\*.gif: no image matches"),
-        (["input=photos", "output=photos"], "output=photos is where the images are"),
+        (["input=photos", "output=photos"], "output=photos is the folder of the images"),
         (["input=photos/a.png", "output=photos"], r"photos/a.png would overwrite an input; choose another folder"),
-        (["input=a.jpg", "output=photos"], "photos/a.png is there, and not of segment.predict's making"),
-        (["input=photos/b.jpg", "output=photos"], "photos/b.json is there, and not of segment.predict's making"),
+        (["input=a.jpg", "output=photos"], "photos/a.png exists, and segment.predict did not write it"),
+        (["input=photos/b.jpg", "output=photos"], "photos/b.json exists, and segment.predict did not write it"),
         (["input=", "output=o"], "input is empty: give input=PATH"),
         (["input=photos", "output="], "output is empty"),
         (["input=null", "output=o"], "input is empty"),
@@ -222,7 +222,7 @@ def test_files_of_others_that_lie_beside_our_masks_stay(main, checkpoint, tmp_pa
     main(*words, "json=false")
     for suffix, switch in ((".json", "json"), (".npz", "probabilities")):
         (tmp_path / f"o/a{suffix}").write_text("mine")
-        with pytest.raises(SystemExit, match=f"o/a{suffix} is there, and not of segment.predict's making"):
+        with pytest.raises(SystemExit, match=f"o/a{suffix} exists, and segment.predict did not write it"):
             main(*words, "json=false", f"{switch}=true")
         assert (tmp_path / f"o/a{suffix}").read_text() == "mine"
         (tmp_path / f"o/a{suffix}").unlink()
@@ -325,17 +325,17 @@ def test_predict_takes_whatever_holds_an_image(checkpoint, tmp_path):
     assert result._repr_png_().startswith(b"\x89PNG")
     shown = result._repr_html_()
     assert f"square {100 * result.counts()['square'] / result.mask.size:.1f} %" in shown
-    for wrong in (values / 255, values.transpose(2, 0, 1), tensor[None], np.zeros((0, 5), np.uint8), grey > 9):
+    for wrong in (values / 255, values.transpose(2, 0, 1), tensor[None], np.zeros((0, 5), np.uint8), grey[0], grey > 9):
         with pytest.raises(
             SegmentError, match=r"expected uint8 values from 0 to 255 in an array \(H,W\), .*\(H,W,3\).*; got"
         ):
             model.predict(wrong)
-    with pytest.raises(SegmentError, match="an image is a path, a PIL image, an array or a tensor, not a list"):
+    with pytest.raises(SegmentError, match="expected a path, a PIL image, an array or a tensor, got a list"):
         model.predict([values])
     (tmp_path / "half.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
     with pytest.raises(SegmentError, match="cannot read the image: image file is truncated"):
         model.predict(Image.open(tmp_path / "half.png"))
-    with pytest.raises(SegmentError, match=r"mask.jpg: masks are PNGs"):
+    with pytest.raises(SegmentError, match=r"mask.jpg: expected a name that ends in .png"):
         result.save("mask.jpg")
 
 
