@@ -1,8 +1,6 @@
 """The net: an encoder, a decoder, and the way back to the size of the input."""
 
-import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
 from segment.models.decoders.fcn import crop, upsample
-from segment.models.encoders.encoder import NORMALIZATIONS, Pixels
+from segment.models.normalization import _alike, read_pixels
 from segment.models.state_dicts import load_published
 
 
@@ -181,28 +179,3 @@ class SegmentationNet(nn.Module):
         height, width = image.shape[-2:]
         stride = None if self.decoder.stretch else self.decoder.stride
         return class_map(self.scores(self.normalize(image)), height, width, stride)
-
-
-def _alike(first: Pixels, second: Pixels) -> bool:
-    """Up to the rounding of a card, which has numbers of 32 bits."""
-    numbers = zip((*first[0], *first[1], first[2]), (*second[0], *second[1], second[2]), strict=True)
-    return all(math.isclose(one, other, rel_tol=1e-6) for one, other in numbers)
-
-
-def read_pixels(normalization: str | Mapping[str, Any]) -> Pixels:
-    """A name or a table as mean, deviation and whether the net wants BGR.
-
-    Raises:
-        SegmentError: it is neither.
-    """
-    if isinstance(normalization, str) and normalization in NORMALIZATIONS:
-        return NORMALIZATIONS[normalization]
-    if isinstance(normalization, Mapping) and normalization.keys() <= {"mean", "deviation", "bgr"}:
-        with suppress(KeyError, TypeError, ValueError):
-            mean, deviation = (tuple(map(float, normalization[key])) for key in ("mean", "deviation"))
-            if len(mean) == len(deviation) == 3 and min(deviation) >= 1:  # below, they are of 0..1
-                return mean, deviation, bool(normalization.get("bgr"))
-    raise SegmentError(
-        f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}, null, or "
-        "{mean: [R,G,B], deviation: [R,G,B]} in 0..255"
-    )

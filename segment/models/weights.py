@@ -16,6 +16,18 @@ from segment.files import user_path
 IMAGENET = "imagenet"
 
 
+def he_initialise(module: nn.Module) -> None:
+    """He et al. (2015), section 2.2: what keeps the signal's variance through layers followed by a ReLU.
+
+    At torch's default a VGG16 without batch norm is dead: all images give the same pool5.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
 def load_file(path: str | Path) -> dict[str, Any]:
     """Read a file that ``torch.save`` wrote, as plain data only.
 
@@ -79,12 +91,15 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unus
     module.load_state_dict(given, strict=False)
 
 
-def torchvision_model(name: str, weights: str | None, unused: tuple[str, ...], **options: Any) -> Any:
+def torchvision_model(
+    name: str, weights: str | None, family: type[nn.Module], unused: tuple[str, ...], **options: Any
+) -> Any:
     """A torchvision classifier with ImageNet's weights (version 1), a file's, or none.
 
     Args:
         name: as in ``torchvision.models.list_models()``.
         weights: "imagenet", a file in torchvision's layout, or None.
+        family: the class that it has to be of.
         unused: prefixes of what is not needed of it.
 
     Raises:
@@ -94,6 +109,8 @@ def torchvision_model(name: str, weights: str | None, unused: tuple[str, ...], *
         model = get_model(name, weights=None, **options)
     except (ValueError, TypeError) as error:
         raise SegmentError(f"encoder {name!r}: {error}") from None
+    if not isinstance(model, family):
+        raise SegmentError(f"model.encoder.name={name}: expected a {family.__name__} of torchvision")
     if weights == IMAGENET:
         source = get_model_weights(name)["IMAGENET1K_V1"]
         state = _download(source.get_state_dict, source.url)

@@ -7,13 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-Pixels = tuple[tuple[float, ...], tuple[float, ...], bool]
-"""Mean and standard deviation in 0..255, and whether the net wants BGR."""
-NORMALIZATIONS: dict[str, Pixels] = {
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
-    "caffe": ((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), True),
-    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), False),
-}
+from segment.models.normalization import NORMALIZATIONS
 
 
 class CeilMaxPool2d(nn.MaxPool2d):

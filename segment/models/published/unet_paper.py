@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from segment.errors import SegmentError
 from segment.models.encoders.encoder import Encoder
-from segment.models.encoders.torchvision_encoders import he_initialise
 from segment.models.net import SegmentationNet
+from segment.models.weights import he_initialise
 
 MARGIN = 92
 """Pixels that the valid convolutions take away on each side: 572 in, 388 out."""
