@@ -27,7 +27,7 @@ def read_once(path: Path) -> dict[str, Any]:
 def evaluate(config: DictConfig) -> None:
     """Figures, table and pictures of a checkpoint on a split of its own data set or of the one given."""
     from segment.evaluation import evaluator as results
-    from segment.models.state_dicts import CARD
+    from segment.models.state_dicts import METADATA
     from segment.records.checkpoint import classes_of, load_net
     from segment.submission import check_submission, submit
     from segment.training.module import SegmentationModule
@@ -68,7 +68,7 @@ def evaluate(config: DictConfig) -> None:
         )
     # The data set's classes, not the checkpoint's: they also tell things from stuff.
     net = load_net(checkpoint, path)
-    card = checkpoint[CARD]
+    card = checkpoint[METADATA]
     del checkpoint
     module = SegmentationModule(net, data.classes, card=card, inference=inference, boundary=config.boundary)
     trainer = instantiate(

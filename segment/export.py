@@ -160,7 +160,7 @@ def compare(run: Run, net: "SegmentationNet", answer: str) -> str:
     import torch
 
     generator, differences = torch.Generator().manual_seed(0), []
-    smallest = net.encoder.minimum
+    smallest = net.encoder.min_size
     for number, height, width in (*SIZES, (1, smallest, smallest)):
         image = torch.randint(0, 256, (number, 3, height, width), dtype=torch.uint8, generator=generator)
         with torch.no_grad():

@@ -1,41 +1,57 @@
-"""What pixels a net's weights were trained on."""
+"""The pixel values that a net was trained on, and so the ones that it must be given."""
 
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from segment.errors import SegmentError
 
-Pixels = tuple[tuple[float, ...], tuple[float, ...], bool]
-"""Mean and standard deviation in 0..255, and whether the net wants BGR."""
-NORMALIZATIONS: dict[str, Pixels] = {
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
-    "caffe": ((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), True),
-    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), False),
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation of each channel, in 0..255, and the order of the channels.
+
+    Attributes:
+        mean, deviation: three values each, in the order in which the net takes the channels.
+        bgr: whether that order is blue, green, red.
+
+    >>> Normalization(mean=(0.0, 0.0, 0.0), deviation=(255.0, 255.0, 255.0)) == NORMALIZATIONS["unit"]
+    True
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    bgr: bool = False
+
+
+NORMALIZATIONS = {
+    "imagenet": Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "caffe": Normalization((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), bgr=True),
+    "unit": Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
 }
+"""The normalisations that ``model.normalization`` can name."""
 
 
-def _alike(first: Pixels, second: Pixels) -> bool:
-    """Up to the rounding of a card, which has numbers of 32 bits."""
-    numbers = zip((*first[0], *first[1], first[2]), (*second[0], *second[1], second[2]), strict=True)
-    return all(math.isclose(one, other, rel_tol=1e-6) for one, other in numbers)
-
-
-def read_pixels(normalization: str | Mapping[str, Any]) -> Pixels:
-    """A name or a table as mean, deviation and whether the net wants BGR.
+def read_normalization(value: str | Mapping[str, Any]) -> Normalization:
+    """Read a name out of ``NORMALIZATIONS``, or a table of ``mean``, ``deviation`` and optionally ``bgr``.
 
     Raises:
-        SegmentError: it is neither.
+        SegmentError: the value is neither.
     """
-    if isinstance(normalization, str) and normalization in NORMALIZATIONS:
-        return NORMALIZATIONS[normalization]
-    if isinstance(normalization, Mapping) and normalization.keys() <= {"mean", "deviation", "bgr"}:
+    if isinstance(value, str) and value in NORMALIZATIONS:
+        return NORMALIZATIONS[value]
+    if isinstance(value, Mapping) and value.keys() <= {"mean", "deviation", "bgr"}:
         with suppress(KeyError, TypeError, ValueError):
-            mean, deviation = (tuple(map(float, normalization[key])) for key in ("mean", "deviation"))
-            if len(mean) == len(deviation) == 3 and min(deviation) >= 1:  # below, they are of 0..1
-                return mean, deviation, bool(normalization.get("bgr"))
+            mean, deviation = (tuple(map(float, value[key])) for key in ("mean", "deviation"))
+            if len(mean) == len(deviation) == 3 and min(deviation) >= 1:  # a smaller one belongs to pixels in 0..1
+                return Normalization(mean, deviation, bool(value.get("bgr")))
     raise SegmentError(
-        f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}, null, or "
+        f"model.normalization={value}: expected {', '.join(NORMALIZATIONS)}, null, or "
         "{mean: [R,G,B], deviation: [R,G,B]} in 0..255"
     )
+
+
+def same_normalization(first: Normalization, second: Normalization) -> bool:
+    """Return whether two normalisations are equal up to rounding: a checkpoint's metadata has numbers of 32 bits."""
+    pairs = zip((*first.mean, *first.deviation), (*second.mean, *second.deviation), strict=True)
+    return first.bgr == second.bgr and all(math.isclose(a, b, rel_tol=1e-6) for a, b in pairs)

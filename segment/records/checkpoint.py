@@ -16,7 +16,7 @@ from segment.data.classes import Classes
 from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.models.net import SegmentationNet
-from segment.models.state_dicts import CARD
+from segment.models.state_dicts import METADATA
 from segment.models.weights import load_file, load_state
 
 
@@ -57,7 +57,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         SegmentError: the file is missing, or is no checkpoint of ours.
     """
     checkpoint = load_file(path)
-    card = checkpoint.get(CARD)
+    card = checkpoint.get(METADATA)
     known = isinstance(card, dict) and {"model", "data", "classes"} <= card.keys()
     if not known or not isinstance(checkpoint.get("state_dict"), dict):
         raise SegmentError(
@@ -85,7 +85,7 @@ def classes_of(checkpoint: Mapping[str, Any]) -> Classes:
         SegmentError: their names or colours are none.
     """
     try:
-        names, palette = checkpoint[CARD]["classes"]["names"], checkpoint[CARD]["classes"]["palette"]
+        names, palette = checkpoint[METADATA]["classes"]["names"], checkpoint[METADATA]["classes"]["palette"]
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
         if not all(name.isprintable() for name in names) or len({*names}) < len(names):
             raise ValueError
@@ -105,7 +105,7 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
         SegmentError: the configuration wants anything but parts of ``segment.models``, or is none, or weights do not
             fit.
     """
-    config = checkpoint[CARD]["model"]
+    config = checkpoint[METADATA]["model"]
     check_targets(config, "segment.models")
     try:
         net = instantiate(_without_weights(config), num_classes=len(classes_of(checkpoint)))
@@ -125,7 +125,7 @@ def own_data(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SegmentError: it wants anything but parts of ``segment.data``.
     """
-    config = checkpoint[CARD]["data"]
+    config = checkpoint[METADATA]["data"]
     check_targets(config, "segment.data")
     harmless = {"download": False, "url": None, "checksum": None}
     return {key: harmless.get(key, value) for key, value in config.items()}
@@ -178,7 +178,7 @@ def _without_weights(config: Any) -> Any:
 def _check_target(target: Any, package: str) -> None:
     module, _, name = str(target).rpartition(".")
     found = None
-    if isinstance(target, str) and module.startswith(f"{package}."):
+    if isinstance(target, str) and f"{module}.".startswith(f"{package}."):
         with suppress(ImportError):
             found = getattr(importlib.import_module(module), name, None)
     if not isinstance(found, type) or not found.__module__.startswith(f"{package}."):

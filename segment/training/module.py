@@ -18,7 +18,7 @@ from segment.errors import SegmentError
 from segment.evaluation.boundary import BoundaryScores
 from segment.evaluation.metrics import SegmentationScores, scores
 from segment.models.net import SegmentationNet
-from segment.models.state_dicts import CARD
+from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
 from segment.training.losses import CrossEntropy
 from segment.training.optim import constant
@@ -142,7 +142,7 @@ class SegmentationModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CARD] = {**self.card, "planned_steps": self._steps}
+        checkpoint[METADATA] = {**self.card, "planned_steps": self._steps}
         if "callbacks" in checkpoint:
             return
         # Of weights alone Lightning's callbacks hear nothing: where they are averaged, the average was validated.
@@ -152,4 +152,4 @@ class SegmentationModule(L.LightningModule):
                 del checkpoint["current_model_state"], checkpoint["averaging_state"]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._steps = checkpoint.get(CARD, {}).get("planned_steps")
+        self._steps = checkpoint.get(METADATA, {}).get("planned_steps")

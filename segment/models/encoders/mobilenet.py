@@ -1,4 +1,4 @@
-"""The encoder made of torchvision's MobileNetV2."""
+"""The encoder made of torchvision's MobileNetV2 (Sandler et al., 2018)."""
 
 from torchvision.models import MobileNetV2
 
@@ -7,10 +7,16 @@ from segment.models.weights import IMAGENET, torchvision_model
 
 
 class MobileNetV2Encoder(Encoder):
-    """MobileNetV2 (Sandler et al., 2018), strides 2 to 32; stride 32 is its last 1x1 convolution.
+    """MobileNetV2, strides 2 to 32; stride 32 is its last 1x1 convolution.
 
     Args:
         weights: "imagenet", a file in torchvision's layout, or None.
+
+    Raises:
+        SegmentError: the download fails, or the weights do not fit.
+
+    >>> MobileNetV2Encoder(weights=None).channels
+    {2: 16, 4: 24, 8: 32, 16: 96, 32: 1280}
     """
 
     def __init__(self, weights: str | None = IMAGENET) -> None:

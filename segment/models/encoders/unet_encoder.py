@@ -10,10 +10,15 @@ from segment.models.weights import he_initialise, load_file, load_state
 
 
 def double_convolution(inputs: int, outputs: int, stride: int = 1, norm: str = "batch") -> nn.Sequential:
-    """Two times 3x3 convolution (padded, so that sizes stay), norm, ReLU; the first has the stride.
+    """Build two 3x3 convolutions that keep the size, each with a norm and a ReLU; the first has the stride.
+
+    Args:
+        inputs, outputs: number of channels.
+        stride: of the first convolution.
+        norm: "batch", or "group" with 16 channels in a group (Wu & He, 2018).
 
     Raises:
-        SegmentError: another norm than "batch" or "group" (Wu & He, 2018: 16 channels in a group).
+        SegmentError: the norm is another one.
     """
     if norm not in {"batch", "group"}:
         raise SegmentError(f"model norm={norm}: expected batch or group")
@@ -28,15 +33,21 @@ def double_convolution(inputs: int, outputs: int, stride: int = 1, norm: str = "
 
 
 class UNetEncoder(Encoder):
-    """The contracting path: double convolutions between 2x2 max poolings, channels doubling each time.
+    """The contracting path: double convolutions between 2x2 max poolings; channels double with each.
 
     Args:
         width: channels of the first level (64 in the paper).
         first_stride: stride of the first level; 1 in the paper, 2 for a quarter of the work.
         depth: number of levels (5 in the paper).
-        weights: a file with this encoder's state dict, or None: there are no ImageNet weights of it.
-        ceil_mode: whether the poolings round odd sizes up, as all encoders here, or down.
+        weights: a file with this encoder's state dict, or None; there are no ImageNet weights.
+        ceil_mode: whether the poolings round odd sizes up, as the poolings of the other encoders do, or down.
         norm: "batch" or "group".
+
+    Raises:
+        SegmentError: an argument is out of range, or the weights do not fit.
+
+    >>> UNetEncoder(width=8, depth=3).channels
+    {1: 8, 2: 16, 4: 32}
     """
 
     def __init__(
@@ -63,7 +74,7 @@ class UNetEncoder(Encoder):
             channels[stride], inputs = outputs, outputs
         super().__init__(stages, channels, weights is not None)
         self.layout = "aligned" if ceil_mode else "rounded down"
-        self.minimum = 1 if ceil_mode else first_stride * 2 ** (depth - 1)
+        self.min_size = 1 if ceil_mode else first_stride * 2 ** (depth - 1)
         if weights is None:
             he_initialise(self)
         else:

@@ -1,4 +1,4 @@
-"""Encoders made of torchvision's VGGs."""
+"""Encoders made of torchvision's VGGs (Simonyan & Zisserman, 2015)."""
 
 from torch import nn
 from torchvision.models import VGG
@@ -9,7 +9,7 @@ from segment.models.weights import IMAGENET, he_initialise, torchvision_model
 
 
 def _vgg_blocks(features: nn.Sequential) -> list[list[nn.Module]]:
-    """The five blocks of convolutions between VGG's poolings, without the poolings."""
+    """Return the five blocks of convolutions, without the poolings that end them."""
     blocks: list[list[nn.Module]] = [[]]
     for layer in features:
         if isinstance(layer, nn.MaxPool2d):
@@ -20,11 +20,16 @@ def _vgg_blocks(features: nn.Sequential) -> list[list[nn.Module]]:
 
 
 class VGGEncoder(Encoder):
-    """The convolutions of VGG (Simonyan & Zisserman, 2015), strides 1 to 32; stride 32 is the last pooling.
+    """The convolutions of a VGG, strides 1 to 32; stride 32 is the last pooling.
 
     Args:
         name: vgg11, vgg13, vgg16, vgg19, or one of them with ``_bn``.
         weights: "imagenet", a file in torchvision's layout, or None.
+
+    >>> import torch
+    >>> with torch.device("meta"):  # builds the shapes alone
+    ...     VGGEncoder("vgg11", weights=None).channels
+    {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512}
     """
 
     def __init__(self, name: str = "vgg16", weights: str | None = IMAGENET) -> None:
@@ -39,15 +44,23 @@ class VGGEncoder(Encoder):
 
 
 class VGGFullyConvolutional(Encoder):
-    """VGG16 whose fully connected layers became convolutions (Long et al., 2015, section 3.1).
+    """VGG16 with its fully connected layers as convolutions (Long et al., 2015, section 3.1).
 
-    Features are what the paper scores: the poolings at strides 2 to 16, fc7 at stride 32.
+    The features are those that the paper scores: the poolings at strides 2 to 16, and fc7 at stride 32.
 
     Args:
         weights: "imagenet", a file in torchvision's layout (its classifier is reshaped), or None.
-        dropout: after fc6 and fc7.
-        padding: of the first convolution. 1 keeps the features in place, with fc6 padded by 3; 100 is the paper's,
-            with fc6 unpadded, and wants the paper's decoder, which knows the crops.
+        dropout: probability after fc6 and fc7.
+        padding: of the first convolution. 1 keeps the features in place, and fc6 pads by 3. 100 is the paper's, where
+            fc6 does not pad; it needs the paper's decoder, which crops accordingly.
+
+    Raises:
+        SegmentError: the padding is neither, or the weights do not fit.
+
+    >>> import torch
+    >>> with torch.device("meta"):  # builds the shapes alone
+    ...     VGGFullyConvolutional(weights=None, padding=100).layout
+    'FCN paper'
     """
 
     def __init__(self, weights: str | None = IMAGENET, dropout: float = 0.5, padding: int = 1) -> None:
@@ -70,4 +83,4 @@ class VGGFullyConvolutional(Encoder):
             {2: 64, 4: 128, 8: 256, 16: 512, 32: 4096},
             weights is not None,
         )
-        self.layout = "aligned" if padding == 1 else "of the FCN papers"
+        self.layout = "aligned" if padding == 1 else "FCN paper"

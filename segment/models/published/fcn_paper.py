@@ -1,6 +1,7 @@
-"""The decoder of the FCN papers to the letter."""
+"""The decoder of the FCN papers exactly as published (``net.py`` of fcn.berkeleyvision.org)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -8,36 +9,39 @@ from segment.errors import SegmentError
 from segment.models.decoders.fcn import bilinear_convolution, crop, scored_strides, zero_scores
 
 PAPER_CROPS = {16: 5, 8: 9}
-"""Where the coarser map begins in the skip's scores, by the skip's stride (voc-fcn8s/net.py)."""
+"""Row and column of the skip's scores at which the coarser scores begin, by the skip's stride (voc-fcn8s/net.py)."""
 PAPER_OFFSETS = {32: 19, 16: 27, 8: 31}
-"""Where the image begins in the enlarged scores, by the finest stride."""
+"""Row and column of the enlarged scores at which the image begins, by the finest stride."""
 AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
-"""Factors of the features whose scores are trained at once with the deepest ones."""
+"""Factors of the skips' features where all strides are trained at once."""
 
 
 class PaperFCNDecoder(nn.Module):
-    """The decoder of the FCN papers to the letter, for a VGG16 whose first convolution pads by 100.
+    """The decoder of the FCN papers, for a VGG16 whose first convolution pads by 100.
 
-    Full transposed convolutions without padding enlarge the scores; fixed crops align them (``net.py`` of
-    fcn.berkeleyvision.org).
+    Transposed convolutions without padding enlarge the scores; fixed crops align them.
 
     Args:
-        channels: of the encoder's features, by stride.
+        channels: number of channels of the encoder's features, by stride.
         num_classes: number of score maps.
         skip_strides: [] for FCN-32s, [16] for FCN-16s, [16, 8] for FCN-8s.
-        at_once: scale the skips' features, so that all strides can be trained at once.
+        at_once: whether the skips' features are scaled, so that all strides can be trained at once.
         learn_upsampling: whether the transposed convolutions are trained; in the authors' nets they stay bilinear.
 
     Attributes:
-        stride, offset: the scores that come out are at full resolution, and the image begins at this offset.
+        stride: 1, since the scores are at full resolution.
+        offset: row and column of the scores at which the image begins.
 
     Raises:
-        SegmentError: other strides than these.
+        SegmentError: the strides are other ones.
+
+    >>> PaperFCNDecoder(channels={8: 8, 16: 8, 32: 8}, num_classes=2, skip_strides=[16, 8]).offset
+    31
     """
 
     stride = 1
-    stretch = False
-    layouts = ("of the FCN papers",)
+    resize_to_image = False
+    layouts = ("FCN paper",)
 
     def __init__(
         self,
@@ -55,14 +59,14 @@ class PaperFCNDecoder(nn.Module):
         self.scales = AT_ONCE_SCALES if at_once else {}
         self.score = zero_scores(channels, self.strides, num_classes)
         self.up = nn.ModuleDict()
-        for coarse, fine in zip(self.strides, [*self.strides[1:], 1], strict=True):
+        for coarse, fine in pairwise([*self.strides, 1]):
             self.up[f"{coarse}to{fine}"] = bilinear_convolution(num_classes, coarse // fine)
         self.up.requires_grad_(learn_upsampling)
 
     def forward(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Features by stride to scores at full resolution, of which the image's begin at ``offset``."""
+        """Map features keyed by stride to scores at full resolution, in which the image begins at ``offset``."""
         scores = self.score[str(self.strides[0])](features[self.strides[0]])
-        for coarse, fine in zip(self.strides, self.strides[1:], strict=False):
+        for coarse, fine in pairwise(self.strides):
             scores = self.up[f"{coarse}to{fine}"](scores)
             feature = features[fine] * self.scales[fine] if self.scales else features[fine]
             skip = self.score[str(fine)](feature)

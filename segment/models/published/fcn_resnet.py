@@ -1,4 +1,4 @@
-"""The head of torchvision's FCNs."""
+"""The head of torchvision's FCNs exactly as published."""
 
 from collections.abc import Mapping
 
@@ -9,17 +9,20 @@ class FCNHead(nn.Module):
     """The head of torchvision's ``fcn_resnet50`` and ``fcn_resnet101``: a 3x3 convolution, then scores.
 
     Args:
-        channels: of the encoder's features, by stride; the deepest is scored.
+        channels: number of channels of the encoder's features, by stride; the deepest is scored.
         num_classes: number of score maps.
-        dropout: before the scores.
+        dropout: probability before the scores.
 
     Attributes:
-        stride: of the scores.
-        stretch: the scores are stretched to the image's size, as torchvision does it.
+        stride: of the scores that the decoder returns: the encoder's deepest.
+
+    >>> import torch
+    >>> FCNHead(channels={8: 16}, num_classes=2)({8: torch.zeros(2, 16, 4, 4)}).shape
+    torch.Size([2, 2, 4, 4])
     """
 
     offset = 0
-    stretch = True
+    resize_to_image = True  # as torchvision does
     layouts = ("aligned",)
 
     def __init__(self, channels: Mapping[int, int], num_classes: int, dropout: float = 0.1) -> None:
@@ -35,5 +38,5 @@ class FCNHead(nn.Module):
         self.score = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Features by stride to scores (N,num_classes,h,w) at ``stride``."""
+        """Map features keyed by stride to scores (N,num_classes,h,w) at ``stride``."""
         return self.score(self.mix(features[self.stride]))
