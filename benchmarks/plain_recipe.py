@@ -20,7 +20,7 @@ from segment.cli.config import instantiate, load_config
 from segment.data.classes import IGNORE
 from segment.errors import SegmentError
 from segment.evaluation.metrics import SegmentationScores
-from segment.models.net import NORMALIZATIONS
+from segment.models.normalization import NORMALIZATIONS
 from segment.models.weights import load_file
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
 
 def evaluate(config: DictConfig) -> None:
     """Write the metrics, table and pictures of a checkpoint on a split of its own data set or of another one."""
-    from segment.models.state_dicts import CARD
+    from segment.models.state_dicts import METADATA
     from segment.records.checkpoint import load_net, read_classes
 
     silence_known_warnings()
@@ -45,7 +45,7 @@ def evaluate(config: DictConfig) -> None:
     data = instantiate(config.data)
     check_same_classes(read_classes(checkpoint), data.classes)
     data.prepare_data()
-    net, metadata = load_net(checkpoint, path), checkpoint[CARD]
+    net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
     del checkpoint
     if config.submit is not None:
         write_submission(config, net, data, inference, folder)

@@ -383,7 +383,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, content, monkeypatch):
         ({"frozen_stages": torch.zeros(3)}, "holds a Tensor"),
         ({"encoder": None}, "its net can't be built"),
         (
-            {"encoder": {"_target_": "segment.models.decoders.unet.UNetEncoder", "width": "x"}},
+            {"encoder": {"_target_": "segment.models.UNetEncoder", "width": "x"}},
             "encoder.width=x: expected a whole number",
         ),
         ({"nonsense": 1}, "nonsense"),
@@ -401,7 +401,7 @@ def test_a_configuration_builds_nets_and_nothing_else(content, tmp_path, monkeyp
 def test_a_stranger_s_net_downloads_nothing(content, monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
     card = content["segment"]
-    part = {"_target_": "segment.models.encoders.torchvision_encoders.MobileNetV2Encoder"}
+    part = {"_target_": "segment.models.MobileNetV2Encoder"}
     for deep in (part, {**part, "weights": "imagenet"}, [{"x": {**part, "weights": "imagenet"}}]):
         model = {**card["model"], "decoder": {**card["model"]["decoder"], "x": deep}}
         with pytest.raises(SegmentError, match="unexpected keyword argument 'x'"):
@@ -418,7 +418,7 @@ def test_other_damage_to_a_checkpoint(content, tmp_path):
         {"segment": {**card, "classes": 7}},
         {"segment": 7},
         {"segment": {**card, "model": {}}},
-        {"segment": {**card, "model": {"_target_": "segment.models.decoders.fcn.FCNDecoder", "channels": {32: 8}}}},
+        {"segment": {**card, "model": {"_target_": "segment.models.FCNDecoder", "channels": {32: 8}}}},
         {"state_dict": [1]},
         {"state_dict": {"net.x": 1, 3: 4}},
     ):

@@ -11,9 +11,9 @@ from segment.display.pictures import save, side_by_side
 from segment.display.plots import Point, against_cost
 from segment.errors import SegmentError
 from segment.evaluation.evaluator import pictures, spread
-from segment.models.costs.measured import measure
+from segment.models.costs.measured import measure_costs
 from segment.models.net import SegmentationNet
-from segment.models.state_dicts import CARD
+from segment.models.state_dicts import METADATA
 from segment.records.checkpoint import check_targets, classes_of, load_checkpoint, load_net
 from segment.training.module import SegmentationModule
 
@@ -37,7 +37,7 @@ def look_at_nets(
     nets = load(section)
     if nets and size:
         try:
-            costs, how = measure([net for net, _ in nets.values()], *size)
+            costs, how = measure_costs([net for net, _ in nets.values()], *size)
         except SegmentError as error:
             section.notes.append(f"no costs: {error}")
         else:
@@ -60,7 +60,7 @@ def load(section: Section) -> Loaded:
         path = next((run.checkpoint for run in one.runs if run.checkpoint.is_file()), one.runs[0].checkpoint)
         try:
             checkpoint = load_checkpoint(path)
-            found[index] = load_net(checkpoint, path).to(device), {CARD: checkpoint[CARD]}
+            found[index] = load_net(checkpoint, path).to(device), {METADATA: checkpoint[METADATA]}
         except SegmentError as error:
             section.notes.append(f"{one.label}: neither cost nor pictures, {error}")
     return found
@@ -91,7 +91,7 @@ def picture(section: Section, nets: Loaded, images: int, path: Path) -> None:
     chosen = sorted(best)
     run, card = section.groups[chosen[0]].runs[0], nets[chosen[0]][1]
     # An evaluation's data may lie elsewhere.
-    config = card[CARD]["data"] if run.is_training else run.measured
+    config = card[METADATA]["data"] if run.is_training else run.measured
     split = str(run.metrics.get("split"))
     check_targets(config, "segment.data")
     dataset = instantiate(config).dataset(split)

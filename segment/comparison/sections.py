@@ -15,7 +15,7 @@ from segment.display.grid import Grid
 from segment.display.metrics_table import percent
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
-    from segment.models.costs.measured import Cost
+    from segment.models.costs.measured import MeasuredCost
 
 FIGURES = {
     "mIoU": "mean IoU",
@@ -39,7 +39,7 @@ class Section:
     groups: list[Group]
     notes: list[str]
     intervals: list[Interval | None]
-    costs: list["Cost | None"]
+    costs: list["MeasuredCost | None"]
     differences: list[tuple[str, Interval]] = field(default_factory=list)
     published: list[dict[str, str]] = field(default_factory=list)
 
@@ -142,7 +142,7 @@ def grids(section: Section) -> list[Grid]:
     return [grid, second] if section.differences else [grid]
 
 
-def _cost(cost: "Cost | None") -> list[str]:
+def _cost(cost: "MeasuredCost | None") -> list[str]:
     if cost is None:
         return ["-"] * 3
     return [f"{cost.parameters / 1e6:.2f}", f"{1e3 * cost.seconds:.1f}", f"{cost.memory / 1e6:.0f}"]

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segment.errors import SegmentError
-from segment.models.class_map import highest
-from segment.models.costs.memory import MARGIN, Span, bytes_per_pixel, cut
+from segment.models.class_map import argmax_classes
+from segment.models.costs.memory import bytes_per_pixel
 from segment.models.net import SegmentationNet
+from segment.prediction.parts import MARGIN, Span, cut
 
 KEPT_BYTES = 20
 """Memory that each pixel of an image takes until its files are written, in bytes: colour, class, mask and overlay."""
@@ -132,7 +133,7 @@ class Inference:
                 found = self._softmax(net, scaled.flip(-1) if flipped else scaled, size)
                 total = (found.flip(-1) if flipped else found).add_(total.to(found.device))
         total /= len(self.scales) * (1 + self.flip)
-        classes = highest(total[None])[0]
+        classes = argmax_classes(total[None])[0]
         if dtype is None:
             return classes, total[:0]
         return classes, total.mul_(255).round_().to(dtype) if dtype == torch.uint8 else total.to(dtype)

@@ -15,7 +15,7 @@ from segment.data.classes import Classes
 from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.models.net import SegmentationNet
-from segment.models.state_dicts import CARD
+from segment.models.state_dicts import METADATA
 from segment.models.weights import load_file, load_state
 
 
@@ -58,7 +58,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         SegmentError: the file is missing, or is no checkpoint of ``segment.train``.
     """
     checkpoint = load_file(path)
-    metadata = checkpoint.get(CARD)
+    metadata = checkpoint.get(METADATA)
     complete = isinstance(metadata, dict) and {"model", "data", "classes"} <= metadata.keys()
     if not complete or not isinstance(checkpoint.get("state_dict"), dict):
         raise SegmentError(
@@ -88,7 +88,7 @@ def read_classes(checkpoint: Mapping[str, Any]) -> Classes:
         SegmentError: the names or colours are damaged.
     """
     try:
-        names, palette = checkpoint[CARD]["classes"]["names"], checkpoint[CARD]["classes"]["palette"]
+        names, palette = checkpoint[METADATA]["classes"]["names"], checkpoint[METADATA]["classes"]["palette"]
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
         if not all(name.isprintable() for name in names) or len({*names}) < len(names):
             raise ValueError
@@ -112,7 +112,7 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
         SegmentError: the configuration names anything but public classes of ``segment.models``, cannot be built, or
             the weights do not fit.
     """
-    config = checkpoint[CARD]["model"]
+    config = checkpoint[METADATA]["model"]
     check_targets(config, "segment.models")
     try:
         net = instantiate(_without_weights(config), num_classes=len(read_classes(checkpoint)))
@@ -132,7 +132,7 @@ def data_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SegmentError: the configuration names anything but public classes of ``segment.data``.
     """
-    config = checkpoint[CARD]["data"]
+    config = checkpoint[METADATA]["data"]
     check_targets(config, "segment.data")
     harmless = {"download": False, "url": None, "checksum": None}
     return {key: harmless.get(key, value) for key, value in config.items()}

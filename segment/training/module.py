@@ -16,7 +16,7 @@ from segment.data.dataset import Batch, seed_of
 from segment.errors import SegmentError
 from segment.evaluation.evaluator import EvaluationAccumulator, predict_batch
 from segment.models.net import SegmentationNet
-from segment.models.state_dicts import CARD
+from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
 
 
@@ -135,7 +135,7 @@ class SegmentationModule(L.LightningModule):
         return self._planned_steps
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CARD] = {**self.metadata, "planned_steps": self._planned_steps}
+        checkpoint[METADATA] = {**self.metadata, "planned_steps": self._planned_steps}
         if "callbacks" in checkpoint:
             return
         # A checkpoint of weights alone does not call callbacks. With weight averaging, the average was validated.
@@ -145,4 +145,4 @@ class SegmentationModule(L.LightningModule):
                 del checkpoint["current_model_state"], checkpoint["averaging_state"]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._planned_steps = checkpoint.get(CARD, {}).get("planned_steps")
+        self._planned_steps = checkpoint.get(METADATA, {}).get("planned_steps")

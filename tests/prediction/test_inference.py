@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from segment.cli.config import instantiate, load_config
 from segment.errors import SegmentError
-from segment.models.costs.memory import MARGIN, bytes_per_pixel, cut
+from segment.models.costs.memory import bytes_per_pixel
 from segment.prediction.inference import Inference, window_weights
+from segment.prediction.parts import MARGIN, cut
 
 
 @pytest.fixture(scope="module")
