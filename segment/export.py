@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from segment.cli.config import entry_point
+from segment.cli.entry_point import entry_point
 from segment.errors import SegmentError
 from segment.files import user_path
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from segment.cli.config import entry_point, instantiate
+from segment.cli.build import instantiate
+from segment.cli.entry_point import entry_point
 from segment.errors import SegmentError
 from segment.files import digest, printable, user_path
 from segment.prediction.input_files import find_images

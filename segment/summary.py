@@ -6,7 +6,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from segment.cli.config import entry_point, instantiate, load_config, options, plain
+from segment.cli.build import instantiate
+from segment.cli.config import group_options, load_config, plain
+from segment.cli.entry_point import entry_point
 from segment.cli.value_types import check_value
 from segment.errors import SegmentError
 
@@ -27,7 +29,7 @@ def summary(config: DictConfig) -> None:
     """
     check_summary(config)
     height, width = config.size
-    pairs = [(model, encoder) for model in config.models or options("model") for encoder in config.encoders or [None]]
+    pairs = [(model, encoder) for model in config.models or group_options("model") for encoder in config.encoders or [None]]
     title = f"{height}x{width} pixels (height x width), {config.num_classes} classes"
     table = Table(title=title, title_justify="left")
     for name in ("model", "encoder", "params\nM", "GMACs", "memory\nGB", "strides", "receptive\nfield"):

@@ -102,10 +102,10 @@ def build_loggers(config: DictConfig, start: RunStart) -> list:
 
     A resumed run keeps its rows up to the checkpoint, and its id in wandb.
     """
-    from segment.records.metrics_csv import MetricsFile, rows_before
+    from segment.records.metrics_csv import MetricsFile, read_rows
 
     folder = start.folder
-    loggers: list = [MetricsFile(folder.path, rows_before(folder.metrics_csv, start.step))]
+    loggers: list = [MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step))]
     ids = start.record["loggers"] if start.record else {}
     for name, part in (config.get("logger") or {}).items():
         own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}

@@ -8,7 +8,8 @@ import torch
 
 import segment
 from segment import export
-from segment.cli.config import instantiate, load_config, plain
+from segment.cli.build import instantiate
+from segment.cli.config import load_config, plain
 from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
 from segment.records.checkpoint import make_card

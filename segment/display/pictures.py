@@ -42,7 +42,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: floa
     return result
 
 
-def comparison(
+def example_figure(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: Classes, title: str = ""
 ) -> Figure:
     """Show image, truth and prediction side by side, with a legend of the classes that occur.

@@ -1,9 +1,7 @@
 """Plots: training curves, confusion matrix, class shares, and score against cost."""
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.colors import PowerNorm
@@ -11,10 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 
-def curves(metrics: Path) -> Figure:
-    """Plot training loss and validation mIoU over the steps, from a ``metrics.csv``."""
-    with metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Plot training loss and validation mIoU over the steps.
+
+    Args:
+        rows: with ``step`` and, where logged, ``train/loss`` and ``val/mIoU``.
+    """
 
     def column(name: str) -> tuple[list[int], list[float]]:
         points = [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]

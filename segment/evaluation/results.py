@@ -11,14 +11,15 @@ from segment.data.classes import BACKGROUND, Classes
 from segment.data.datamodule import SegmentationDataModule, count_shared
 from segment.data.dataset import SegmentationDataset
 from segment.display.metrics_table import evaluation_table, percent
-from segment.display.pictures import comparison, save_figure
-from segment.display.plots import confusion_matrix, curves
+from segment.display.pictures import example_figure, save_figure
+from segment.display.plots import confusion_matrix, training_curves
 from segment.evaluation.evaluator import Evaluation
 from segment.evaluation.examples import Example
 from segment.evaluation.intervals import mean_iou, miou_interval
 from segment.files import checkpoint_digest
 from segment.prediction.inference import Inference
 from segment.records.folder import RunFolder
+from segment.records.metrics_csv import read_rows
 from segment.records.metrics_json import write_metrics
 from segment.records.per_image import ImageCounts, write_confusion, write_image_counts
 
@@ -112,11 +113,11 @@ def write_results(
     folder.predictions.mkdir(exist_ok=True)
     for name, example in examples.items():
         title = f"{example.id}, mean IoU {percent(float(own[example.id]))} %"
-        figure = comparison(example.image, example.truth, example.prediction, classes, title)
+        figure = example_figure(example.image, example.truth, example.prediction, classes, title)
         save_figure(figure, folder.predictions / f"{name}.png")
     save_figure(confusion_matrix(evaluation.confusion, classes.names), folder.confusion_plot)
     if folder.metrics_csv.is_file():
-        save_figure(curves(folder.metrics_csv), folder.curves_plot)
+        save_figure(training_curves(read_rows(folder.metrics_csv)), folder.curves_plot)
     write_image_counts(ImageCounts(np.array(ids), evaluation.counts, classes.names), folder.per_image)
     write_confusion(evaluation.confusion, classes.names, folder.confusion_csv)
     write_metrics(metrics, folder.metrics)

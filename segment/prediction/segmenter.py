@@ -108,7 +108,8 @@ class Segmenter:
         classes: names and colours of its score maps.
         inference: the protocol; by default whole images at one scale.
 
-    >>> from segment.cli.config import instantiate, load_config
+    >>> from segment.cli.build import instantiate
+    >>> from segment.cli.config import load_config
     >>> net = instantiate(load_config(["model=fcn_small"]).model, num_classes=2).eval()
     >>> segmenter = Segmenter(net, Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0))))
     >>> segmenter.predict(np.zeros((24, 32, 3), np.uint8)).mask.shape

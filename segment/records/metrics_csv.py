@@ -1,6 +1,7 @@
 """``metrics.csv``: the logged values of a run, a row for each logging step."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,13 @@ class WholeRowsWriter(ExperimentWriter):
         self.metrics = []
 
 
-def rows_before(metrics: Path, step: int) -> list[dict[str, Any]]:
-    """Return the rows of a metrics.csv before a step, which a run that resumes there keeps."""
+def read_rows(metrics: Path, before: float = math.inf) -> list[dict[str, Any]]:
+    """Read the rows of a metrics.csv before a step; a run that resumes there keeps them."""
     if not metrics.is_file():
         return []
     with metrics.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if None not in row.values()]  # a full disk cuts off the last one
-    return [row for row in rows if int(row["step"]) < step]
+    return [row for row in rows if int(row["step"]) < before]
 
 
 class MetricsFile(CSVLogger):

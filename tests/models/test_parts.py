@@ -9,7 +9,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from segment.cli.config import CONF_DIR, instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import CONF_DIR, load_config
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
 from segment.models.decoders.fcn import FCNDecoder, bilinear_kernel, upsample

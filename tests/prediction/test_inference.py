@@ -10,7 +10,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from segment.cli.config import instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
 from segment.errors import SegmentError
 from segment.models.costs.memory import bytes_per_pixel
 from segment.prediction.inference import Inference, window_weights
