@@ -32,17 +32,17 @@ NETS = {
 }
 
 
-def checkpoint(folder, *words):
-    """Of a net that was not trained, but tells classes apart."""
-    config = load_config([*words, "model.encoder.weights=null"])
+def checkpoint(folder, *overrides):
+    """Write a checkpoint with random scores, so that its net gives several classes."""
+    config = load_config([*overrides, "model.encoder.weights=null"])
     torch.manual_seed(0)
     net = instantiate(config.model, num_classes=len(SHAPES))
     for name, parameter in net.named_parameters():
         if ".score." in name:
             torch.nn.init.normal_(parameter)
-    card = make_card(plain(config.model), plain(config.data), SHAPES)
+    metadata = make_card(plain(config.model), plain(config.data), SHAPES)
     state = {f"net.{key}": value for key, value in net.state_dict().items()}
-    torch.save({"state_dict": state, "segment": card}, folder / "best.ckpt")
+    torch.save({"state_dict": state, "segment": metadata}, folder / "best.ckpt")
     return folder / "best.ckpt"
 
 
@@ -97,7 +97,7 @@ def test_a_program_that_differs_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         (["output=net.x", "format=tflite"], "format=tflite answer=classes: expected format=onnx or torch_export"),
         (["output=net.x", "answer=logits"], "expected format=onnx or torch_export, and answer=classes or scores"),
@@ -107,13 +107,13 @@ def test_a_program_that_differs_is_refused(tmp_path):
         (["output=net.pt2", "format=torch_export", "checkpoint=null"], "checkpoint is empty"),
     ],
 )
-def test_mistakes_are_one_line(main, tmp_path, words, message):
+def test_mistakes_are_one_line(main, tmp_path, overrides, message):
     with pytest.raises(SystemExit, match=message):
-        main("export", *[f"checkpoint={checkpoint(tmp_path, *NETS['fcn'])}"][: "checkpoint=null" not in words], *words)
+        main("export", f"checkpoint={checkpoint(tmp_path, *NETS['fcn'])}", *overrides)
     assert not list(tmp_path.glob("net.*"))
 
 
 def test_the_paper_s_u_net_has_no_graph(main, tmp_path):
-    words = ("model=unet_paper", "model.encoder.width=4")
+    overrides = ("model=unet_paper", "model.encoder.width=4")
     with pytest.raises(SystemExit, match="unet_paper can't be exported: it cuts an image into tiles"):
-        main("export", f"checkpoint={checkpoint(tmp_path, *words)}", "output=net.pt2", "format=torch_export")
+        main("export", f"checkpoint={checkpoint(tmp_path, *overrides)}", "output=net.pt2", "format=torch_export")

@@ -51,19 +51,19 @@ class Inference:
         max_memory: float | None = None,
     ) -> None:
         if window is None:
-            _expect(stride is None, "stride", stride, "a window, too: give inference.window=[HEIGHT,WIDTH]")
+            _require(stride is None, "stride", stride, "a window, too: give inference.window=[HEIGHT,WIDTH]")
         else:
             fits = _are_numbers(window, int) and len(window) == 2 and min(window) >= 1
-            _expect(fits, "window", window, "[HEIGHT,WIDTH] in pixels, or null")
+            _require(fits, "window", window, "[HEIGHT,WIDTH] in pixels, or null")
             stride = [max(1, side * 2 // 3) for side in window] if stride is None else stride
             fits = _are_numbers(stride, int) and len(stride) == 2
             fits = fits and all(0 < step <= side for step, side in zip(stride, window, strict=True))
-            _expect(fits, "stride", stride, f"[DOWN,RIGHT], from 1 to the window's {list(window)}")
+            _require(fits, "stride", stride, f"[DOWN,RIGHT], from 1 to the window's {list(window)}")
         fits = _are_numbers(scales, int | float) and len(scales) > 0 and min(scales) > 0
-        _expect(fits, "scales", scales, "factors above 0, such as [0.75,1,1.25]")
-        _expect(isinstance(flip, bool), "flip", flip, "true or false")
+        _require(fits, "scales", scales, "factors above 0, such as [0.75,1,1.25]")
+        _require(isinstance(flip, bool), "flip", flip, "true or false")
         fits = max_memory is None or (_are_numbers([max_memory], int | float) and max_memory > 0)
-        _expect(fits, "max_memory", max_memory, "GiB above 0, or null for no limit")
+        _require(fits, "max_memory", max_memory, "GiB above 0, or null for no limit")
         self.window = None if window is None else tuple(window)
         self.stride = tuple(stride or ())
         self.scales, self.flip, self.max_memory = tuple(scales), flip, max_memory
@@ -187,7 +187,7 @@ class Inference:
         return (weights + kept + cost * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
 
 
-def _expect(fits: bool, name: str, value: Any, expected: str) -> None:
+def _require(fits: bool, name: str, value: Any, expected: str) -> None:
     if not fits:
         raise SegmentError(f"inference.{name}={value}: expected {expected}")
 

@@ -1,4 +1,4 @@
-"""How a net is asked: windows, scales, flips and memory, each against a plain account of it."""
+"""Inference protocols: windows, scales, flips and memory, each against a plain computation of the same."""
 
 import copy
 import random
@@ -20,10 +20,10 @@ from segment.prediction.parts import MARGIN, cut
 
 @pytest.fixture(scope="module")
 def net():
-    """Sees 60 pixels far."""
+    """A net whose receptive field reaches 60 pixels to each side."""
     torch.manual_seed(0)
-    words = ["model=fcn_small", "model.encoder.width=8", "model.encoder.depth=4"]
-    net = instantiate(load_config(words).model, num_classes=5).eval()
+    overrides = ["model=fcn_small", "model.encoder.width=8", "model.encoder.depth=4"]
+    net = instantiate(load_config(overrides).model, num_classes=5).eval()
     for layer in net.decoder.score.values():
         torch.nn.init.normal_(layer.weight)
     return net
@@ -77,7 +77,7 @@ def test_windows_cover_the_image_and_are_blended(net, image):
 
 
 def test_windows_are_added_up_in_32_bits(net, image):
-    """The weight at a window's corner, 1e-7, is next to nothing in 16."""
+    """In 16 bits the weight at a window's corner, 1e-7, would be lost."""
     pixels = net.normalize(image[None]).bfloat16()
     small = copy.deepcopy(net).bfloat16()
     with torch.no_grad():
@@ -101,8 +101,8 @@ def test_scales_of_a_net_in_16_bits(net, image):
     assert difference.abs().max() < 0.05
 
 
-def test_a_large_image_in_parts_is_as_the_whole(net):
-    """A net that sees less far than the parts overlap can't tell the difference."""
+def test_a_large_image_in_parts_gives_the_result_of_the_whole(net):
+    """The overlap of the parts is wider than the net's receptive field, so the result is the same."""
     image = torch.randint(0, 256, (3, 430, 600), dtype=torch.uint8)
     for settings, scores in (({}, 0), ({"flip": True}, 5)):
         needed = bytes_per_pixel(net) + 5 * 4 * scores  # five copies of all classes' scores
@@ -134,7 +134,7 @@ def test_the_parts_of_a_line():
             assert min(before.seen.stop - before.kept.stop, after.kept.start - after.seen.start) >= MARGIN
 
 
-def test_the_protocol_in_words():
+def test_the_protocol_is_described():
     assert Inference().describe() == "single scale, whole images"
     assert Inference(window=[512, 512], scales=[0.5, 1, 1.5], flip=True).describe() == (
         "windows of 512x512, stride 341x341, Gaussian blend, scales 0.5 1 1.5, flipped"
