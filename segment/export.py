@@ -180,7 +180,7 @@ def compare_with_net(program: Program, net: "SegmentationNet", answer: str) -> N
     """
     import torch
 
-    generator, smallest = torch.Generator().manual_seed(0), net.encoder.minimum
+    generator, smallest = torch.Generator().manual_seed(0), net.encoder.min_size
     for number, height, width in (*COMPARED_SIZES, (1, smallest, smallest)):
         image = torch.randint(0, 256, (number, 3, height, width), dtype=torch.uint8, generator=generator)
         with torch.no_grad():
