@@ -4,11 +4,9 @@ Here belongs all that is known about a data set: its files, labels, classes, spl
 metrics do not: nothing in this folder imports :mod:`segment.models`.
 """
 
-# ruff: noqa: F401 (the imports are the public names)
-
 from typing import TYPE_CHECKING
 
-import lazy_loader
+from segment import public_names
 
 if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table below
     from segment.data.classes import IGNORE, Classes, voc_palette
@@ -23,19 +21,4 @@ if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table bel
     from segment.data.images import read_image
     from segment.data.labels import Labels, index_labels
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "classes": ["IGNORE", "Classes", "voc_palette"],
-        "datamodule": ["SegmentationDataModule"],
-        "dataset": ["Batch", "Item", "Sample", "SegmentationDataset"],
-        "datasets.ade20k": ["ADE20KDataModule"],
-        "datasets.camvid": ["CamVidDataModule"],
-        "datasets.folder": ["FolderDataModule"],
-        "datasets.shapes": ["ShapesDataModule"],
-        "datasets.voc": ["AugmentedVOCDataModule", "VOCDataModule"],
-        "downloads.fetch": ["Archive", "Release"],
-        "images": ["read_image"],
-        "labels": ["Labels", "index_labels"],
-    },
-)
+__getattr__, __dir__, __all__ = public_names(__name__)
