@@ -13,8 +13,8 @@ from segment.cli.config import entry_point, instantiate, plain, run_folder
 from segment.errors import SegmentError
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
-    from segment.data.dataset import Problem
-    from segment.data.doctor import Report
+    from segment.data.doctor import DataReport
+    from segment.data.pairs import Finding
 
 SHOWN = 5
 """Findings of one kind on the screen; check.json has all."""
@@ -26,7 +26,7 @@ def check(config: DictConfig) -> None:
     Raises:
         SegmentError: something was found that would spoil a training or its figures.
     """
-    from segment.data.doctor import check as read_and_judge
+    from segment.data.doctor import examine
     from segment.display.pictures import class_shares, save
 
     folder = run_folder()
@@ -34,7 +34,7 @@ def check(config: DictConfig) -> None:
     data.prepare_data()
     splits = plain(config.splits) or [data.train_split, data.val_split]
     splits = [splits] if isinstance(splits, str) else splits
-    report = read_and_judge(data, splits, lambda facts, name, total: track(facts, f"reading {name}", total=total))
+    report = examine(data, splits, lambda pairs, name, total: track(pairs, f"reading {name}", total=total))
     names = data.classes.names
     (folder / "check.json").write_text(json.dumps(report.to_json(names), indent=2) + "\n")
     shares = {name: report.shares(name, len(names)) for name in report.splits}
@@ -56,7 +56,7 @@ def check(config: DictConfig) -> None:
         )
 
 
-def sizes_table(report: "Report") -> Table:
+def sizes_table(report: "DataReport") -> Table:
     """Number and sizes of the images, by split."""
     table = Table(title="images", title_justify="left")
     for heading in ("split", "listed", "sound", "sizes (width x height)"):
@@ -80,7 +80,7 @@ def shares_table(shares: dict[str, list[float]], names: list[str]) -> Table:
     return table
 
 
-def lines(title: str, findings: "list[Problem]") -> list[str]:
+def lines(title: str, findings: "list[Finding]") -> list[str]:
     """Findings by kind, the first few of each."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for kind, message in findings:

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from segment import submission
-from segment.data.dataset import read_image
 from segment.data.datasets.voc import VOC, VOCDataModule
+from segment.data.images import read_image
 from segment.errors import SegmentError
 from segment.prediction.inference import Inference
 from segment.records.checkpoint import load_checkpoint, load_net

@@ -72,7 +72,7 @@ def evaluate(
 
 
 def trained_on(card: Mapping[str, Any], images: Iterable[Iterable[str]]) -> int | None:
-    """How many of some images, by their fingerprints, a checkpoint's net was trained on; None if the card does not know."""
+    """How many images, by their fingerprints, a checkpoint's net was trained on; None if its card does not say."""
     if not isinstance(card.get("images"), list) or not card["images"]:  # empty: another rank than 0 wrote it
         return None
     return count_shared(images, map(str, card["images"]))
