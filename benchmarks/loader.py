@@ -31,9 +31,9 @@ from segment.data.datasets.voc import VOCDataModule
 from segment.data.samplers import Draw
 from segment.data.transforms import MEAN_COLOUR
 from segment.models.decoders.fcn import FCNDecoder
-from segment.models.encoders.encoder import NORMALIZATIONS
-from segment.models.encoders.torchvision_encoders import MobileNetV2Encoder
+from segment.models.encoders.mobilenet import MobileNetV2Encoder
 from segment.models.net import SegmentationNet
+from segment.models.normalization import NORMALIZATIONS
 from segment.report import number_from
 
 CROP, BATCH = 512, 8

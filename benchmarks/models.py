@@ -23,7 +23,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
-from segment.cli.config import instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
 from segment.models.state_dicts import translate
 from segment.report import number_from
 

@@ -18,7 +18,9 @@ import lightning as L
 import torch
 
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
-from segment.cli.config import instantiate, load_config, quiet
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
+from segment.cli.entry_point import silence_known_warnings
 from segment.errors import SegmentError
 from segment.records.metrics_csv import MetricsFile
 from segment.report import number_from
@@ -104,7 +106,7 @@ def main() -> None:
     for word in arguments.overrides:
         if word.lstrip("+~").startswith(("trainer", "compile", "channels_last")):
             raise SegmentError(f"{word}: both sides run on a CPU in 32 bits, as long as --steps says: leave it out")
-    quiet()
+    silence_known_warnings()
     warnings.filterwarnings("ignore", "You defined a `validation_step` but have no")
     config = load_config(["trainer.accelerator=cpu", "data.num_workers=0", *arguments.overrides])
     data = instantiate(config.data)

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.timing import command_line, run
-from segment.cli.config import instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
 from segment.data.classes import IGNORE
 from segment.errors import SegmentError
 from segment.evaluation.metrics import SegmentationScores
-from segment.models.net import NORMALIZATIONS
+from segment.models.normalization import NORMALIZATIONS
 from segment.models.weights import load_file
 
 

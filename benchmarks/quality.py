@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.timing import command_line, keep
-from segment.cli.config import options
+from segment.cli.config import group_options
 from segment.report import number_from
 
 PEER = "smp Unet"
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="torchvision's mobilenet_v2-*.pth")
     parser.add_argument("--epochs", type=number_from(1), default=12, help="of each run")
     parser.add_argument("--seeds", type=number_from(0), nargs="+", default=[0, 1, 2], help="one or several")
-    sides, three = [*options("model"), PEER], ["fcn8s", "unet", PEER]
+    sides, three = [*group_options("model"), PEER], ["fcn8s", "unet", PEER]
     parser.add_argument("--sides", nargs="+", choices=sides, default=three, metavar="SIDE", help="of model=; the peer")
     parser.add_argument("--runs", default="runs/quality", help="where the runs lie")
     arguments = parser.parse_args()

@@ -18,7 +18,7 @@ from typing import Any
 
 from segment.data.datamodule import cores
 from segment.errors import SegmentError
-from segment.models.costs.measured import processor
+from segment.models.costs.measured import processor_name
 
 FOLDER = Path("runs/bench")
 """Where the JSON files go."""
@@ -86,7 +86,7 @@ def keep(name: str, rows: list[dict[str, Any]], *packages: str) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     about = {
         "options": sys.argv[1:],
-        "machine": f"{processor()}, {cores()} cores",
+        "machine": f"{processor_name()}, {cores()} cores",
         "versions": {"python": platform.python_version(), **versions("torch", *packages)},
         "date": time.strftime("%Y-%m-%d"),
     }

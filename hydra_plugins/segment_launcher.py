@@ -1,4 +1,7 @@
-"""The launcher of ``segment.train``, where Hydra looks for plugins: ``conf/hydra/launcher/segment.yaml`` names it."""
+"""The launcher of ``segment.train``; ``conf/hydra/launcher/segment.yaml`` names it.
+
+It lies here because Hydra takes launchers from the package ``hydra_plugins`` alone.
+"""
 
 from collections.abc import Sequence
 
@@ -9,10 +12,10 @@ from omegaconf import DictConfig
 
 
 class SegmentLauncher(Launcher):
-    """Runs a sweep's jobs one after the other, each in a fresh process.
+    """Run a sweep's jobs one after the other, each in a fresh process.
 
     Args:
-        module: what a job is: ``python -m MODULE WORDS``.
+        module: of the command that a job runs: ``python -m MODULE OVERRIDES``.
     """
 
     def __init__(self, module: str) -> None:
@@ -22,8 +25,7 @@ class SegmentLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from segment.sweeps.launcher import (
-            launch,  # every Hydra application imports this file; only a sweep needs that one
-        )
+        # Every Hydra application imports this file; only a sweep needs that one.
+        from segment.sweeps.launcher import launch
 
         return launch(self.module, self.config, job_overrides)

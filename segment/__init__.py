@@ -1,19 +1,21 @@
-"""Semantic segmentation: train, compare and use the classic networks with one line.
+"""Train, compare and use networks for semantic segmentation.
 
-How data flows::
+How data flows, from the commands down to the ground floor::
 
-    conf/*.yaml --> train, evaluate, predict, export, check, summary .py      (only these and config.py know Hydra)
-                        | instantiate(...): plain typed arguments from here on
-       data/ -----------+                          models/
-       labels > dataset > transforms > datamodule      encoders > fcn, unet > net
-       voc, camvid, ade20k, folder, shapes                 |
-                        |                                  |
-                        +------------> module.py <---------+
-                        SegmentationModule: net + loss + metrics + optimiser
-                                        |
-                                lightning.Trainer --> loggers, checkpoints, pictures, metrics.json
-                                                            |
-    report.py (no Hydra): comparison/ runs > groups > sections <--+ --> tables, plot, pictures
+    conf/*.yaml --> train  evaluate  predict  export  check  summary  report  submission     commands
+                        |  the commands, cli and sweeps know Hydra; everything below takes plain typed arguments
+       data ------------+                         models
+       files -> batches |                         batches -> scores
+                        v                            v
+                    training      loss and metrics -> weights
+                    prediction    one image -> class map
+                    evaluation    many images -> metrics
+                    records       a run on disk: a module for each file of a run folder
+                    comparison    many runs -> one table
+                    sweeps        many commands -> many runs
+                    display       pictures, plots and tables for the eye
+
+Each folder says in its ``__init__.py`` what belongs there, and gives its public names.
 """
 
 from typing import TYPE_CHECKING
@@ -28,7 +30,7 @@ __version__ = "0.1.0"
 
 
 def load(checkpoint: "str | Path", device: str | None = None, inference: "Inference | None" = None) -> "Segmenter":
-    """A trained net that predicts: see :func:`segment.prediction.segmenter.load`, which is imported when this is called."""
-    from segment.prediction.segmenter import load
+    """Load a trained net that predicts: see :func:`segment.prediction.load_segmenter`, imported only when called."""
+    from segment.prediction.segmenter import load_segmenter
 
-    return load(checkpoint, device, inference)
+    return load_segmenter(checkpoint, device, inference)

@@ -1,87 +1,90 @@
-"""Read a whole data set and say what is wrong with it: ``python -m segment.check data=voc data.root=DIR``."""
+"""Read a whole data set and report what is wrong with it: ``python -m segment.check data=voc data.root=DIR``."""
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from segment.cli.config import entry_point, instantiate, plain, run_folder
+from segment.cli.build import instantiate
+from segment.cli.config import output_folder, plain
+from segment.cli.entry_point import entry_point
+from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
+from segment.files import whole_file
+from segment.records.folder import RunFolder
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.doctor import DataReport
     from segment.data.pairs import Finding
 
 SHOWN = 5
-"""Findings of one kind on the screen; check.json has all."""
+"""Number of findings of one kind on the screen; check.json has all."""
 
 
 def check(config: DictConfig) -> None:
-    """Counts, sizes, faulty pairs, leakage between splits and pixel shares, as table, plot and JSON.
+    """Report sizes, faulty pairs, leakage between splits and pixel shares as tables, plot and JSON.
 
     Raises:
-        SegmentError: something was found that would spoil a training or its figures.
+        SegmentError: a problem was found that would spoil a training or its metrics.
     """
     from segment.data.doctor import examine
-    from segment.display.pictures import class_shares, save
+    from segment.display.pictures import save_figure
+    from segment.display.plots import class_shares
 
-    folder = run_folder()
+    folder = RunFolder(output_folder())
     data = instantiate(config.data)
     data.prepare_data()
     splits = plain(config.splits) or [data.train_split, data.val_split]
     splits = [splits] if isinstance(splits, str) else splits
     report = examine(data, splits, lambda pairs, name, total: track(pairs, f"reading {name}", total=total))
-    names = data.classes.names
-    (folder / "check.json").write_text(json.dumps(report.to_json(names), indent=2) + "\n")
-    shares = {name: report.shares(name, len(names)) for name in report.splits}
+    classes = [*data.classes.names, "void"]
+    with whole_file(folder.data_report) as file:
+        file.write(json.dumps(report.to_json(data.classes.names), indent=2) + "\n")
+    shares = {name: report.shares(name, len(data.classes)) for name in report.splits}
     plotted = any(any(values) for values in shares.values())
     if plotted:
-        save(class_shares(shares, [*names, "void"]), folder / "check.png")
+        save_figure(class_shares(shares, classes), folder.data_plot)
     console = Console(soft_wrap=True, highlight=False)
     if report.splits:
-        console.print(sizes_table(report))
-        console.print(shares_table(shares, [*names, "void"]))
+        console.print(screen_table(sizes_grid(report)))
+        console.print(screen_table(shares_grid(shares, classes)))
     for title, findings in (("notes", report.notes), ("problems", report.problems)):
-        console.print(*lines(title, findings), sep="\n", markup=False)
-    written = "check.json has all findings" + (", check.png is the shares as a plot" if plotted else "")
-    console.print(f"written to {folder}: {written}", markup=False)
+        console.print(*finding_lines(title, findings), sep="\n", markup=False)
+    plot = f", {folder.data_plot.name} plots the shares" if plotted else ""
+    console.print(f"written to {folder.path}: {folder.data_report.name} has all findings{plot}", markup=False)
     if report.problems:
         raise SegmentError(
             f"found {len(report.problems)} problem{'s' if len(report.problems) > 1 else ''} that would spoil "
-            "a training or its figures; see above"
+            "a training or its metrics; see above"
         )
 
 
-def sizes_table(report: "DataReport") -> Table:
-    """Number and sizes of the images, by split."""
-    table = Table(title="images", title_justify="left")
-    for heading in ("split", "listed", "sound", "sizes (width x height)"):
-        table.add_column(heading, justify="right" if heading in {"listed", "sound"} else "left")
+def sizes_grid(report: "DataReport") -> Grid:
+    """Return number and sizes of the images of each split."""
+    headings = ["split", "listed", "sound", "sizes (width x height)"]
+    grid = Grid("images", headings, right_text=frozenset(headings[-1:]))
     for name, split in report.splits.items():
         common = [f"{w}x{h} ({count})" for (w, h), count in split.sizes.most_common(3)]
         further = f" and {len(split.sizes) - 3} others" if len(split.sizes) > 3 else ""
-        table.add_row(name, str(split.samples), str(split.read), ", ".join(common) + further)
-    return table
+        grid.rows.append([name, str(split.samples), str(split.read), ", ".join(common) + further])
+    return grid
 
 
-def shares_table(shares: dict[str, list[float]], names: list[str]) -> Table:
-    """Each class's share of the pixels, by split."""
-    table = Table(title="share of the pixels, per cent", title_justify="left")
-    table.add_column("class")
-    for split in shares:
-        table.add_column(split, justify="right")
+def shares_grid(shares: dict[str, list[float]], names: Sequence[str]) -> Grid:
+    """Return each class's share of the pixels of each split; void stands below a line."""
+    grid = Grid("share of the pixels, per cent", ["class", *shares], rules={len(names) - 1})
     for i, name in enumerate(names):
-        values = [f"{100 * values[i]:.2f}" if values[i] else "-" for values in shares.values()]
-        table.add_row(name, *values, end_section=i == len(names) - 2)
-    return table
+        cells = [f"{100 * values[i]:.2f}" if values[i] else "-" for values in shares.values()]
+        grid.rows.append([name, *cells])
+    return grid
 
 
-def lines(title: str, findings: "list[Finding]") -> list[str]:
-    """Findings by kind, the first few of each."""
+def finding_lines(title: str, findings: "Sequence[Finding]") -> list[str]:
+    """Return the first few findings of each kind as lines below a title."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for kind, message in findings:
         kinds[kind].append(message)

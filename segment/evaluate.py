@@ -4,116 +4,157 @@ import functools
 import sys
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from segment.cli.config import entry_point, instantiate, quiet, run_folder, value_of
+from segment.cli.build import instantiate
+from segment.cli.config import output_folder
+from segment.cli.entry_point import entry_point, silence_known_warnings
+from segment.cli.overrides import override_key, typed_path
 from segment.cli.value_types import check_seed, check_value
-from segment.errors import SegmentError, end_other_processes
+from segment.errors import SegmentError
 from segment.files import shown, user_path
-from segment.records import provenance
+from segment.records.folder import RunFolder
+
+if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    from segment.data.classes import Classes
+    from segment.data.datamodule import SegmentationDataModule
+
+
+def evaluate(config: DictConfig) -> None:
+    """Write the metrics, table and pictures of a checkpoint on a split of its own data set or of another one."""
+    from segment.models.state_dicts import METADATA
+    from segment.records.checkpoint import load_net, read_classes
+
+    silence_known_warnings()
+    path, folder = user_path(config.checkpoint, "checkpoint"), RunFolder(output_folder())
+    if folder.provenance.is_file():
+        raise SegmentError(
+            f"hydra.run.dir={shown(folder.path)}: a net was trained there, whose metrics this would replace; "
+            "name another folder, or leave it out"
+        )
+    folder.clear_results()
+    for key, kind in {"boundary": bool, "split": str}.items():
+        check_value(key, config[key], kind)
+    check_seed(config.seed)
+    inference = instantiate(config.inference)
+    checkpoint = read_once(path)
+    read_once.cache_clear()  # the net's copy is enough
+    data = instantiate(config.data)
+    check_same_classes(read_classes(checkpoint), data.classes)
+    data.prepare_data()
+    net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
+    del checkpoint
+    if config.submit is not None:
+        write_submission(config, net, data, inference, folder)
+    else:
+        write_evaluation(config, net, data, inference, folder, path, metadata)
+
+
+def check_same_classes(trained: "Classes", found: "Classes") -> None:
+    """Check that the data set has the classes that the net was trained on.
+
+    Raises:
+        SegmentError: a class differs.
+    """
+    if trained.names == found.names:
+        return
+    pairs = zip_longest(trained.names, found.names, fillvalue="nothing")
+    number, (expected, other) = next((i, pair) for i, pair in enumerate(pairs) if len({*pair}) > 1)
+    raise SegmentError(
+        f"the checkpoint has {len(trained)} classes, the data has {len(found)}, and they must be the "
+        f"same: class {number} is {expected} there and {other} here"
+    )
+
+
+def build_evaluation_trainer(config: DictConfig, folder: RunFolder) -> Any:
+    """Build a Trainer that writes nothing."""
+    return instantiate(
+        config.trainer,
+        logger=False,
+        enable_checkpointing=False,
+        default_root_dir=str(folder.path),
+        use_distributed_sampler=False,  # see segment.train
+    )
+
+
+def write_submission(
+    config: DictConfig, net: Any, data: "SegmentationDataModule", inference: Any, folder: RunFolder
+) -> None:
+    """Write the archive that VOC's evaluation server takes."""
+    from segment.prediction.voc_archive import check_submit_options, write_voc_archive
+
+    check_submit_options(config.submit, config.competition, data)
+    net.to(build_evaluation_trainer(config, folder).strategy.root_device)
+    write_voc_archive(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.path)
+
+
+def write_evaluation(
+    config: DictConfig,
+    net: Any,
+    data: "SegmentationDataModule",
+    inference: Any,
+    folder: RunFolder,
+    checkpoint: Path,
+    metadata: dict[str, Any],
+) -> None:
+    """Evaluate a net and write the results."""
+    from segment.evaluation.evaluator import evaluate_split
+    from segment.evaluation.examples import predict_examples, worst_and_best
+    from segment.evaluation.results import all_metrics, describe_source, write_results
+    from segment.training.faults import ending_run
+
+    dataset = data.dataset(config.split)
+    if not dataset.has_masks:
+        raise SegmentError(
+            f"the split {config.split} has no masks: there is nothing to compare with; "
+            "use segment.predict, or submit=voc for VOC's server"
+        )
+    with ending_run(folder) as run:
+        run.trainer = trainer = build_evaluation_trainer(config, folder)
+        evaluation = evaluate_split(trainer, net, data, config.split, inference, config.boundary)
+    if not trainer.is_global_zero:
+        return
+    images = len(evaluation.counts)
+    source = describe_source(data, config.split, images, inference, metadata, checkpoint, str(trainer.precision))
+    chosen = worst_and_best(evaluation.counts, dataset)
+    examples = dict(zip(chosen, predict_examples(net, inference, dataset, chosen.values()), strict=True))
+    write_results(all_metrics(evaluation) | source, evaluation, dataset, examples, folder)
+    if source["images_trained_on"]:
+        share = f"{source['images_trained_on']} of {images}"
+        print(f"note: {share} evaluation images were in the training set, so these scores are optimistic")
+    print(f"run directory  {shown(folder.path)}")
 
 
 @functools.cache
 def read_once(path: Path) -> dict[str, Any]:
-    """The checkpoint: its data configuration is wanted before Hydra starts, and a gigabyte takes its time."""
+    """Load a checkpoint once: its data configuration is needed before Hydra starts."""
     from segment.records.checkpoint import load_checkpoint
 
     return load_checkpoint(path)
 
 
-def evaluate(config: DictConfig) -> None:
-    """Figures, table and pictures of a checkpoint on a split of its own data set or of the one given."""
-    from segment.evaluation import evaluator as results
-    from segment.models.state_dicts import CARD
-    from segment.records.checkpoint import classes_of, load_net
-    from segment.submission import check_submission, submit
-    from segment.training.module import SegmentationModule
+def offer_data_of_checkpoint() -> None:
+    """Make the checkpoint's data configuration Hydra's option ``data=checkpoint``, and the default.
 
-    quiet()
-    path, folder = user_path(config.checkpoint, "checkpoint"), run_folder()
-    if (folder / provenance.NAME).is_file():
-        raise SegmentError(
-            f"hydra.run.dir={shown(folder)}: a net was trained there, whose figures this would replace; "
-            "name another folder, or leave it out"
-        )
-    results.clear(folder)
-    inference = instantiate(config.inference)
-    if type(config.bootstrap) is not int or config.bootstrap < 0:
-        raise SegmentError(f"bootstrap={config.bootstrap}: expected a number of resamples, 0 for no interval")
-    check_value("boundary", config.boundary, bool)
-    check_value("split", config.split, str)
-    check_seed(config.seed)
-    checkpoint = read_once(path)
-    read_once.cache_clear()  # the net's copy is enough
-    classes = classes_of(checkpoint)
-    data = instantiate(config.data)
-    if data.classes.names != classes.names:
-        pairs = zip_longest(classes.names, data.classes.names, fillvalue="nothing")
-        number, (known, found) = next((i, pair) for i, pair in enumerate(pairs) if len({*pair}) > 1)
-        raise SegmentError(
-            f"the checkpoint knows {len(classes)} classes, the data has {len(data.classes)}, and they must be the "
-            f"same: class {number} is {known} there and {found} here"
-        )
-    data.prepare_data()
-    if config.submit is not None:
-        check_submission(config.submit, config.competition, data)
-    dataset = data.dataset(config.split)
-    if config.submit is None and not dataset.has_masks:
-        raise SegmentError(
-            f"the split {config.split} has no masks: there is nothing to compare with; "
-            "use segment.predict, or submit=voc for VOC's server"
-        )
-    # The data set's classes, not the checkpoint's: they also tell things from stuff.
-    net = load_net(checkpoint, path)
-    card = checkpoint[CARD]
-    del checkpoint
-    module = SegmentationModule(net, data.classes, card=card, inference=inference, boundary=config.boundary)
-    trainer = instantiate(
-        config.trainer,
-        logger=False,
-        enable_checkpointing=False,
-        default_root_dir=str(folder),
-        use_distributed_sampler=False,  # see segment.train
-    )
-    if config.submit is not None:
-        net.to(trainer.strategy.root_device)
-        submit(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder)
-        return
-    try:
-        metrics = results.evaluate(trainer, module, data, config.split, path, config.bootstrap, config.seed)
-    except BaseException:
-        end_other_processes(trainer)
-        raise
-    if trainer.is_global_zero:
-        results.report(metrics, module, dataset, folder, results.extremes(module.counts, dataset))
-        if metrics["images_trained_on"]:
-            share = f"{metrics['images_trained_on']} of {metrics['images']}"
-            print(f"note: {share} images were trained on: the figures flatter")
-        print(f"run directory  {shown(folder)}")
-
-
-def offer_own_data() -> None:
-    """Make the checkpoint's data configuration an option of Hydra's, ``data=checkpoint``, and the default.
-
-    It then is as any other: ``data.root=`` changes one key of it, ``data=voc`` takes its place.
+    It then is like any other: ``data.root=`` changes one key of it, and ``data=voc`` replaces it.
     """
-    own, path = "data=checkpoint", value_of("checkpoint")
-    if any(word.startswith("data=") and word != own for word in sys.argv):
+    own, path = "data=checkpoint", typed_path("checkpoint")
+    if any(override_key(argument) == "data" and argument != own for argument in sys.argv):
         return
     if path is None:
-        if any(word.startswith("data.") for word in sys.argv):
+        if any(argument.startswith("data.") for argument in sys.argv):
             raise SegmentError("checkpoint is missing: give checkpoint=FILE")
         return
-    from segment.records.checkpoint import own_data
+    from segment.records.checkpoint import data_config
 
-    node = own_data(read_once(user_path(path, "checkpoint")))
+    node = data_config(read_once(user_path(path, "checkpoint")))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
-    if own not in sys.argv:  # DDP's child processes are given our words
+    if own not in sys.argv:  # DDP's child processes get this command line, too
         sys.argv.insert(1, own)
 
 
 if __name__ == "__main__":
-    entry_point("evaluate", evaluate, offer_own_data)
+    entry_point("evaluate", evaluate, offer_data_of_checkpoint)

@@ -1,4 +1,4 @@
-"""One table out of any set of runs: ``python -m segment.report DIR... --output FOLDER``."""
+"""One table of any set of runs: ``python -m segment.report DIR... --output FOLDER``."""
 
 import argparse
 import csv
@@ -11,23 +11,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.measure import Measurement
 
-from segment.comparison.find import find
-from segment.comparison.sections import Section, grids, records, sections
-from segment.display.grid import latex, markdown, on_screen
+from segment.comparison.find import find_runs
+from segment.comparison.sections import Section, build_sections, section_grids, section_records
+from segment.display.grid import latex, markdown, screen_table
 from segment.errors import SegmentError
 from segment.files import whole_file
 
 DESCRIPTION = """\
-Puts the runs below the folders together: one row for runs that differ in their seed alone, with mean and spread of
-the figures, intervals from a bootstrap over the images, and what the nets cost on this machine. Runs that failed or
-have not finished are listed below the table; the exit code is 1 only if no run has figures."""
+Compares the runs below the folders: one row for runs that differ in their seed alone, with mean and spread of the
+scores, intervals over the choice of the images, and what the nets cost on this machine. Runs that failed or have not
+finished are listed below the table; the exit code is 1 only if no run has metrics."""
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """Find the runs, put them together, show and write what they give.
+    """Find the runs, compare them, and show and write the result.
 
     Raises:
-        SegmentError: no run has figures, or the output folder can't be made.
+        SegmentError: no run has metrics, or the output folder cannot be made.
     """
     console = Console(soft_wrap=True, highlight=False)
     output = arguments.output
@@ -36,52 +36,58 @@ def report(arguments: argparse.Namespace) -> None:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SegmentError(f"--output {output}: expected a folder ({error.strerror})") from None
-    runs, problems, notes = find(arguments.folders)
-    below = notes + (["without figures:", *(f"  {problem}" for problem in problems)] if problems else [])
-    made = sections(runs, arguments.resamples, arguments.paper)
-    if made and (arguments.cost or output):
-        from segment.comparison.nets import look_at_nets  # torch takes seconds
+    runs, problems, notes = find_runs(arguments.folders)
+    below = notes + (["without metrics:", *(f"  {problem}" for problem in problems)] if problems else [])
+    sections = build_sections(runs, arguments.paper)
+    if sections and (arguments.cost or output):
+        from segment.comparison.nets import add_costs_and_pictures  # torch takes seconds
 
-        for number, section in enumerate(made, start=1):
-            ending = f"_{section.data}_{number}" if len(made) > 1 else ""
-            with console.status(f"looking at the nets on {section.data}"):
-                look_at_nets(section, arguments.size if arguments.cost else None, output, arguments.images, ending)
+        for number, section in enumerate(sections, start=1):
+            ending = f"_{section.data}_{number}" if len(sections) > 1 else ""
+            with console.status(f"measuring the nets on {section.data}"):
+                size = arguments.size if arguments.cost else None
+                add_costs_and_pictures(section, size, output, arguments.images, ending)
+    print_sections(sections, console)
+    for line in below:
+        console.print(line, markup=False)
+    if not sections:
+        where = ", ".join(map(str, arguments.folders))
+        raise SegmentError(f"no run with metrics below {where}: expected folders with the metrics.json of a run")
+    if output is not None:
+        write_report(sections, below, output)
+        console.print(f"written to {output}", markup=False)
+
+
+def print_sections(sections: Sequence[Section], console: Console) -> None:
+    """Print tables and notes; the terminal folds long lines, where rich would cut cells."""
     wide = console.options.update(max_width=1000)
-    for section in made:
-        for table in map(on_screen, grids(section)):  # a terminal may be narrow: it breaks lines, rich would cut cells
+    for section in sections:
+        for table in map(screen_table, section_grids(section)):
             console.width = max(console.width, Measurement.get(console, wide, table).maximum)
             console.print(table)
         for note in section.notes:
             console.print(note, markup=False)
-    for line in below:
-        console.print(line, markup=False)
-    if not made:
-        where = ", ".join(map(str, arguments.folders))
-        raise SegmentError(f"no run with figures below {where}: expected folders with the metrics.json of a run")
-    if output is not None:
-        write(made, below, output)
-        console.print(f"written to {output}", markup=False)
 
 
-def write(made: Sequence[Section], below: Sequence[str], folder: Path) -> None:
-    """report.md, report.tex and report.csv, each in one move."""
-    rows = [row for section in made for row in records(section)]
+def write_report(sections: Sequence[Section], below: Sequence[str], folder: Path) -> None:
+    """Write report.md, report.tex and report.csv, each in one step."""
+    rows = [row for section in sections for row in section_records(section)]
     table = io.StringIO()
     writer = csv.DictWriter(table, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     pages, sources = [], []
-    for section in made:
-        pages += [*map(markdown, grids(section)), *(f"- {note}" for note in section.notes), ""]
-        sources += [*map(latex, grids(section)), *(f"% {note}" for note in section.notes), ""]
+    for section in sections:
+        pages += [*map(markdown, section_grids(section)), *(f"- {note}" for note in section.notes), ""]
+        sources += [*map(latex, section_grids(section)), *(f"% {note}" for note in section.notes), ""]
     pages += [f"- {line.strip()}" for line in below]
     for name, text in (("md", "\n".join(pages)), ("tex", "\n".join(sources)), ("csv", table.getvalue())):
         with whole_file(folder / f"report.{name}", encoding="utf-8") as file:
             file.write(text.rstrip("\n") + "\n")
 
 
-def size(text: str) -> tuple[int, int]:
-    """``512x1024`` as height and width."""
+def image_size(text: str) -> tuple[int, int]:
+    """Return height and width of ``512x1024``."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None or min(map(int, match.groups())) < 32:
         raise argparse.ArgumentTypeError(f"{text}: expected HEIGHTxWIDTH, each from 32, such as 512x512")
@@ -89,7 +95,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def number_from(low: int) -> Callable[[str], int]:
-    """The type of an option that is a whole number, ``low`` or more."""
+    """Return argparse's type of an option that is a whole number from ``low``."""
 
     def number(text: str) -> int:
         if not text.isdigit() or int(text) < low:
@@ -99,19 +105,19 @@ def number_from(low: int) -> Callable[[str], int]:
     return number
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m segment.report", description=DESCRIPTION)
     add = parser.add_argument
-    add("folders", metavar="DIR", nargs="+", type=Path, help="a run, a sweep, or a folder of such at any depth")
+    add("folders", metavar="DIR", nargs="+", type=Path, help="a run, a sweep, or a folder that holds them at any depth")
     add("--output", metavar="FOLDER", type=Path, help="write report.md, .csv, .tex, cost.png, .pdf and pictures.png")
-    add("--paper", action="store_true", help="add published figures, each with its split and source")
+    add("--paper", action="store_true", help="add published scores, each with its split and source")
     add("--no-cost", dest="cost", action="store_false", help="measure neither time nor memory")
     add(
         "--size",
         metavar="HEIGHTxWIDTH",
-        type=size,
+        type=image_size,
         default=(512, 512),
-        help="of the image that costs are measured on (512x512)",
+        help="size of the image that costs are measured on (512x512)",
     )
     add(
         "--images",
@@ -120,9 +126,8 @@ def main(words: Sequence[str] | None = None) -> None:
         default=4,
         help="images in pictures.png, spread over the split (4)",
     )
-    add("--resamples", metavar="N", type=number_from(0), default=2000, help="of the bootstrap; 0: no intervals (2000)")
     try:
-        report(parser.parse_args(words))
+        report(parser.parse_args(command_line))
     except SegmentError as error:
         sys.exit(f"error: {error}")
 

@@ -1,101 +1,78 @@
 """Train a network: ``python -m segment.train model=fcn16s data=voc data.root=DIR``."""
 
-import errno
 import shlex
 import shutil
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segment.cli.config import entry_point, instantiate, plain, quiet, run_folder
+from segment.cli.build import instantiate
+from segment.cli.config import output_folder, plain
+from segment.cli.entry_point import entry_point, silence_known_warnings
+from segment.cli.overrides import override_key
 from segment.cli.value_types import check_seed, check_value
-from segment.errors import SegmentError, end_other_processes
+from segment.errors import SegmentError
 from segment.files import shown, whole_file
-from segment.records import provenance
+from segment.records.folder import RunFolder
 from segment.sweeps.launcher import one_job
-from segment.training.resume import check_same_run, checkpoint_to_resume, is_own, same_length, take_words
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from segment.training.resume import RunStart, apply_recorded_overrides, find_start
 
 
 def train(config: DictConfig) -> None:
-    """Fit, then evaluate the best checkpoint and write down what came of it."""
+    """Train a net, evaluate its best checkpoint, and write the results into the run folder."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from segment.records.checkpoint import steps_of
-    from segment.training.trainer import make_trainer
+    from segment.training.faults import ending_run
+    from segment.training.trainer import build_trainer
 
-    quiet()
-    folder = run_folder()
-    start = checkpoint_to_resume(config.resume, folder)
-    earlier = provenance.read(start.parent.parent) if start else None
-    if start and earlier:
-        check_same_run(earlier["config"], plain(config))
-        measured = is_own(start, folder) and (folder / "metrics.json").is_file()
-        if measured and same_length(earlier["config"], plain(config)):
-            print(f"finished: {shown(folder)} is trained, and its figures are in metrics.json")
-            return
-    check_seed(config.seed)
-    if isinstance(config.checkpoint, str):
-        raise SegmentError(
-            f"checkpoint={config.checkpoint}: resume=RUN goes on with a run, model.weights=CHECKPOINT starts from a net"
-        )
-    for key, kind in {"compile": bool, "channels_last": bool, "checkpoint.every_n_steps": int | None}.items():
-        check_value(key, OmegaConf.select(config, key), kind)
+    silence_known_warnings()
+    start = find_start(config.resume, RunFolder(output_folder()))
+    start.check_same_run(plain(config))
+    if start.is_finished(plain(config)):
+        print(f"finished: {shown(start.folder.path)} is trained, and its metrics are in metrics.json")
+        return
+    check_config(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     data.prepare_data()
     data.setup("fit")  # a fault of the data set shows before the net is built
-    module = make_module(config, data)
-    loggers: list = []
-    trainer: Any = None
-    failed = 1
-    try:
-        steps = steps_of(start) if start else 0
-        loggers += make_loggers(config, folder, steps, earlier)
-        trainer = make_trainer(
-            config, folder, loggers, earlier, lambda trainer: begin_training(trainer, config, folder, start, earlier)
+    module = build_module(config, data)
+    with ending_run(start.folder) as run:
+        run.loggers += build_loggers(config, start)
+        run.trainer = trainer = build_trainer(
+            config, start, run.loggers, lambda trainer: record_start(trainer, config, start)
         )
-        trainer.fit(module, data, ckpt_path=start)
-        if start and not is_own(start, folder) and trainer.global_step == steps:
+        trainer.fit(module, data, ckpt_path=start.checkpoint)
+        if start.checkpoint and not start.in_same_folder and trainer.global_step == start.step:
             raise SegmentError(f"resume={config.resume} was trained to its end: segment.evaluate takes its checkpoint")
         if not trainer.fast_dev_run:
-            conclude(trainer, module, data, folder)
+            finish(trainer, module, data, start.folder)
         elif trainer.is_global_zero:
-            print("fast_dev_run is through: one batch trained and evaluated, nothing kept")
-        failed = 0
-    except SIGTERMException:  # a SystemExit without a code, which would pass for success
-        # Of DDP's other processes a code would look like a crash, for which Lightning kills this one.
-        sys.exit(128 + signal.SIGTERM if trainer.is_global_zero else 0)
-    except SystemExit as end:
-        if end.code:
-            raise
-        raise SegmentError("something ended this run with sys.exit before it was through: it has no figures") from end
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
+            print("fast_dev_run is complete: one batch was trained and one evaluated, nothing was kept")
+
+
+def check_config(config: DictConfig) -> None:
+    """Check the values that no part declares a type for.
+
+    Raises:
+        SegmentError: a value is of another type.
+    """
+    check_seed(config.seed)
+    if isinstance(config.checkpoint, str):
         raise SegmentError(
-            f"cannot write {error.filename or folder} ({error.strerror}); files that were there are as they were: "
-            f"make room, and go on with resume={shown(folder)}"
-        ) from None
-    finally:
-        if failed and trainer is not None:
-            end_other_processes(trainer)
-        for logger in loggers[1:]:
-            if hasattr(logger.experiment, "finish"):  # wandb's next run would go on in this one
-                logger.experiment.finish(exit_code=failed)
+            f"checkpoint={config.checkpoint}: resume=RUN continues a run, model.weights=CHECKPOINT starts from a net"
+        )
+    for key, kind in {"compile": bool, "channels_last": bool, "checkpoint.every_n_steps": int | None}.items():
+        OmegaConf.update(config, key, check_value(key, OmegaConf.select(config, key), kind))
 
 
-def make_module(config: DictConfig, data: Any) -> Any:
-    """The net with all that training it takes."""
+def build_module(config: DictConfig, data: Any) -> Any:
+    """Build the net with its loss, optimiser and schedule."""
     import torch
 
-    from segment.records.checkpoint import make_card
+    from segment.records.checkpoint import make_metadata
     from segment.training.module import SegmentationModule
 
     net = instantiate(config.model, num_classes=len(data.classes))
@@ -109,8 +86,8 @@ def make_module(config: DictConfig, data: Any) -> Any:
         instantiate(config.loss),
         instantiate(config.optimizer),
         instantiate(config.scheduler),
-        # What pixels the encoder wants may be timm's to say, and timm's next version may say otherwise.
-        make_card(
+        # The encoder's normalisation may be timm's, and timm's next version may have another.
+        make_metadata(
             {**plain(config.model), "normalization": net.normalization},
             {**plain(config.data), **data.location()},
             data.classes,
@@ -120,28 +97,62 @@ def make_module(config: DictConfig, data: Any) -> Any:
     )
 
 
-def begin_training(
-    trainer: Any, config: DictConfig, folder: Path, start: Path | None, earlier: dict[str, Any] | None
-) -> None:
-    """When training begins: what an earlier run left is no result of this one, whose origin is written down."""
-    from segment.evaluation.evaluator import clear
-    from segment.training.trainer import device_name, steps_line
+def build_loggers(config: DictConfig, start: RunStart) -> list:
+    """Build the logger of metrics.csv and those that ``logger=`` names.
+
+    A resumed run keeps its rows up to the checkpoint, and its id in wandb.
+    """
+    from segment.records.metrics_csv import MetricsFile, read_rows
+
+    folder = start.folder
+    loggers: list = [MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step))]
+    ids = start.record["loggers"] if start.record else {}
+    for name, part in (config.get("logger") or {}).items():
+        own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}
+        loggers.append(instantiate(part, save_dir=str(folder.path), **own))
+    for logger in loggers:
+        logger.log_hyperparams(plain(config))
+    return loggers
+
+
+def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:
+    """When training begins, delete the results of an earlier run in the folder and write ``provenance.json``."""
+    from segment.records.provenance import environment_changes, read_provenance, write_provenance
+    from segment.training.trainer import describe_step
 
     if not trainer.is_global_zero:
         return
-    print(steps_line(trainer))
+    print(describe_step(trainer))
     if trainer.fast_dev_run:
         return
-    clear(folder)
-    if start is None or not is_own(start, folder):
-        for name in ("last.ckpt", "best.ckpt"):
-            (folder / "checkpoints" / name).unlink(missing_ok=True)
-        if start and (best := start.with_name("best.ckpt")).is_file():  # it may stay the best
-            with best.open("rb") as source, whole_file(folder / "checkpoints" / "best.ckpt", "wb") as file:
-                shutil.copyfileobj(source, file)
+    start.folder.clear_results()
+    if not start.in_same_folder:
+        replace_checkpoints(start)
+    record = provenance_of(trainer, config)
+    repeated = read_provenance(RunFolder(Path(config.repeat).expanduser())) if config.repeat else None
+    for name, then in (("this run", start.record), (config.repeat, repeated)):
+        if then and (found := environment_changes(then, record)):
+            print(f"note: not as it was when {name} began: {'; '.join(found)}")
+    write_provenance(start.folder, record, trainer.global_step, start.record)
+
+
+def replace_checkpoints(start: RunStart) -> None:
+    """Delete another run's checkpoints, and copy the best one of the run that continues: it may stay the best."""
+    for path in (start.folder.last_checkpoint, start.folder.best_checkpoint):
+        path.unlink(missing_ok=True)
+    if start.checkpoint and (best := RunFolder.of_checkpoint(start.checkpoint).best_checkpoint).is_file():
+        with best.open("rb") as source, whole_file(start.folder.best_checkpoint, "wb") as file:
+            shutil.copyfileobj(source, file)
+
+
+def provenance_of(trainer: Any, config: DictConfig) -> dict[str, Any]:
+    """Return everything that the metrics of a run depend on."""
+    from segment.records.provenance import collect_provenance
+    from segment.training.trainer import device_name
+
     hydra = HydraConfig.get()
-    record = provenance.collect(
-        words=[word for word in hydra.overrides.task if not word.startswith(("resume=", "repeat="))],
+    return collect_provenance(
+        overrides=[override for override in hydra.overrides.task if override_key(override) not in {"resume", "repeat"}],
         config_dirs=[source.path for source in hydra.runtime.config_sources if source.provider == "command-line"],
         directory=hydra.runtime.cwd,
         config=plain(config),
@@ -153,59 +164,44 @@ def begin_training(
             name: logger.version for name, logger in zip(config.get("logger") or {}, trainer.loggers[1:], strict=True)
         },
     )
-    repeated = provenance.read(Path(config.repeat).expanduser()) if config.repeat else None
-    for name, then in (("this run", earlier), (config.repeat, repeated)):
-        if then and (found := provenance.differences(then, record)):
-            print(f"note: not as it was when {name} began: {'; '.join(found)}")
-    provenance.write(folder, record, trainer.global_step, earlier)
 
 
-def conclude(trainer, module, data, folder: Path) -> None:
-    """Evaluate the best checkpoint on the validation split; metrics.json, pictures, table, next step."""
+def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
+    """Evaluate the best checkpoint on the validation split, write the results, and print the next step."""
     from lightning.pytorch.callbacks import WeightAveraging
 
-    from segment.evaluation.evaluator import evaluate, report
+    from segment.evaluation.evaluator import evaluate_split
+    from segment.evaluation.examples import predict_examples, spread_indices
+    from segment.evaluation.results import all_metrics, describe_source, write_results
     from segment.records.checkpoint import load_checkpoint, load_weights
 
-    best = folder / "checkpoints" / "best.ckpt"
+    best = folder.best_checkpoint
     if not best.is_file():
         raise SegmentError(
             f"{best} was not written: nothing was validated. Did training end (trainer.max_steps, trainer.max_time) "
             "before the first validation, which comes with an epoch's end?"
         )
-    load_weights(module.net, load_checkpoint(best), best)
-    # Averaged weights, which are the last ones', would take the place of the best for an evaluation.
+    net, split, inference = module.net, data.val_split, module.inference
+    load_weights(net, load_checkpoint(best), best)
+    # Averaged weights, which are those of the last step, would replace the best ones for an evaluation.
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
-    loggers, trainer.loggers = trainer.loggers, []  # or this evaluation would be a point of the curves
-    metrics = evaluate(trainer, module, data, data.val_split, best)
+    loggers, trainer.loggers = trainer.loggers, []  # this evaluation is no point of the curves
+    evaluation = evaluate_split(trainer, net, data, split, inference)
     if not trainer.is_global_zero:
         return
+    images = len(evaluation.counts)
+    source = describe_source(data, split, images, inference, module.metadata, best, str(trainer.precision))
+    metrics = all_metrics(evaluation) | source
     for logger in loggers:
         logger.log_metrics({f"best/{k}": v for k, v in metrics.items() if isinstance(v, float)}, trainer.global_step)
         logger.save()
-    report(metrics, module, data.dataset(data.val_split), folder)
-    print(f"run directory  {shown(folder)}")
+    dataset = data.dataset(split)
+    examples = predict_examples(net, inference, dataset, spread_indices(images))
+    write_results(metrics, evaluation, dataset, {example.id: example for example in examples}, folder)
+    print(f"run directory  {shown(folder.path)}")
     checkpoint = shlex.quote(f"checkpoint={shown(best)}")
     print(f"next           python -m segment.predict {checkpoint} input=IMAGE_OR_FOLDER output=FOLDER")
 
 
-def make_loggers(config: DictConfig, folder: Path, steps: int, earlier: dict[str, Any] | None) -> list:
-    """metrics.csv always, and what ``logger=`` names; of a run that goes on the rows and wandb's id go on, too.
-
-    Args:
-        steps: that the run has had; rows after them will be written anew.
-    """
-    from segment.records.metrics_csv import MetricsFile, rows_before
-
-    loggers: list = [MetricsFile(folder, rows_before(folder / "metrics.csv", steps))]
-    ids = earlier["loggers"] if earlier else {}
-    for name, part in (config.get("logger") or {}).items():
-        own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}
-        loggers.append(instantiate(part, save_dir=str(folder), **own))
-    for logger in loggers:
-        logger.log_hyperparams(plain(config))
-    return loggers
-
-
 if __name__ == "__main__":
-    entry_point("train", one_job("segment.train", train), take_words)
+    entry_point("train", one_job("segment.train", train), apply_recorded_overrides)

@@ -89,7 +89,8 @@ def untrained(path: Path, *words: str) -> Path:
     """Write a checkpoint of a small net as it begins, for the data set and model of some words."""
     import torch
 
-    from segment.cli.config import instantiate, load_config, plain
+    from segment.cli.build import instantiate
+    from segment.cli.config import load_config, plain
     from segment.records.checkpoint import make_card
 
     config = load_config([*SMALL, *words])

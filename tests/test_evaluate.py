@@ -23,7 +23,7 @@ def checkpoint(tmp_path):
 
 def recount(checkpoint: Path, inference: Inference) -> tuple[np.ndarray, np.ndarray]:
     """Confusion matrix (6,6) and counts (5,3,6) of the five images, one pixel after the other."""
-    from segment.cli.config import instantiate
+    from segment.cli.build import instantiate
 
     content = checkpoints.load_checkpoint(checkpoint)
     net, data = checkpoints.load_net(content, checkpoint), instantiate(content["segment"]["data"]).dataset("val")

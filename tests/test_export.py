@@ -1,4 +1,4 @@
-"""Exported nets, run by those who will run them."""
+"""Exported nets, run by the programs they are exported for."""
 
 import json
 
@@ -8,7 +8,8 @@ import torch
 
 import segment
 from segment import export
-from segment.cli.config import instantiate, load_config, plain
+from segment.cli.build import instantiate
+from segment.cli.config import load_config, plain
 from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
 from segment.records.checkpoint import make_card
@@ -31,17 +32,17 @@ NETS = {
 }
 
 
-def checkpoint(folder, *words):
-    """Of a net that was not trained, but tells classes apart."""
-    config = load_config([*words, "model.encoder.weights=null"])
+def checkpoint(folder, *overrides):
+    """Write a checkpoint with random scores, so that its net gives several classes."""
+    config = load_config([*overrides, "model.encoder.weights=null"])
     torch.manual_seed(0)
     net = instantiate(config.model, num_classes=len(SHAPES))
     for name, parameter in net.named_parameters():
         if ".score." in name:
             torch.nn.init.normal_(parameter)
-    card = make_card(plain(config.model), plain(config.data), SHAPES)
+    metadata = make_card(plain(config.model), plain(config.data), SHAPES)
     state = {f"net.{key}": value for key, value in net.state_dict().items()}
-    torch.save({"state_dict": state, "segment": card}, folder / "best.ckpt")
+    torch.save({"state_dict": state, "segment": metadata}, folder / "best.ckpt")
     return folder / "best.ckpt"
 
 
@@ -87,32 +88,32 @@ def test_torch_export_gives_the_same_scores_at_any_size(main, tmp_path):
 
 def test_a_program_that_differs_is_refused(tmp_path):
     net = segment.load(checkpoint(tmp_path, *NETS["fcn"]), "cpu").net
-    assert export.compare(net.predict, net, "classes") == "same as the net on images of several sizes"
-    assert export.compare(lambda image: net(net.normalize(image)), net, "scores")
-    with pytest.raises(SegmentError, match="what was exported differs from the net by"):
-        export.compare(lambda image: net.predict(image).roll(1, 1), net, "classes")
-    with pytest.raises(SegmentError, match="what was exported differs from the net by nan"):
-        export.compare(lambda image: net(net.normalize(image)) * float("nan"), net, "scores")
+    export.compare_with_net(net.predict, net, "classes")
+    export.compare_with_net(lambda image: net(net.normalize(image)), net, "scores")
+    with pytest.raises(SegmentError, match="the exported program's output differs from the net's by"):
+        export.compare_with_net(lambda image: net.predict(image).roll(1, 1), net, "classes")
+    with pytest.raises(SegmentError, match="the exported program's output differs from the net's by nan"):
+        export.compare_with_net(lambda image: net(net.normalize(image)) * float("nan"), net, "scores")
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         (["output=net.x", "format=tflite"], "format=tflite answer=classes: expected format=onnx or torch_export"),
         (["output=net.x", "answer=logits"], "expected format=onnx or torch_export, and answer=classes or scores"),
-        (["output=.", "format=torch_export"], r"output=.: expected a file's name that ends in .pt2"),
-        (["output=net.onnx", "format=torch_export"], r"output=net.onnx: expected a file's name that ends in .pt2"),
+        (["output=.", "format=torch_export"], r"output=.: expected a file name that ends in .pt2"),
+        (["output=net.onnx", "format=torch_export"], r"output=net.onnx: expected a file name that ends in .pt2"),
         (["output=", "format=torch_export"], "output is empty"),
         (["output=net.pt2", "format=torch_export", "checkpoint=null"], "checkpoint is empty"),
     ],
 )
-def test_mistakes_are_one_line(main, tmp_path, words, message):
+def test_mistakes_are_one_line(main, tmp_path, overrides, message):
     with pytest.raises(SystemExit, match=message):
-        main("export", *[f"checkpoint={checkpoint(tmp_path, *NETS['fcn'])}"][: "checkpoint=null" not in words], *words)
+        main("export", f"checkpoint={checkpoint(tmp_path, *NETS['fcn'])}", *overrides)
     assert not list(tmp_path.glob("net.*"))
 
 
 def test_the_paper_s_u_net_has_no_graph(main, tmp_path):
-    words = ("model=unet_paper", "model.encoder.width=4")
-    with pytest.raises(SystemExit, match="unet_paper can't be exported: it cuts images into tiles"):
-        main("export", f"checkpoint={checkpoint(tmp_path, *words)}", "output=net.pt2", "format=torch_export")
+    overrides = ("model=unet_paper", "model.encoder.width=4")
+    with pytest.raises(SystemExit, match="unet_paper can't be exported: it cuts an image into tiles"):
+        main("export", f"checkpoint={checkpoint(tmp_path, *overrides)}", "output=net.pt2", "format=torch_export")

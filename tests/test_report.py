@@ -14,7 +14,8 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from segment.cli.config import instantiate, load_config, plain, read_record
+from segment.cli.build import instantiate
+from segment.cli.config import load_config, plain, read_hydra_record
 from segment.comparison.paired import Counts, difference
 from segment.data.datasets.shapes import SHAPES
 from segment.display.grid import tex
@@ -209,7 +210,7 @@ def test_other_files_are_no_further_seed(tmp_path, capsys):
     of = {"a": "/a", "moved": "/m/a", "b": "/b", "changed": "/b"}
     for i, (root, weights) in enumerate((("a", "x"), ("moved", "x"), ("b", "x"), ("a", "y"), ("changed", "x"))):
         folder = write_run(tmp_path / f"{i}", [16], i, None, mIoU=0.2 * (i + 1), root=of[root])
-        config, choices = read_record(folder)
+        config, choices = read_hydra_record(folder)
         config["model"]["weights"] = f"/home/{i}/{weights}/encoder.pth"
         data = {"train": f"hash of {root.replace('moved', 'a')}"}
         record = {"config": config, "choices": choices, "data": data}

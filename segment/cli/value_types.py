@@ -1,66 +1,83 @@
-"""Whether the values of a configuration fit the parts that are built of them, by the types that those declare."""
+"""Checks of a configuration's values against the types that the parts declare for their arguments."""
 
+import functools
 import inspect
+import json
 import pydoc
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from segment.errors import SegmentError
 
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+DESCRIPTIONS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
 LISTS = (list, tuple, set, Sequence)
 MISSING = "???"
-"""Of a value that is yet to be given."""
-OWN = ("segment.", "lightning.", "torch.optim.")
-"""Beginnings of the names of parts whose types are taken at their word."""
+"""OmegaConf's placeholder for a value that the user has to give."""
+CHECKED = ("segment.", "lightning.", "torch.optim.")
+"""Packages whose declared types are relied on; those of other packages may be wrong."""
 
 
-def check_arguments(config: Any, name: str = "") -> None:
-    """Look at every part of a configuration, that is at each table with a ``_target_``.
+def check_arguments(config: Any, name: str = "") -> Any:
+    """Check every table with a ``_target_`` in a configuration.
 
     Args:
         config: plain data.
-        name: what the user calls it, empty for the whole of it.
+        name: the configuration's dotted key, empty for the whole configuration.
+
+    Returns:
+        The configuration with each value in the declared type: ``1e1`` for an integer is 10.
 
     Raises:
         SegmentError: a value is of another type than the part declares for it.
     """
     if isinstance(config, list):
-        for item in config:
-            check_arguments(item, name)
+        return [check_arguments(item, name) for item in config]
     if not isinstance(config, dict):
-        return
-    hints = _hints(str(config.get("_target_")))
+        return config
+    types = _argument_types(str(config.get("_target_")))
+    checked = {}
     for key, value in config.items():
         full = f"{name}.{key}" if name else str(key)
-        check_arguments(value, full)
-        if key in hints and value != MISSING:
-            check_value(full, value, hints[key])
+        value = check_arguments(value, full)
+        checked[key] = check_value(full, value, types[key]) if key in types and value != MISSING else value
+    return checked
 
 
-def check_value(name: str, value: Any, kind: Any) -> None:
-    """Whether a value fits a type.
+def check_value(name: str, value: Any, kind: Any) -> Any:
+    """Return a value in the type ``kind``; types that YAML has no values for are not checked.
+
+    Args:
+        name: the key that the error message names.
 
     Raises:
-        SegmentError: it does not; ``name`` is what the user calls it.
+        SegmentError: the value is of another type.
     """
-    if not fits(value, kind):
-        raise SegmentError(f"{name}={as_typed(value)}: expected {told(kind)}")
+    if _holds_part(value):
+        return value
+    adapter = _adapter(kind)
+    if adapter is None:
+        return value
+    for candidate in (value, _whole_floats_as_int(value)):  # YAML reads 1e5 as a float
+        try:
+            return adapter.validate_json(json.dumps(candidate), strict=True)
+        except ValueError:
+            continue
+    raise SegmentError(f"{name}={as_typed(value)}: expected {describe_type(kind)}")
 
 
 def check_seed(seed: Any) -> None:
-    """A seed for everything that draws at random.
+    """Check the seed of the random numbers.
 
     Raises:
-        SegmentError: NumPy has no such seed.
+        SegmentError: NumPy does not take such a seed.
     """
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise SegmentError(f"seed={as_typed(seed)}: expected a whole number from 0 to {2**32 - 1}")
 
 
 def as_typed(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """Return a value as it is typed on the command line."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(as_typed, value))}]"
     if isinstance(value, bool) or value is None:
@@ -68,55 +85,51 @@ def as_typed(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _hints(target: str) -> dict[str, Any]:
-    """The types of a part's arguments; empty where it can't be found, which Hydra tells better, or is a stranger's,
-    whose types may be wrong."""
-    if not target.startswith(OWN):
+def describe_type(kind: Any) -> str:
+    """Return a type in plain English, without parts that YAML has no values for."""
+    if get_origin(kind) in {Union, UnionType}:
+        return " or ".join(dict.fromkeys(filter(None, map(describe_type, get_args(kind)))))
+    if get_origin(kind) is Literal:
+        return " or ".join(map(as_typed, get_args(kind)))
+    if get_origin(kind) in LISTS:
+        return f"a list (each {describe_type((get_args(kind) or (Any,))[0])})"
+    return DESCRIPTIONS.get(kind, "")
+
+
+@functools.cache
+def _adapter(kind: Any) -> Any:
+    """Return pydantic's validator of a type; None where the type has no schema."""
+    import pydantic  # here, so that --help need not wait for it
+
+    try:
+        return pydantic.TypeAdapter(kind)
+    except (pydantic.PydanticUserError, TypeError, NameError):
+        return None
+
+
+def _holds_part(value: Any) -> bool:
+    """Return whether a value will be replaced by a part that is built."""
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(map(_holds_part, value.values()))
+    return isinstance(value, list) and any(map(_holds_part, value))
+
+
+def _whole_floats_as_int(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole_floats_as_int(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _argument_types(target: str) -> dict[str, Any]:
+    """Return the declared types of a part's arguments; empty for parts that are not checked or not found."""
+    if not target.startswith(CHECKED):
         return {}
     try:
         part: Any = pydoc.locate(target)
-        # A class may hand the arguments that it does not name on to those that it is made of.
-        made_of = [part]
+        # A class may pass arguments that it does not name itself on to its base classes.
+        sources = [part]
         if inspect.isclass(part):
-            made_of = [vars(one)["__init__"] for one in reversed(inspect.getmro(part)) if "__init__" in vars(one)]
-        return {name: kind for one in made_of for name, kind in get_type_hints(inspect.unwrap(one)).items()}
-    except Exception:  # importing it runs anything
+            sources = [vars(one)["__init__"] for one in reversed(inspect.getmro(part)) if "__init__" in vars(one)]
+        return {name: kind for one in sources for name, kind in get_type_hints(inspect.unwrap(one)).items()}
+    except Exception:  # importing the part may run anything; Hydra reports what cannot be found
         return {}
-
-
-def _choices(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
-
-
-def fits(value: Any, kind: Any) -> bool:
-    """Whether a value, as YAML has it, is of a type; of types that YAML has no values for, anything is."""
-    if isinstance(value, Mapping) and "_target_" in value:  # it will be something else
-        return True
-    return any(_fits_one(value, choice) for choice in _choices(kind))
-
-
-def _fits_one(value: Any, kind: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float:
-        return number
-    if kind is int:
-        return number and float(value).is_integer()  # 1e5 is a float to YAML
-    if kind is bool:
-        return isinstance(value, bool) or (number and value in {0, 1})
-    if kind in {str, NoneType}:
-        return isinstance(value, kind)
-    if get_origin(kind) in LISTS:
-        items = get_args(kind) or (Any,)
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(fits(v, items[0]) for v in value)
-    return True
-
-
-def told(kind: Any) -> str:
-    """A type in words, without what YAML has no values for."""
-    return " or ".join(dict.fromkeys(filter(None, map(_told_one, _choices(kind)))))
-
-
-def _told_one(kind: Any) -> str:
-    if get_origin(kind) in LISTS:
-        return f"a list (each {told((get_args(kind) or (Any,))[0])})"
-    return WORDS.get(kind, "")

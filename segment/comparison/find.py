@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segment.comparison.run import Run, read, read_counts, status
+from segment.comparison.run import Run, read_counts, read_run
 from segment.errors import SegmentError
+from segment.records.folder import RunFolder
+from segment.records.job_status import JobRecord
 
 PRUNED = {"checkpoints", "predictions", "wandb", ".hydra", ".git"}
+"""Names of folders in which no run is searched."""
 
 
-def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
-    """All runs at and below folders, in the folders' order: a sweep's as its jobs began, others by their names.
+def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
+    """Find all runs at and below folders, in the folders' order: a sweep's as its jobs began, others by their names.
 
     Returns:
-        The runs that have figures; a line for each that failed, has not finished or cannot be read; and notes.
+        The runs that have metrics; a line for each that failed, has not finished or cannot be read; and notes.
 
     Raises:
         SegmentError: a folder is missing.
@@ -25,36 +28,40 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]:
     runs: list[Run] = []
     problems, notes = [], []
     seen: set[tuple] = set()
-    for folder in _places(folders):
+    for folder in _run_folders(folders):
         try:
-            run = read(folder)
+            run = read_run(folder)
         except SegmentError as error:
-            problems.append(f"{folder}: {error}")
+            problems.append(f"{folder.path}: {error}")
             continue
         key = (run.net, run.data, run.metrics.get("root"), *run.measurement.values())
         if key in seen:
-            notes.append(f"{folder} measures again what another run has: left out")
+            notes.append(f"{folder.path} repeats the evaluation of another run: left out")
             continue
         seen.add(key)
         if trained_on := run.metrics.get("images_trained_on"):
-            notes.append(f"{folder}: its figures flatter, {trained_on} of the images were trained on")
+            images = run.metrics.get("images")
+            notes.append(
+                f"{folder.path}: {trained_on} of {images} evaluation images were in the training set, so these scores "
+                "are optimistic"
+            )
         try:
             run.counts = read_counts(run)
         except SegmentError as error:
-            notes.append(f"{folder}: no intervals, {error}")
+            notes.append(f"{folder.path}: no intervals, {error}")
         runs.append(run)
-    _tell_roots_apart(runs)
+    _set_roots(runs)
     return runs, problems, notes
 
 
-def _tell_roots_apart(runs: Sequence[Run]) -> None:
-    """Set ``root`` where a net was measured elsewhere than it was trained, or one recipe was trained on other files.
+def _set_roots(runs: Sequence[Run]) -> None:
+    """Set ``root`` where a net was evaluated elsewhere than it was trained, or one recipe was trained on other files.
 
-    The same files at two places, as two machines have them, are no reason.
+    The same files in two places, as two machines have them, make no difference.
     """
     roots: dict[str, set[str | None]] = defaultdict(set)
     homes = {run.net: run.metrics.get("root") for run in runs if run.is_training}
-    contents: dict[tuple, dict[str, Any]] = defaultdict(dict)  # where each was found first
+    contents: dict[tuple, dict[str, Any]] = defaultdict(dict)  # the first root of each content
     for run in runs:
         root = run.metrics.get("root")
         roots[run.net].add(root)
@@ -70,30 +77,28 @@ def _tell_roots_apart(runs: Sequence[Run]) -> None:
             run.root = root if [*places.values()].count(root) == 1 else f"{root} ({run.content})"
 
 
-def _places(folders: Sequence[Path]) -> list[Path]:
-    places: dict[Path, Path] = {}
+def _run_folders(folders: Sequence[Path]) -> list[RunFolder]:
+    places: dict[Path, RunFolder] = {}
     for top in folders:
-        found = []
         if not top.is_dir():
             raise SegmentError(f"{top} is no folder: expected one that runs lie in, such as runs/")
-        for path, names, files in os.walk(top):
+        found = []
+        for path, names, _ in os.walk(top):
             names[:] = [name for name in names if name not in PRUNED]
-            folder = Path(path)
-            unfinished = (folder / "checkpoints" / "last.ckpt").is_file()
-            if {"metrics.json", "job.json"} & set(files) or unfinished:
-                found.append(folder)
+            if RunFolder(path).is_run:
+                found.append(RunFolder(path))
         for folder in sorted(found, key=_order):
-            places.setdefault(folder.resolve(), folder)
+            places.setdefault(folder.path.resolve(), folder)
     return list(places.values())
 
 
-def _order(folder: Path) -> tuple:
+def _order(folder: RunFolder) -> tuple:
     try:
-        job = status(folder)
+        job = JobRecord.read(folder.job_status)
     except SegmentError:
         job = None
     names = [
         [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", part)]
-        for part in folder.absolute().parts
+        for part in folder.path.absolute().parts
     ]
     return names[:-1], job.started if job else "", names[-1]

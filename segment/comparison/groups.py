@@ -1,4 +1,4 @@
-"""Runs put together over their seeds, and named by what sets them apart."""
+"""Runs grouped over their seeds, and named by the settings in which the groups differ."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,24 +6,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segment.cli.value_types import as_typed
-from segment.comparison.paired import Counts
 from segment.comparison.run import Run
+from segment.records.per_image import ImageCounts
 
 CHOICES = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")
 """Groups of options that name a run, in the order of the columns."""
 COLUMNS = 6
-"""As many differences have a column each; of more, the keys share one."""
+"""Number of differences up to which each has a column; more differences share the column "settings"."""
 SETTINGS = "settings"
-"""The heading of that column."""
 VAGUE = {"name", "weights", "images", "split", "net", "root", "source"}
-"""Keys that say nothing without what they belong to, or would pass for another column of the report's."""
+"""Last parts of keys that are shown with the part before, since they say little or name a column of the report."""
 
 
 @dataclass
 class Group:
-    """Runs that differ in their seed alone; ``values`` are what sets them apart from other groups, by column.
+    """Runs that differ in their seed alone.
 
-    ``settings`` are the values of the keys that have no column of their own.
+    Attributes:
+        runs: at least one.
+        values: the settings that tell this group from others, by column.
+        settings: the values of keys that have no column of their own.
+        label: name of the group.
     """
 
     runs: list[Run]
@@ -31,40 +34,41 @@ class Group:
     settings: dict[str, str] = field(default_factory=dict)
     label: str = ""
 
-    def scores(self, figure: str) -> list[float]:
-        """The figure of each run that has it, in 0..1."""
-        values = [run.metrics.get(figure) for run in self.runs]
+    def scores(self, metric: str) -> list[float]:
+        """Return a metric of each run that has it, in 0..1."""
+        values = [run.metrics.get(metric) for run in self.runs]
         return [value for value in values if isinstance(value, float | int)]
 
     @property
     def mean_iou(self) -> float:
-        """Mean over the seeds; what groups are ranked by."""
+        """The mIoU averaged over the seeds, by which groups are ranked."""
         values = self.scores("mIoU")
         return sum(values) / len(values) if values else float("-inf")
 
     @property
-    def counts(self) -> list[Counts]:
-        """Of each run; none if a run has none, since an interval of some of the seeds would pass for that of all."""
+    def counts(self) -> list[ImageCounts]:
+        """The counts of each run; empty if a run has none, since the interval has to be that of all seeds."""
         found = [run.counts for run in self.runs if run.counts is not None]
         return found if len(found) == len(self.runs) else []
 
     @property
     def seeds(self) -> set[str]:
+        """The seeds of the runs."""
         return {str(run.seed) for run in self.runs}
 
 
-def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
-    """Runs of equal settings and measurement together, in the order in which they were found.
+def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
+    """Group runs of equal settings and measurement, in the order in which they were found.
 
     Returns:
-        The groups, and a line for each thing that a reader of their figures has to know.
+        The groups, and notes that a reader of their scores needs.
     """
     found: dict[str, Group] = {}
     repeated = []
     for run in runs:
         one = found.setdefault(repr((run.recipe, run.measurement)), Group([]))
-        if str(run.seed) in one.seeds:  # a spread over copies would pass for one over seeds
-            repeated.append(f"{run.folder} is left out: there is a run of the same settings and seed")
+        if str(run.seed) in one.seeds:  # copies would make the spread over seeds too small
+            repeated.append(f"{run.folder.path} is left out: another run has the same settings and seed")
         else:
             one.runs.append(run)
     groups = list(found.values())
@@ -72,7 +76,7 @@ def group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
 
 
 def _name(groups: Sequence[Group]) -> list[str]:
-    """Give each group its column values and its label."""
+    """Set the column values and the label of each group."""
     notes = []
     firsts = [one.runs[0] for one in groups]
     choices = [c for c in CHOICES if len({str(run.choices.get(c)) for run in firsts}) > 1]
@@ -93,7 +97,7 @@ def _name(groups: Sequence[Group]) -> list[str]:
     for one, run in zip(groups, firsts, strict=True):
         words = [value if name in clear else f"{name} {value}" for name, value in one.values.items() if value]
         net = [str(run.choices[c]) for c in ("model", "model/encoder") if run.choices.get(c)]
-        one.label = ", ".join(words or net) or run.folder.name
+        one.label = ", ".join(words or net) or run.folder.path.name
         taken[one.label] += 1
         if taken[one.label] > 1:
             one.label += f" ({taken[one.label]})"
@@ -101,7 +105,7 @@ def _name(groups: Sequence[Group]) -> list[str]:
 
 
 def _name_settings(groups: Sequence[Group], columns: Mapping[str, Sequence[str]], choices: Sequence[str]) -> str:
-    """Give each group the column of its settings that are not the commonest ones; a line says which those are.
+    """Set each group's column of the settings that are not the commonest ones; return a note with the commonest ones.
 
     Args:
         columns: each group's value, by the key's name.
@@ -115,7 +119,7 @@ def _name_settings(groups: Sequence[Group], columns: Mapping[str, Sequence[str]]
         own = [
             f"{name} {value}"
             for name, value in one.settings.items()
-            # A key that all of these options lack says nothing beside them.
+            # A key that no group with these options has is no difference.
             if value != usual[name] and any(columns[name][j] != "-" for j in alike)
         ]
         one.values[SETTINGS] = ", ".join(own)
@@ -124,13 +128,13 @@ def _name_settings(groups: Sequence[Group], columns: Mapping[str, Sequence[str]]
 
 
 def _setting(run: Run, key: str) -> str:
-    """A key's value in a column, "-" where the run has no such key."""
+    """Return a key's value as a column shows it; "-" if the run has no such key."""
     value = as_typed(run.config[key]) if key in run.config else "-"
     return value.rpartition(".")[2] if key.endswith("_target_") else value
 
 
 def _unexplained(runs: Sequence[Run], choices: Sequence[str]) -> list[str]:
-    """Keys in which runs of the same options differ: fcn8s and fcn32s say what their skips are."""
+    """Return the keys in which runs of the same options differ: the names fcn8s and fcn32s already tell their skips."""
     alike: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
         alike[tuple(run.choices.get(c) for c in choices)].append(run.settings)
@@ -141,7 +145,7 @@ def _unexplained(runs: Sequence[Run], choices: Sequence[str]) -> list[str]:
 
 
 def _short(keys: Sequence[str]) -> list[str]:
-    """The last part of each dotted key, and as many more as it takes to tell them apart."""
+    """Return the last part of each dotted key, and as many more as make the names different."""
 
     def ending(key: str, length: int) -> str:
         parts = key.removesuffix("._target_").split(".")
@@ -157,11 +161,11 @@ def _short(keys: Sequence[str]) -> list[str]:
 
 
 def _name_measurement(groups: Sequence[Group], firsts: Sequence[Run]) -> list[str]:
-    """Columns for that in which the measurements differ, and a line that says so."""
+    """Set columns for the differences of the measurements; return a note about them."""
     differ = [key for key in firsts[0].measurement if len({repr(run.measurement[key]) for run in firsts}) > 1]
     if not differ:
         return []
-    notes = [f"not comparable as they stand: the figures differ in {', '.join(differ)}"]
+    notes = [f"not comparable as they stand: the measurements differ in {', '.join(differ)}"]
     protocols = list(dict.fromkeys(str(run.metrics.get("protocol")) for run in firsts))
     for one, run in zip(groups, firsts, strict=True):
         for key in differ:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 IGNORE = 255
 """Label of pixels that are left out of loss and metrics: VOC's void, unlabelled areas, padding."""
 
+BACKGROUND = "background"
+"""Name of the class that means "no object": overlays leave it clear."""
+
 Colour = tuple[int, int, int]
 VOID_COLOUR: Colour = (224, 224, 192)
 """Colour of label 255 in VOC's palette."""

@@ -1,4 +1,4 @@
-"""A table on screen, in Markdown and in LaTeX."""
+"""A table for the terminal, Markdown and LaTeX."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,25 +11,49 @@ from rich.table import Table
 class Grid:
     """Cells of text under headings.
 
-    ``words`` is the number of columns, from the left, that hold words; the others hold figures, but for a last one
-    called "source". ``strong`` are cells (row, column) that stand out, ``rules`` rows that a line is drawn above.
+    Attributes:
+        title: above the table; may be empty.
+        headings: one for each column.
+        rows: cells of each row.
+        text_columns: number of columns, from the left, that hold text; the others hold numbers.
+        right_text: headings of further columns that hold text.
+        strong: cells (row, column) in bold type.
+        rules: rows with a line above them.
+
+    Example:
+        >>> print(markdown(Grid("nets", ["net", "mIoU"], [["FCN-8s", "62.7"]])))
+        **nets**
+        <BLANKLINE>
+        | net | mIoU |
+        | --- | ---: |
+        | FCN-8s | 62.7 |
+        <BLANKLINE>
     """
 
     title: str
     headings: list[str]
     rows: list[list[str]] = field(default_factory=list)
-    words: int = 1
+    text_columns: int = 1
+    right_text: frozenset[str] = frozenset()
     strong: set[tuple[int, int]] = field(default_factory=set)
     rules: set[int] = field(default_factory=set)
 
     def is_text(self, column: int) -> bool:
-        return column < self.words or self.headings[column] in {"source", "measured on"}
+        """Return whether a column holds text."""
+        return column < self.text_columns or self.headings[column] in self.right_text
 
 
-def on_screen(grid: Grid) -> Table:
-    table = Table(title=escape(grid.title), title_justify="left")
+def screen_table(grid: Grid, fold: bool = False) -> Table:
+    """Return a grid as a table for the terminal.
+
+    Args:
+        grid: the cells.
+        fold: whether long cells are folded; otherwise each row is one line.
+    """
+    table = Table(title=escape(grid.title) or None, title_justify="left")
     for column, heading in enumerate(grid.headings):
-        table.add_column(heading, justify="left" if grid.is_text(column) else "right", no_wrap=True)
+        justify = "left" if grid.is_text(column) else "right"
+        table.add_column(escape(heading), justify=justify, no_wrap=not fold, overflow="fold" if fold else "ellipsis")  # type: ignore[arg-type]  # a literal
     for i, row in enumerate(grid.rows):
         cells = [f"[bold]{escape(cell)}" if (i, j) in grid.strong else escape(cell) for j, cell in enumerate(row)]
         table.add_row(*cells, end_section=i + 1 in grid.rules)
@@ -37,6 +61,8 @@ def on_screen(grid: Grid) -> Table:
 
 
 def markdown(grid: Grid) -> str:
+    """Return a grid as a Markdown table below its title."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
@@ -49,26 +75,26 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid) -> str:
-    r"""A ``tabular`` with the rules of booktabs; wants ``\usepackage{booktabs}``."""
+    r"""Return a grid as a ``tabular`` with the rules of booktabs; it needs ``\usepackage{booktabs}``."""
     alignment = "".join("l" if grid.is_text(column) else "r" for column in range(len(grid.headings)))
     lines = [f"% {grid.title}", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
-    lines += [" & ".join(map(tex, grid.headings)) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(escape_tex, grid.headings)) + r" \\", r"\midrule"]
     for i, row in enumerate(grid.rows):
         if i in grid.rules:
             lines.append(r"\midrule")
-        cells = [rf"\textbf{{{tex(cell)}}}" if (i, j) in grid.strong else tex(cell) for j, cell in enumerate(row)]
+        cells = [rf"\textbf{{{escape_tex(cell)}}}" if (i, j) in grid.strong else escape_tex(cell) for j, cell in enumerate(row)]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-TEX = {
+TEX_ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$",
     **{character: f"\\{character}" for character in "&%$#_"},
 }  # fmt: skip
 
 
-def tex(text: str) -> str:
-    """Text as LaTeX wants it. A bracket in front would be the row break's or a macro's argument."""
-    escaped = "".join(TEX.get(character, character) for character in text)
+def escape_tex(text: str) -> str:
+    """Escape text for LaTeX. A bracket at the start would be an argument of the row break or of a macro."""
+    escaped = "".join(TEX_ESCAPES.get(character, character) for character in text)
     return f"{{{escaped}}}" if escaped.startswith("[") else escaped

@@ -1,15 +1,16 @@
-"""The table of an evaluation that a user reads."""
+"""The table of an evaluation on the terminal."""
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 MANY = 40
-"""Classes that are more than this stand in two columns, without bars."""
-FIGURES = {
+"""Number of classes above which the table has two columns of classes and no bars."""
+TITLES = {
     "mIoU": "mean IoU",
     "mIoU_without_background": "  without background",
     "mIoU_things": "  of things",
@@ -18,10 +19,15 @@ FIGURES = {
     "mean_accuracy": "mean accuracy",
     "frequency_weighted_IoU": "frequency weighted IoU",
 }
+"""Names of the metrics over all classes, in the order of the table."""
 
 
-def table(metrics: dict[str, Any]) -> Table:
-    """Per-class IoU, and the figures over all classes below, in per cent."""
+def evaluation_table(metrics: Mapping[str, Any]) -> Table:
+    """Return the IoU of each class and, below, the metrics over all classes, in per cent.
+
+    Args:
+        metrics: the content of ``metrics.json``.
+    """
     images = f"{metrics['images']} image{'s' * (metrics['images'] != 1)}"
     result = Table(title=f"IoU on the {metrics['split']} split, {images}, per cent", title_justify="left")
     classes = [(escape(name), percent(value), value) for name, value in metrics["per_class_IoU"].items()]
@@ -38,22 +44,24 @@ def table(metrics: dict[str, Any]) -> Table:
         for name, shown, value in classes:
             result.add_row(name, shown, "[dim]absent" if value is None else "█" * round(20 * value))
     result.add_section()
-    for key, name in FIGURES.items():
+    for key, name in TITLES.items():
         if key in metrics:
-            result.add_row(f"[bold]{name}", f"[bold]{percent(metrics[key])}", margin(metrics) if key == "mIoU" else "")
+            beside = interval_text(metrics) if key == "mIoU" else ""
+            result.add_row(f"[bold]{name}", f"[bold]{percent(metrics[key])}", beside)
     if "boundary" in metrics:
         result.add_section()
         result.add_row("[bold]boundary IoU", f"[bold]{percent(metrics['boundary']['boundary_IoU'])}")
-        for width, figures in metrics["boundary"]["trimap"].items():
-            result.add_row(f"mean IoU within {width} px", percent(figures["mIoU"]), "of a true boundary")
+        for width, band in metrics["boundary"]["trimap"].items():
+            result.add_row(f"mean IoU within {width} px", percent(band["mIoU"]), "of a true boundary")
     return result
 
 
 def percent(value: float | None) -> str:
+    """Return a share in 0..1 as per cent; "-" for None and NaN."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
-def margin(metrics: dict[str, Any]) -> str:
-    """The interval of mIoU in words."""
-    low, high = metrics.get("mIoU_interval", (math.nan, math.nan))
-    return "" if math.isnan(low) else f"{percent(low)} to {percent(high)} (95 %)"
+def interval_text(metrics: Mapping[str, Any]) -> str:
+    """Return the interval of mIoU; empty if there is none."""
+    interval = metrics.get("mIoU_interval")
+    return f"{percent(interval[0])} to {percent(interval[1])} (95 %)" if interval else ""

@@ -1,34 +1,35 @@
-"""Pictures: overlays, images beside truth and predictions, curves and plots."""
+"""Pictures: overlays, and images beside truth and predictions."""
 
-import csv
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from PIL import Image
 
-from segment.data.classes import IGNORE, Classes
+from segment.data.classes import BACKGROUND, IGNORE, Classes
 from segment.files import whole_file
-
-BACKGROUND = "background"
-"""The class that an overlay leaves as it is."""
 
 
 def palette_image(mask: np.ndarray, classes: Classes) -> Image.Image:
-    """Class indices (H,W) as a palette PNG: the indices themselves, shown in the classes' colours."""
+    """Return class indices (H,W) as an image of mode P, which shows the indices in the classes' colours."""
     image = Image.fromarray(mask.astype(np.uint8), mode="L")
     image.putpalette(classes.flat_palette())  # turns mode L into P
     return image
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: float = 0.55) -> np.ndarray:
-    """The classes' colours over an RGB image uint8 (H,W,3); background and void stay clear."""
+    """Return an RGB image uint8 (H,W,3) with the classes' colours over it; background and void stay clear.
+
+    Args:
+        image: uint8 (H,W,3).
+        mask: class indices (H,W).
+        opacity: of the colours, in 0..1.
+    """
     strength = np.full((256, 1), opacity, np.float32)
     strength[IGNORE] = 0
     if BACKGROUND in classes.names:
@@ -41,10 +42,10 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: floa
     return result
 
 
-def comparison(
+def example_figure(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: Classes, title: str = ""
 ) -> Figure:
-    """Image, truth and prediction side by side, with a legend of the classes that occur.
+    """Show image, truth and prediction side by side, with a legend of the classes that occur.
 
     Args:
         image: uint8 (H,W,3) RGB.
@@ -59,10 +60,10 @@ def comparison(
 def side_by_side(
     rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], classes: Classes, panel: float = 2.0
 ) -> Figure:
-    """Images, each beside masks of it, as in figure 6 of Long et al. (2015), with a legend of the classes that occur.
+    """Show images, each beside its masks, as in figure 6 of Long et al. (2015), with a legend.
 
     Args:
-        rows: for each image itself, uint8 (H,W,3) RGB, and class indices (H,W); 255 is void.
+        rows: for each image uint8 (H,W,3) RGB and class indices (H,W); 255 is void.
         titles: of the columns.
         panel: width of one picture, in inches.
     """
@@ -94,81 +95,8 @@ def side_by_side(
     return figure
 
 
-def curves(metrics: Path) -> Figure:
-    """Training loss and validation mIoU over the steps, from Lightning's ``metrics.csv``."""
-    with metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-
-    def column(name: str) -> tuple[list[int], list[float]]:
-        points = [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
-        return [step for step, _ in points], [value for _, value in points]
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    left = figure.subplots()
-    left.plot(*column("train/loss"), color="tab:blue", alpha=0.8)
-    left.set_xlabel("step")
-    left.set_ylabel("training loss", color="tab:blue")
-    left.set_ylim(bottom=0)
-    right = left.twinx()
-    right.plot(*column("val/mIoU"), color="tab:orange", marker="o")
-    right.set_ylabel("validation mIoU", color="tab:orange")
-    right.set_ylim(0, 1)
-    return figure
-
-
-def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
-    """What became of each class's pixels: a row for each true class, in shares of its pixels; absent ones are grey.
-
-    Args:
-        confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
-    """
-    total = confusion.sum(1, keepdims=True)
-    shares = np.divide(confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
-    count = len(names)
-    cell, font = (max(0.42, 3 / count), 8) if count <= 30 else (0.14, 6)  # inches, points
-    figure = Figure(figsize=(3 + cell * count, 2 + cell * count), layout="constrained")
-    axis = figure.subplots()
-    axis.set_facecolor("lightgrey")
-    norm = PowerNorm(0.5, 0, 1)  # a few per cent of a class are worth seeing, too
-    picture = axis.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
-    axis.set_xticks(range(count), names, rotation=90, fontsize=font)
-    axis.set_yticks(range(count), names, fontsize=font)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
-    if count <= 30:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:
-                colour = "white" if share > 0.4 else "black"
-                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    figure.colorbar(
-        picture, shrink=0.6, label="per cent of the true class's pixels", format=lambda share, _: f"{100 * share:.0f}"
-    )
-    return figure
-
-
-def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) -> Figure:
-    """Bars of each class's share of a split's pixels, on a logarithmic scale: rare classes are what one looks for.
-
-    Args:
-        shares: by split, in 0..1, one for each of ``names``.
-    """
-    figure = Figure(figsize=(8, 1.2 + 0.2 * len(names) * max(1, len(shares)) ** 0.5), layout="constrained")
-    axis = figure.subplots()
-    thickness = 0.8 / max(1, len(shares))
-    for position, (split, values) in enumerate(shares.items()):
-        axis.barh(np.arange(len(names)) + position * thickness, values, thickness, label=split)
-    axis.set_yticks(np.arange(len(names)) + 0.4 - thickness / 2, names, fontsize=8)
-    axis.invert_yaxis()
-    axis.margins(y=0.01)
-    axis.set_xscale("log")
-    axis.set_xlabel("share of the pixels (logarithmic)")
-    axis.set_xlim(left=min(1e-3, min(v for values in shares.values() for v in values if v) / 2), right=1)
-    axis.legend()
-    return figure
-
-
-def save(figure: Figure, path: Path, dpi: int = 100) -> None:
-    """Write a figure as its suffix says, in one move; without pyplot, so that no global state is touched."""
+def save_figure(figure: Figure, path: Path, dpi: int = 100) -> None:
+    """Write a figure in the format of its suffix, in one step; without pyplot, which keeps global state."""
     FigureCanvasAgg(figure)
     with whole_file(path, "wb") as file:
         figure.savefig(file, dpi=dpi, format=path.suffix[1:])

@@ -1,35 +1,111 @@
-"""The plot of figure against cost."""
+"""Plots: training curves, confusion matrix, class shares, and score against cost."""
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
 
-class Point(NamedTuple):
-    """A net in the plot of figure against cost; ``spread`` is the standard deviation over seeds, 0 of a single one."""
+def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Plot training loss and validation mIoU over the steps.
+
+    Args:
+        rows: with ``step`` and, where logged, ``train/loss`` and ``val/mIoU``.
+    """
+
+    def column(name: str) -> tuple[list[int], list[float]]:
+        points = [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
+        return [step for step, _ in points], [value for _, value in points]
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    left = figure.subplots()
+    left.plot(*column("train/loss"), color="tab:blue", alpha=0.8)
+    left.set_xlabel("step")
+    left.set_ylabel("training loss", color="tab:blue")
+    left.set_ylim(bottom=0)
+    right = left.twinx()
+    right.plot(*column("val/mIoU"), color="tab:orange", marker="o")
+    right.set_ylabel("validation mIoU", color="tab:orange")
+    right.set_ylim(0, 1)
+    return figure
+
+
+def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
+    """Plot a confusion matrix: a row for each true class, in shares of its pixels; absent classes are grey.
+
+    Args:
+        confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
+    """
+    total = confusion.sum(1, keepdims=True)
+    shares = np.divide(confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
+    count = len(names)
+    cell, font = (max(0.42, 3 / count), 8) if count <= 30 else (0.14, 6)  # inches, points
+    figure = Figure(figsize=(3 + cell * count, 2 + cell * count), layout="constrained")
+    axis = figure.subplots()
+    axis.set_facecolor("lightgrey")
+    norm = PowerNorm(0.5, 0, 1)  # so that a few per cent of a class are seen
+    picture = axis.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
+    axis.set_xticks(range(count), names, rotation=90, fontsize=font)
+    axis.set_yticks(range(count), names, fontsize=font)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    if count <= 30:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                colour = "white" if share > 0.4 else "black"
+                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(
+        picture, shrink=0.6, label="per cent of the true class's pixels", format=lambda share, _: f"{100 * share:.0f}"
+    )
+    return figure
+
+
+def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) -> Figure:
+    """Plot each class's share of the pixels as bars, on a logarithmic scale that shows rare classes.
+
+    Args:
+        shares: by split, in 0..1, one for each of ``names``.
+        names: of the classes.
+    """
+    figure = Figure(figsize=(8, 1.2 + 0.2 * len(names) * max(1, len(shares)) ** 0.5), layout="constrained")
+    axis = figure.subplots()
+    thickness = 0.8 / max(1, len(shares))
+    for position, (split, values) in enumerate(shares.items()):
+        axis.barh(np.arange(len(names)) + position * thickness, values, thickness, label=split)
+    axis.set_yticks(np.arange(len(names)) + 0.4 - thickness / 2, names, fontsize=8)
+    axis.invert_yaxis()
+    axis.margins(y=0.01)
+    axis.set_xscale("log")
+    axis.set_xlabel("share of the pixels (logarithmic)")
+    axis.set_xlim(left=min(1e-3, min(v for values in shares.values() for v in values if v) / 2), right=1)
+    axis.legend()
+    return figure
+
+
+class CostPoint(NamedTuple):
+    """A net in the plot of score against cost; ``spread`` is the standard deviation over seeds, 0 for one seed."""
 
     label: str
     cost: float
-    figure: float
+    score: float
     spread: float
 
 
-def against_cost(points: Sequence[Point], cost: str, figure: str) -> Figure:
-    """Each net's figure over its cost, with bars for the spread over seeds."""
-    picture = Figure(figsize=(5.5, 3.8), layout="constrained")
-    FigureCanvasAgg(picture)
-    axis = picture.subplots()
+def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Figure:
+    """Plot each net's score over its cost, with bars for the spread over seeds and a legend.
+
+    Args:
+        points: at least one net.
+        cost, score: labels of the axes.
+    """
+    figure = Figure(figsize=(5.5, 3.8 + 0.2 * len(points)), layout="constrained")
+    axis = figure.subplots()
     for index, point in enumerate(points):
-        spread = point.spread or None
-        axis.errorbar(point.cost, point.figure, spread, fmt="o", markersize=5, capsize=3, color=f"C{index}")
+        style = {"fmt": "o", "markersize": 5, "capsize": 3, "color": f"C{index % 10}", "label": point.label}
+        axis.errorbar(point.cost, point.score, point.spread or None, **style)
     axis.margins(x=0.2, y=0.2)
     costs = [point.cost for point in points]
     if max(costs) > 3 * min(costs):
@@ -41,46 +117,6 @@ def against_cost(points: Sequence[Point], cost: str, figure: str) -> Figure:
         axis.set_xlim(0, 1.25 * max(costs))
     axis.grid(alpha=0.3)
     axis.set_xlabel(cost)
-    axis.set_ylabel(figure)
-    place_labels(axis, points)
-    return picture
-
-
-def place_labels(axis: Axes, points: Sequence[Point]) -> list[Bbox]:
-    """Write each point's label where it covers nothing; further off than usual, with a line to its point.
-
-    Returns:
-        Where the labels are, in pixels of the figure.
-    """
-    picture: Any = axis.figure
-    picture.draw_without_rendering()  # the axes find their place
-    picture.set_layout_engine("none")  # and keep it
-    renderer = picture.canvas.get_renderer()
-    taken = []
-    for point in points:
-        (x, low), (_, high) = axis.transData.transform([(point.cost, point.figure + s * point.spread) for s in (-1, 1)])
-        taken.append(Bbox.from_extents(x - 5, low - 5, x + 5, high + 5))
-    for index, point in enumerate(points):
-        label: Any = None
-        for radius, angle in itertools.product((8, 14, 22, 32, 44, 58, 74, 92, 112), range(0, 360, 15)):
-            if label is not None:
-                label.remove()
-            x, y = radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle))
-            label = axis.annotate(
-                point.label,
-                (point.cost, point.figure),
-                (x, y),
-                textcoords="offset points",
-                ha="left" if x > 1 else "right" if x < -1 else "center",
-                va="center" if abs(y) < 1 else "bottom" if y > 0 else "top",
-                fontsize=8,
-                arrowprops={"arrowstyle": "-", "color": f"C{index}", "alpha": 0.5} if radius > 14 else None,
-            )
-            label.update_positions(renderer)
-            box = Text.get_window_extent(label, renderer)  # without the line
-            inside = axis.bbox.containsx(box.x0) and axis.bbox.containsx(box.x1)
-            inside = inside and axis.bbox.containsy(box.y0) and axis.bbox.containsy(box.y1)
-            if inside and not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(box)
-    return taken[len(points) :]
+    axis.set_ylabel(score)
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False)
+    return figure

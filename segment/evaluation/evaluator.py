@@ -1,200 +1,130 @@
-"""What a run leaves behind: metrics.json, pictures, and the table a user reads."""
+"""Evaluation of a net on a split: counting over all images and processes, and the result."""
 
-import csv
-import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 import numpy as np
-from rich.console import Console
+import torch
+from torch import Tensor, nn
 
 from segment.data.classes import Classes
-from segment.data.datamodule import SegmentationDataModule, count_shared
-from segment.data.dataset import SegmentationDataset
-from segment.display.metrics_table import percent, table
-from segment.display.pictures import BACKGROUND, comparison, confusion_matrix, curves, save
+from segment.data.datamodule import SegmentationDataModule
+from segment.data.dataset import Batch
+from segment.data.samplers import in_order
 from segment.errors import SegmentError
-from segment.evaluation.intervals import interval, mean_iou
-from segment.evaluation.metrics import or_none
-from segment.files import checkpoint_digest, whole_file
-from segment.training.module import SegmentationModule
-
-PROTOCOL = "one image at a time at original resolution, one confusion matrix, label 255 ignored"
-PICTURES = 8
-RESAMPLES = 1000
-"""Of the images, for the interval of mIoU."""
+from segment.evaluation.boundary import BoundaryScores
+from segment.evaluation.metrics import SegmentationScores, confusion_metrics
+from segment.models.net import SegmentationNet
+from segment.prediction.inference import Inference
 
 
-def evaluate(
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of an evaluation over all images and processes.
+
+    Attributes:
+        metrics: see :func:`segment.evaluation.metrics.confusion_metrics`; with ``boundary``, if it was measured.
+        confusion: int64 (C,C), counted pixels by true class (rows) and predicted class (columns).
+        counts: int64 (N,3,C), correct, true and predicted pixels of each image, in the data set's order.
+        classes: names and colours of the C classes.
+    """
+
+    metrics: dict[str, Any]
+    confusion: np.ndarray
+    counts: np.ndarray
+    classes: Classes
+
+
+class EvaluationAccumulator(nn.Module):
+    """Count predictions against the truth, and merge the counts of all processes.
+
+    Args:
+        classes: of the data set.
+        boundary: whether metrics of outlines are measured, too.
+
+    Example:
+        >>> accumulator = EvaluationAccumulator(Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))
+        >>> accumulator.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 1]]]))
+        >>> accumulator.result(world_size=1, images=1).metrics["mIoU"]
+        1.0
+    """
+
+    def __init__(self, classes: Classes, boundary: bool = False) -> None:
+        super().__init__()
+        self.classes = classes
+        self.scores = SegmentationScores(len(classes))
+        self.boundary = BoundaryScores(len(classes)) if boundary else None
+
+    def update(self, prediction: Tensor, mask: Tensor) -> None:
+        """Count class indices (N,H,W) against labels (N,H,W), where 255 is ignored."""
+        self.scores.update(prediction, mask)
+        if self.boundary is not None:
+            self.boundary.update(prediction, mask)
+
+    def result(self, world_size: int, images: int) -> Evaluation:
+        """Merge the counts of all processes, which all call this, and begin anew.
+
+        Args:
+            world_size: number of processes.
+            images: number of images in the split.
+        """
+        with self.scores.sync_context():  # inside, the metric's state is that of all processes
+            confusion, counts = self.scores.confmat.cpu(), self.scores.per_image().cpu().numpy()
+        self.scores.reset()
+        metrics = confusion_metrics(confusion)
+        if self.boundary is not None:
+            metrics["boundary"] = self.boundary.compute()
+            self.boundary.reset()
+        return Evaluation(metrics, confusion.numpy(), in_order(counts, world_size, images), self.classes)
+
+
+class EvaluationModule(L.LightningModule):
+    """Evaluate a net with Lightning's ``Trainer.validate``.
+
+    Args:
+        net: in evaluation mode.
+        classes: of the data set.
+        inference: how the net is applied to an image.
+        boundary: whether metrics of outlines are measured, too.
+    """
+
+    def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference, boundary: bool = False) -> None:
+        super().__init__()
+        self.net, self.inference = net, inference
+        self.accumulator = EvaluationAccumulator(classes, boundary)
+        self.evaluation: Evaluation | None = None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.accumulator.update(predict_batch(self.net, self.inference, batch["image"]), batch["mask"])
+
+    def on_validation_epoch_end(self) -> None:
+        images: Any = self.trainer.val_dataloaders
+        self.evaluation = self.accumulator.result(self.trainer.world_size, len(images.dataset))
+
+
+def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) -> Tensor:
+    """Return class indices int64 (N,H,W) of images uint8 (N,3,H,W)."""
+    return torch.stack([inference.class_map(net, image) for image in images])
+
+
+def evaluate_split(
     trainer: L.Trainer,
-    module: SegmentationModule,
+    net: SegmentationNet,
     data: SegmentationDataModule,
     split: str,
-    checkpoint: Path,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Evaluate the module's net on a split, on all processes of the trainer.
-
-    Returns:
-        What ``metrics.json`` holds: the figures, class by class too, and how they came about.
+    inference: Inference,
+    boundary: bool = False,
+) -> Evaluation:
+    """Evaluate a net on a split of a data set, on all processes of the trainer.
 
     Raises:
-        SegmentError: the trainer leaves out all of it.
+        SegmentError: no image is left to evaluate.
     """
     data.trainer = trainer
-    source = {"checkpoint": str(checkpoint.absolute()), "checkpoint_digest": checkpoint_digest(checkpoint)}
+    module = EvaluationModule(net, data.classes, inference, boundary)
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
-    module.to(trainer.strategy.root_device)  # Lightning puts it on the CPU; pictures are yet to be made
-    if not module.figures:
+    net.to(trainer.strategy.root_device)  # Lightning moves it to the CPU; pictures are still to be made
+    if module.evaluation is None:
         raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
-    names = module.classes.names
-    figures = dict(module.figures)
-    figures["per_class_IoU"] = dict(zip(names, figures["per_class_IoU"], strict=True))
-    if resamples and len(module.counts) > 1:  # one image says nothing of others
-        figures["mIoU_interval"] = interval(module.counts, resamples, seed)
-    figures |= mean_of_some(figures["per_class_IoU"], module.classes)
-    if "boundary" in figures:
-        per_class = figures["boundary"].pop("per_class_boundary_IoU")
-        figures["boundary"] |= {"per_class_boundary_IoU": dict(zip(names, per_class, strict=True))}
-    # limit_val_batches leaves images out, and a reader of the file must see it.
-    origin = {
-        **data.location(),
-        "split": split,
-        "images": len(module.counts),
-        "images_trained_on": trained_on(module.card, data.fingerprints(data.dataset(split))[: len(module.counts)]),
-        "precision": str(trainer.precision),
-    }
-    protocol = f"{module.inference.describe()}; {PROTOCOL}"
-    return {**figures, **origin, "protocol": protocol, **source}
-
-
-def trained_on(card: Mapping[str, Any], images: Iterable[Iterable[str]]) -> int | None:
-    """How many images, by their fingerprints, a checkpoint's net was trained on; None if its card does not say."""
-    if not isinstance(card.get("images"), list) or not card["images"]:  # empty: another rank than 0 wrote it
-        return None
-    return count_shared(images, map(str, card["images"]))
-
-
-def mean_of_some(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:
-    """mIoU without the background, of things and of stuff; each where the data set has or tells them."""
-    groups = {}
-    if BACKGROUND in per_class and len(per_class) > 1:
-        groups["mIoU_without_background"] = per_class.keys() - {BACKGROUND}
-    if classes.stuff:
-        groups["mIoU_things"] = per_class.keys() - classes.stuff - {BACKGROUND}
-        groups["mIoU_stuff"] = per_class.keys() & classes.stuff
-    known = {key: [v for k, v in per_class.items() if k in names and v is not None] for key, names in groups.items()}
-    return {key: sum(values) / len(values) if values else None for key, values in known.items()}
-
-
-def write_metrics(metrics: dict[str, Any], path: Path) -> None:
-    """Write JSON in one move: whoever finds the file finds all of it. NaN becomes null."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: clean(part) for key, part in value.items()}
-        if isinstance(value, list | tuple):
-            return [clean(part) for part in value]
-        return or_none(value) if isinstance(value, float) else value
-
-    with whole_file(path) as file:
-        file.write(json.dumps(clean(metrics), indent=2, allow_nan=False) + "\n")
-
-
-def write_counts(module: SegmentationModule, dataset: SegmentationDataset, folder: Path) -> None:
-    """What was counted: ``per_image.npz`` by image and class, ``confusion.csv`` the matrix, true classes by rows.
-
-    ``per_image.npz`` has ``ids`` (N,) and ``names`` (C,), and as int64 (N,C) the pixels ``hits``, ``truth`` and
-    ``predicted``; the images in the data set's order.
-    """
-    with whole_file(folder / "per_image.npz", "wb") as file:
-        np.savez_compressed(
-            file,
-            ids=np.array([dataset.id(i) for i in range(len(module.counts))]),
-            names=np.array(module.classes.names),
-            hits=module.counts[:, 0],
-            truth=module.counts[:, 1],
-            predicted=module.counts[:, 2],
-        )
-    with whole_file(folder / "confusion.csv", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["true \\ predicted", *module.classes.names])
-        for name, row in zip(module.classes.names, module.confusion, strict=True):
-            rows.writerow([name, *row])
-
-
-class Comparison(NamedTuple):
-    """An image uint8 (H,W,3) with the true and the predicted class indices (H,W)."""
-
-    id: str
-    image: np.ndarray
-    truth: np.ndarray
-    prediction: np.ndarray
-
-
-def spread(length: int, count: int = PICTURES) -> list[int]:
-    """Indices of ``count`` images spread evenly over a data set."""
-    return np.unique(np.linspace(0, length - 1, min(count, length)).astype(int)).tolist()
-
-
-def extremes(counts: np.ndarray, dataset: SegmentationDataset, count: int = PICTURES) -> dict[str, int]:
-    """The images with the lowest and those with the highest mIoU of their own, as file names and indices.
-
-    Args:
-        counts: (N,3,C), see :attr:`segment.training.module.SegmentationModule.counts`.
-    """
-    own = mean_iou(counts)
-    order = [int(i) for i in np.argsort(own, kind="stable") if not np.isnan(own[i])]
-    half = min(count // 2, (len(order) + 1) // 2)
-    groups = {"worst": order[:half], "best": order[half:][::-1][: count // 2]}
-    return {f"{word}_{rank}_{dataset.id(i)}": i for word, found in groups.items() for rank, i in enumerate(found, 1)}
-
-
-def pictures(module: SegmentationModule, dataset: SegmentationDataset, indices: Iterable[int]) -> list[Comparison]:
-    """Predictions for some images of a data set; the net's mode stays as it was."""
-    training = module.net.training
-    module.net.eval()
-    result = []
-    for index in indices:
-        item = dataset[index]
-        prediction = module.inference.class_map(module.net, item["image"]).cpu().numpy()
-        result.append(Comparison(item["id"], item["image"].permute(1, 2, 0).numpy(), item["mask"].numpy(), prediction))
-    module.net.train(training)
-    return result
-
-
-def clear(folder: Path) -> None:
-    """Take away an earlier run's figures and pictures: they are not of what begins in this folder."""
-    for old in (folder / "metrics.json", *(folder / "predictions").glob("*.png")):
-        old.unlink(missing_ok=True)
-
-
-def report(
-    metrics: dict[str, Any],
-    module: SegmentationModule,
-    dataset: SegmentationDataset,
-    folder: Path,
-    shown: Mapping[str, int] | None = None,
-) -> None:
-    """Write metrics.json, the counts and the pictures into ``folder`` and show the table.
-
-    Args:
-        shown: names and indices of the images that ``predictions/`` shows; None for some, spread evenly.
-    """
-    shown = {dataset.id(i): i for i in spread(len(module.counts))} if shown is None else shown
-    (folder / "predictions").mkdir(exist_ok=True)
-    for (name, index), picture in zip(shown.items(), pictures(module, dataset, shown.values()), strict=True):
-        title = f"{picture.id}, mean IoU {percent(float(mean_iou(module.counts[index])))} %"
-        figure = comparison(picture.image, picture.truth, picture.prediction, module.classes, title)
-        save(figure, folder / "predictions" / f"{name}.png")
-    save(confusion_matrix(module.confusion, module.classes.names), folder / "confusion.png")
-    if (folder / "metrics.csv").is_file():
-        save(curves(folder / "metrics.csv"), folder / "curves.png")
-    write_counts(module, dataset, folder)
-    write_metrics(metrics, folder / "metrics.json")
-    # Piped into a file, rich would fold lines at 80 columns, also the paths that a user wants to copy.
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(table(metrics))
+    return module.evaluation

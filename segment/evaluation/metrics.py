@@ -1,6 +1,5 @@
-"""The figures of semantic segmentation, all from one confusion matrix over a whole split."""
+"""The metrics of semantic segmentation, all computed from one confusion matrix over a whole split."""
 
-import math
 from typing import Any
 
 import torch
@@ -9,39 +8,54 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.utilities import dim_zero_cat
 
 from segment.data.classes import IGNORE
+from segment.records.metrics_json import none_if_nan
 
 
-def scores(confusion: Tensor) -> dict[str, Any]:
-    """The four figures of Long et al. (2015), section 5, and IoU per class.
+def confusion_metrics(confusion: Tensor) -> dict[str, Any]:
+    """Compute the four metrics of Long et al. (2015), section 5, and the IoU of each class.
 
     Args:
         confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
 
     Returns:
-        ``mIoU``, ``pixel_accuracy``, ``mean_accuracy`` and ``frequency_weighted_IoU`` as floats in 0..1 (NaN if no
-        pixel was counted), and ``per_class_IoU``, a list of C floats, None where a class has no pixel in
-        truth or prediction. Such classes are left out of mIoU, classes without true pixels out of mean accuracy.
+        ``mIoU``, ``pixel_accuracy``, ``mean_accuracy`` and ``frequency_weighted_IoU`` as floats in 0..1, NaN if no
+        pixel was counted. ``per_class_IoU`` is a list of C floats, None for a class without a pixel in truth and
+        prediction. Such classes are left out of mIoU; classes without true pixels are left out of mean accuracy.
+
+    Example:
+        >>> metrics = confusion_metrics(torch.tensor([[3, 1], [0, 4]]))
+        >>> metrics["per_class_IoU"], metrics["pixel_accuracy"]
+        ([0.75, 0.8], 0.875)
     """
     confusion = confusion.cpu().double()  # one transfer; and Apple's GPUs have no float64
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     union = truth + predicted - hits
-    per_class, accuracy = hits / union, hits / truth  # NaN where there is nothing to divide by
+    per_class, accuracy = hits / union, hits / truth  # NaN for a class without pixels
     total = truth.sum()
     return {
         "mIoU": float(per_class.nanmean()),
         "pixel_accuracy": float(hits.sum() / total),
         "mean_accuracy": float(accuracy.nanmean()),
         "frequency_weighted_IoU": float((truth * per_class).nansum() / total),
-        "per_class_IoU": [or_none(value) for value in per_class.tolist()],
+        "per_class_IoU": [none_if_nan(value) for value in per_class.tolist()],
     }
 
 
 class SegmentationScores(MulticlassJaccardIndex):
-    """torchmetrics' JaccardIndex, with an update of one pass, the other figures beside mIoU, and counts by image.
+    """torchmetrics' JaccardIndex with a faster update, further metrics, and counts for each image.
 
-    The state is torchmetrics' own confusion matrix, summed over processes, so every figure is the same on one and on
-    many. ``update`` counts once in place of filtering a copy, and leaves out torchmetrics' check of the values, since
-    masks were checked when they were read and argmax gives no other classes; see benchmarks/metric.py.
+    The state is torchmetrics' own confusion matrix, summed over processes, so that every metric is the same on one and
+    on many processes. ``update`` counts in one pass instead of filtering a copy, and leaves out torchmetrics' check of
+    the values: masks are checked when they are read, and argmax gives valid classes. See benchmarks/metric.py.
+
+    Args:
+        num_classes: C.
+
+    Example:
+        >>> scores = SegmentationScores(2)
+        >>> scores.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 255]]]))
+        >>> scores.compute()["pixel_accuracy"]
+        1.0
     """
 
     counts: list[Tensor]
@@ -51,32 +65,34 @@ class SegmentationScores(MulticlassJaccardIndex):
         self.add_state("counts", default=[], dist_reduce_fx="cat")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Count predicted classes and labels, integers (N,H,W) both; 255 in ``target`` is ignored."""
+        """Count predicted classes and labels, both integers (N,H,W); 255 in ``target`` is ignored."""
         confusion = count_pairs(preds, target, self.num_classes)
         self.confmat += confusion.sum(0)
         self.counts.append(torch.stack([confusion.diagonal(dim1=1, dim2=2), confusion.sum(2), confusion.sum(1)], 1))
 
     def compute(self) -> dict[str, Any]:  # type: ignore[override]  # torchmetrics returns a tensor
-        """See :func:`scores`."""
-        return scores(self.confmat)
+        """Compute the metrics; see :func:`confusion_metrics`."""
+        return confusion_metrics(self.confmat)
 
     def per_image(self) -> Tensor:
-        """(N,3,C): of each image that was counted here and each class the pixels hit, true and predicted.
+        """Return int64 (N,3,C): correct, true and predicted pixels of each image and class.
 
-        Inside ``with metric.sync_context():`` of all processes, one after the other.
+        Inside ``with metric.sync_context():`` the images are those of all processes, one process after the other.
         """
         return dim_zero_cat(self.counts)
 
 
 def count_pairs(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """The confusion matrices (N,C,C) of N images.
+    """Return the confusion matrices (N,C,C) of N images.
 
     Args:
-        prediction: integers (N,H,W), each from 0 to ``classes - 1``.
-        truth: integers (N,H,W) from 0 to 255; pixels whose label is no class are left out.
+        prediction: integers (N,H,W) from 0 to ``classes - 1``.
+        truth: integers (N,H,W) from 0 to 255; pixels with a label above ``classes - 1`` are left out.
+        classes: C.
     """
-    # A number for each pair of labels; those with an ignored pixel come last, and are cut off. Memory is what takes the
-    # time here: 16 bits a number where that is enough, all images' numbers in one place, and a core's cache holds it.
+    # Each pair of labels has a number. Pairs with an ignored pixel have the highest numbers and are cut off. Memory is
+    # what takes the time: numbers have 16 bits where that is enough, and one buffer that fits a core's cache serves
+    # all images.
     length = classes * (classes + 1)
     dtype = torch.int16 if length <= torch.iinfo(torch.int16).max else torch.int32
     numbers, rest = torch.empty(2, *truth.shape[1:], dtype=dtype, device=truth.device)
@@ -85,8 +101,3 @@ def count_pairs(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
         torch.add(rest.copy_(guess), numbers.copy_(label).clamp_(max=classes), alpha=classes, out=numbers)
         count.copy_(torch.bincount(numbers.flatten(), minlength=length)[: classes * classes])
     return counts.view(-1, classes, classes)
-
-
-def or_none(value: float) -> float | None:
-    """A figure for a file or a list, where NaN is None."""
-    return None if math.isnan(value) else value

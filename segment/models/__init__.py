@@ -1,0 +1,50 @@
+"""Networks that map a batch of images to one score map per class, and the parts that they are made of.
+
+What belongs here: encoders, decoders, the net that joins them, published networks, weights, and the cost of a net.
+What does not: data sets, losses, metrics, configuration files and anything that runs a whole image set.
+
+YAML files and checkpoints name a class as ``segment.models.FCNDecoder``, so a class can move to another file. A
+checkpoint may name only what is in ``__all__``.
+"""
+
+# ruff: noqa: F401 (the imports are the public names)
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table below
+    from segment.models.decoders.fcn import FCNDecoder
+    from segment.models.decoders.unet import UNetDecoder
+    from segment.models.encoders.encoder import Encoder
+    from segment.models.encoders.mobilenet import MobileNetV2Encoder
+    from segment.models.encoders.resnet import ResNetEncoder
+    from segment.models.encoders.timm_encoder import TimmEncoder
+    from segment.models.encoders.unet_encoder import UNetEncoder
+    from segment.models.encoders.vgg import VGGEncoder, VGGFullyConvolutional
+    from segment.models.net import DecoderLike, EncoderLike, SegmentationNet
+    from segment.models.normalization import NORMALIZATIONS, Normalization
+    from segment.models.published.classifier import convolutional_classifier
+    from segment.models.published.fcn_paper import PaperFCNDecoder
+    from segment.models.published.fcn_resnet import FCNHead
+    from segment.models.published.unet_paper import PaperUNet, PaperUNetDecoder, PaperUNetEncoder
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "decoders.fcn": ["FCNDecoder"],
+        "decoders.unet": ["UNetDecoder"],
+        "encoders.encoder": ["Encoder"],
+        "encoders.mobilenet": ["MobileNetV2Encoder"],
+        "encoders.resnet": ["ResNetEncoder"],
+        "encoders.timm_encoder": ["TimmEncoder"],
+        "encoders.unet_encoder": ["UNetEncoder"],
+        "encoders.vgg": ["VGGEncoder", "VGGFullyConvolutional"],
+        "net": ["DecoderLike", "EncoderLike", "SegmentationNet"],
+        "normalization": ["NORMALIZATIONS", "Normalization"],
+        "published.classifier": ["convolutional_classifier"],
+        "published.fcn_paper": ["PaperFCNDecoder"],
+        "published.fcn_resnet": ["FCNHead"],
+        "published.unet_paper": ["PaperUNet", "PaperUNetDecoder", "PaperUNetEncoder"],
+    },
+)

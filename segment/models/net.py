@@ -1,8 +1,6 @@
-"""The net: an encoder, a decoder, and the way back to the size of the input."""
+"""The net: an encoder, a decoder, and the way back to the size of the image."""
 
-import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -14,18 +12,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
 from segment.models.decoders.fcn import crop, upsample
-from segment.models.encoders.encoder import NORMALIZATIONS, Pixels
+from segment.models.encoders.encoder import LAYOUTS
+from segment.models.normalization import Normalization, read_normalization, same_normalization
 from segment.models.state_dicts import load_published
 
 
 class EncoderLike(Protocol):
-    """What a decoder and the net ask of an encoder."""
+    """The attributes that an encoder must have; :class:`segment.models.Encoder` describes each and has them all.
+
+    >>> from segment.models import UNetEncoder
+    >>> encoder: EncoderLike = UNetEncoder(width=4)
+    """
 
     channels: dict[int, int]
-    multiple: int
+    size_divisor: int
     pretrained: bool
-    normalization: tuple[tuple[float, ...], tuple[float, ...], bool]
-    minimum: int
+    normalization: Normalization
+    min_size: int
     layout: str
     checkpointing: bool
     stages: nn.ModuleList
@@ -34,40 +37,52 @@ class EncoderLike(Protocol):
 
 
 class DecoderLike(Protocol):
-    """What the net asks of a decoder: scores at ``stride``, in which the image's begin at ``offset``.
+    """The attributes that a decoder must have; it maps features keyed by stride to scores.
 
-    ``layouts`` are those of the encoders it suits. ``stretch`` is whether the scores are stretched to the image's
-    size, instead of enlarged by the stride and cut.
+    Attributes:
+        stride: of the scores, in pixels of the image.
+        offset: row and column of the scores at which the image begins.
+        resize_to_image: whether the net resizes the scores to the image's size. Otherwise it enlarges them by
+            ``stride`` and crops them.
+        layouts: layouts of the encoders that it can take, see ``segment.models.encoders.encoder.LAYOUTS``.
+
+    >>> from segment.models import FCNDecoder
+    >>> decoder: DecoderLike = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
     """
 
     stride: int
     offset: int
-    stretch: bool
+    resize_to_image: bool
     layouts: tuple[str, ...]
 
     def __call__(self, features: Mapping[int, Tensor]) -> Tensor: ...
 
 
 class SegmentationNet(nn.Module):
-    """Any encoder with any decoder; images of any size in, scores of the same size out.
+    """A net of any encoder and any decoder: it maps images of any size to scores of the same size.
 
     Its memory format is channels last.
 
     Args:
-        encoder: declares ``channels`` by stride and returns its features by stride.
-        decoder: a decoder's class, called with ``channels`` and ``num_classes``.
+        encoder: a module that declares ``channels`` by stride and returns its features keyed by stride.
+        decoder: a class or function that makes the decoder from ``channels`` and ``num_classes``.
         num_classes: number of score maps.
-        normalization: what pixels the weights were trained on: "imagenet" (RGB, mean and deviation of
-            ImageNet), "caffe" (BGR in 0..255 less the mean) or "unit" (RGB in 0..1), or a table of ``mean`` and
-            ``deviation`` in 0..255 and ``bgr``; None is what ``weights`` says, or else the encoder.
+        normalization: "imagenet" (RGB, mean and deviation of ImageNet), "caffe" (BGR in 0..255, less the mean), "unit"
+            (RGB in 0..1), or a table of ``mean`` and ``deviation`` in 0..255 and ``bgr``. None takes the one that the
+            file ``weights`` records, or else the encoder's.
         weights: a file for the whole net, see :func:`segment.models.state_dicts.load_published`.
-        frozen_stages: number of the encoder's stages, from the image on, that are not trained.
+        frozen_stages: number of the encoder's stages, from the first one on, that are not trained.
         frozen_batch_norm: whether the encoder's batch norms keep their statistics, scales and shifts.
-        checkpointing: see :class:`segment.models.encoders.encoder.Encoder`.
+        checkpointing: whether the encoder uses gradient checkpointing, see :class:`segment.models.Encoder`.
 
     Raises:
-        SegmentError: unknown normalisation, too many stages, a decoder that does not suit the encoder, weights
-            that do not fit.
+        SegmentError: the normalisation is unknown, the encoder has fewer stages than are to be frozen, the decoder
+            needs an encoder with another layout, or the weights do not fit.
+
+    >>> from segment.models import FCNDecoder, UNetEncoder
+    >>> net = SegmentationNet(UNetEncoder(width=4), FCNDecoder, num_classes=21)
+    >>> net(torch.zeros(1, 3, 50, 70)).shape
+    torch.Size([1, 21, 50, 70])
     """
 
     mean: Tensor
@@ -87,122 +102,106 @@ class SegmentationNet(nn.Module):
         super().__init__()
         self.encoder: EncoderLike = encoder
         self.decoder: DecoderLike = decoder(channels=encoder.channels, num_classes=num_classes)
-        suited = self.decoder.layouts
-        if encoder.layout not in suited:
-            raise SegmentError(
-                f"the encoder's features are {encoder.layout}, the decoder wants {' or '.join(suited)} ones: "
-                "the encoders vgg16_fc_paper, unet_paper and unet_milesial go with the decoders of their models alone"
-            )
+        _check_layout(encoder.layout, self.decoder.layouts)
         self.num_classes = num_classes
-        told = None
+        recorded = None
         if weights is not None:
-            told = load_published(self, weights)
+            recorded = load_published(self, weights)
             encoder.pretrained = True
-        usual = encoder.normalization if told is None else read_pixels(told)
-        mean, deviation, self.bgr = pixels = usual if normalization is None else read_pixels(normalization)
-        if told is not None and not _alike(pixels, usual):
+        expected = encoder.normalization if recorded is None else read_normalization(recorded)
+        chosen = expected if normalization is None else read_normalization(normalization)
+        if recorded is not None and not same_normalization(chosen, expected):
             rank_zero_only(print)(
-                f"note: model.normalization is not as it was for the net of {weights}; null takes that over"
+                f"note: model.normalization differs from the one that {weights} was trained with; null takes that one"
             )
-        # Not in the state dict, which is the weights; a checkpoint's card has it.
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
+        self.bgr = chosen.bgr
+        # Not in the state dict, which holds weights alone; a checkpoint has it in its metadata.
+        self.register_buffer("mean", torch.tensor(chosen.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(chosen.deviation).view(3, 1, 1), persistent=False)
         encoder.checkpointing = checkpointing
         if not 0 <= frozen_stages <= len(encoder.stages):
             raise SegmentError(f"model.frozen_stages={frozen_stages}: this encoder has {len(encoder.stages)} stages")
         self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
         for part in self._frozen():
             part.requires_grad_(False)
-        # CPUs take less time in this memory format with most nets, and tensor cores want it. On Apple's GPUs batch
-        # norms' gradients are wrong in it or end in an error (pytorch/pytorch#175189), convolutions' slow (#193349).
+        # Most nets are faster in this memory format on CPUs, and tensor cores need it. On Apple's GPUs the gradients of
+        # batch norms are wrong or end in an error (pytorch/pytorch#175189), and those of convolutions slow (#193349).
         if not torch.backends.mps.is_available():
             self.to(memory_format=torch.channels_last)
-        self.train()  # Lightning takes each part's mode as it finds it
+        self.train()  # Lightning keeps the mode that it finds each module in
 
     @property
     def normalization(self) -> dict[str, Any]:
-        """As a table, see above."""
+        """The normalisation as a table of plain values, which the argument of this name takes."""
         return {"mean": self.mean.flatten().tolist(), "deviation": self.deviation.flatten().tolist(), "bgr": self.bgr}
 
     def train(self, mode: bool = True) -> "SegmentationNet":
+        """Set the mode of all modules but the frozen ones: those stay in evaluation mode."""
         super().train(mode)
         for part in self._frozen():
-            part.eval()  # or their batch norms would go on adapting
+            part.eval()  # in training mode batch norms would update their statistics
         return self
 
     def _frozen(self) -> list[nn.Module]:
-        """Found anew each time: trainer.sync_batchnorm puts others in their place."""
+        """Find the frozen modules, each time anew: trainer.sync_batchnorm replaces batch norms."""
         parts: list[nn.Module] = list(self.encoder.stages[: self.frozen_stages])
         if self.frozen_batch_norm:
             parts += [part for part in self.encoder.stages.modules() if isinstance(part, _BatchNorm)]
         return parts
 
     def normalize(self, image: Tensor) -> Tensor:
-        """uint8 RGB (N,3,H,W) to the floats that ``forward`` takes, on the net's device."""
+        """Map uint8 RGB (N,3,H,W) to the floats that ``forward`` takes, on the net's device."""
         image = image.to(self.mean.device)
         image = image.flip(1) if self.bgr else image
-        # In place on the copy, since allocating three float batches takes longer than filling them; and planes of
-        # channels, since arithmetic with a value for each channel is slow on channels last, as a loader's batches are.
+        # In place on the copy, since allocating three float batches takes longer than filling them. Contiguous, since
+        # arithmetic with one value per channel is slow on channels last, the format of a loader's batches.
         planes = image.to(self.mean.dtype, memory_format=torch.contiguous_format, copy=True)
         return planes.sub_(self.mean).div_(self.deviation)
 
     def scores(self, image: Tensor) -> Tensor:
-        """Normalised image (N,3,H,W) to scores (N,num_classes,ceil(H/s),ceil(W/s)), s the decoder's stride."""
+        """Map a normalised image (N,3,H,W) to scores (N,num_classes,ceil(H/s),ceil(W/s)) at the decoder's stride s.
+
+        Raises:
+            SegmentError: the image is smaller than the encoder's ``min_size``.
+        """
         height, width = image.shape[-2:]
-        if self.encoder.minimum > min(height, width):
+        if self.encoder.min_size > min(height, width):
             raise SegmentError(
-                f"the image is {width}x{height}, this encoder wants {self.encoder.minimum} pixels at least on each side"
+                f"the image is {width}x{height}: this encoder needs {self.encoder.min_size} pixels or more on each side"
             )
-        multiple = self.encoder.multiple
-        free_y, free_x = ((multiple - side % multiple) % multiple for side in (height, width))
-        padded = F.pad(image, (0, free_x, 0, free_y)) if multiple > 1 else image
+        divisor = self.encoder.size_divisor
+        pad_y, pad_x = ((divisor - side % divisor) % divisor for side in (height, width))
+        padded = F.pad(image, (0, pad_x, 0, pad_y)) if divisor > 1 else image
         scores = self.decoder(self.encoder(padded))
         stride = self.decoder.stride
-        # Divided without negative numbers, which ONNX rounds the other way.
+        # Rounded up without negative numbers, whose division ONNX rounds the other way.
         return crop(scores, (height + stride - 1) // stride, (width + stride - 1) // stride, self.decoder.offset)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised image (N,3,H,W), H and W of any size, to scores (N,num_classes,H,W)."""
+        """Map a normalised image (N,3,H,W), H and W of any size, to scores (N,num_classes,H,W)."""
         return self.enlarge(self.scores(image), *image.shape[-2:])
 
     def enlarge(self, scores: Tensor, height: int, width: int) -> Tensor:
-        """The decoder's scores at the image's size, bilinear, in 32 bits at least.
+        """Enlarge the decoder's scores to (N,num_classes,height,width), bilinear, in 32 bits or more.
 
-        A score's gradient is a sum over up to 64x64 pixels, which 8 bits of mantissa do not hold.
+        The gradient of a score is a sum over up to 64x64 pixels, for which the 8 bits of bfloat16 are too few.
         """
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        if self.decoder.stretch:
+        if self.decoder.resize_to_image:
             return F.interpolate(scores, (height, width), mode="bilinear", align_corners=False)
         return crop(upsample(scores, self.decoder.stride), height, width)
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
-        """uint8 RGB (N,3,H,W) to class indices (N,H,W): the argmax of ``forward``, in little memory."""
+        """Map uint8 RGB (N,3,H,W) to class indices int64 (N,H,W): the argmax of ``forward``, in little memory."""
         height, width = image.shape[-2:]
-        stride = None if self.decoder.stretch else self.decoder.stride
+        stride = None if self.decoder.resize_to_image else self.decoder.stride
         return class_map(self.scores(self.normalize(image)), height, width, stride)
 
 
-def _alike(first: Pixels, second: Pixels) -> bool:
-    """Up to the rounding of a card, which has numbers of 32 bits."""
-    numbers = zip((*first[0], *first[1], first[2]), (*second[0], *second[1], second[2]), strict=True)
-    return all(math.isclose(one, other, rel_tol=1e-6) for one, other in numbers)
-
-
-def read_pixels(normalization: str | Mapping[str, Any]) -> Pixels:
-    """A name or a table as mean, deviation and whether the net wants BGR.
-
-    Raises:
-        SegmentError: it is neither.
-    """
-    if isinstance(normalization, str) and normalization in NORMALIZATIONS:
-        return NORMALIZATIONS[normalization]
-    if isinstance(normalization, Mapping) and normalization.keys() <= {"mean", "deviation", "bgr"}:
-        with suppress(KeyError, TypeError, ValueError):
-            mean, deviation = (tuple(map(float, normalization[key])) for key in ("mean", "deviation"))
-            if len(mean) == len(deviation) == 3 and min(deviation) >= 1:  # below, they are of 0..1
-                return mean, deviation, bool(normalization.get("bgr"))
-    raise SegmentError(
-        f"model.normalization={normalization}: expected {', '.join(NORMALIZATIONS)}, null, or "
-        "{mean: [R,G,B], deviation: [R,G,B]} in 0..255"
-    )
+def _check_layout(layout: str, accepted: tuple[str, ...]) -> None:
+    """Raise a SegmentError where a decoder that accepts some layouts is given an encoder with another one."""
+    if layout not in accepted:
+        example = f": use model/encoder={LAYOUTS[accepted[0]]}" if accepted[0] in LAYOUTS else ""
+        needed = " or ".join(map(repr, accepted))
+        raise SegmentError(f"this decoder needs an encoder with layout {needed}, got {layout!r}{example}")

@@ -1,17 +1,17 @@
-"""Weights for whole nets: our checkpoints, and the state dicts that others have published."""
+"""Weights for whole nets: our own checkpoints, and the state dicts that other projects published."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from segment.errors import SegmentError
-from segment.models.weights import load_file, misfits, some
+from segment.models.weights import first_names, load_file, mismatched_keys
 
-CARD = "segment"
-"""Key of a checkpoint under which lies all that rebuilding the net and reading its answers takes."""
+METADATA = "segment"
+"""Key of a checkpoint under which everything lies that is needed to rebuild its net and to read its predictions."""
 
 VGG16_CONVOLUTIONS = {
     f"features.{index}": f"conv{block}_{number}"
@@ -21,7 +21,7 @@ VGG16_CONVOLUTIONS = {
         strict=True,
     )
 }
-"""torchvision's names of VGG16's convolutions, and their names in the papers."""
+"""Names of VGG16's convolutions: torchvision's, and those in the papers."""
 
 TORCHFCN = {
     "fc6": "encoder.stages.4.1",
@@ -35,6 +35,7 @@ TORCHFCN = {
     "upscore_pool4": "decoder.up.16to8",
     "upscore8": "decoder.up.8to1",
 }
+"""Names of layers: torchfcn's, and ours; convolutions of VGG16 come on top."""
 FCN_RESNET = {
     "backbone.conv1.": "encoder.stages.0.0.",
     "backbone.bn1.": "encoder.stages.0.1.",
@@ -46,75 +47,84 @@ FCN_RESNET = {
     "classifier.1.": "decoder.mix.1.",
     "classifier.4.": "decoder.score.",
 }
+"""Beginnings of keys: those of torchvision's ``fcn_resnet50`` and ``fcn_resnet101``, and ours."""
 
 
 def load_published(net: nn.Module, path: str) -> Any:
-    """Put a file's weights into a net with ``encoder`` and ``decoder``, and say what was left as it was.
+    """Load a file's weights into a net with ``encoder`` and ``decoder``, and print what was not loaded.
 
-    The file is a checkpoint of ``segment.train``, or a state dict of torchfcn's FCNs, of torchvision's VGG16 (for the
-    encoder alone) or ``fcn_resnet50|101``, of milesial's U-Net, or of the net itself. All of the encoder has to fit.
-    Of the decoder what fits is taken: the score layers of another number of classes, and skips that the weights'
-    net did not have, stay as they are.
+    The file is a checkpoint of ``segment.train``, or a state dict of the net itself, of torchfcn's FCNs, of
+    torchvision's VGG16 (for the encoder alone) or ``fcn_resnet50|101``, or of milesial's U-Net. The whole encoder must
+    fit. Of the decoder those tensors are loaded that fit: score layers for another number of classes, and skips that
+    the file's net does not have, keep their values.
 
     Returns:
-        What pixels the file's net was trained on, where it is a checkpoint that says so, see
-        :class:`segment.models.net.SegmentationNet`; else None.
+        The normalisation of the file's net as a checkpoint records it, or None where the file records none.
 
     Raises:
-        SegmentError: the file can't be read, or its encoder is another one.
+        SegmentError: the file cannot be read, or belongs to another encoder.
     """
     content = load_file(path)
     state = {key: value for key, value in translate(content).items() if isinstance(value, Tensor)}
-    have = net.state_dict()
-    fits = {key: value for key, value in state.items() if key in have and value.shape == have[key].shape}
-    wanted = [key for key in have if key not in fits and not key.endswith("num_batches_tracked")]
-    wrong = [key for key in wanted if not key.startswith("decoder.")]
-    extra = [key for key in state if key not in have]
-    if wrong or not fits:
-        other = [key for key in wrong if key in state]
+    expected = net.state_dict()
+    fitting = {key: value for key, value in state.items() if key in expected and value.shape == expected[key].shape}
+    lacking = [key for key in expected if key not in fitting and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in state if key not in expected]
+    wrong = [key for key in lacking if not key.startswith("decoder.")]
+    if wrong or not fitting:
         missing = [key for key in wrong if key not in state]
-        kinds = (("missing from the file", missing), ("of another shape there", other), ("unknown to the net", extra))
-        raise SegmentError(f"{path} does not fit this net: tensors {misfits(*kinds)}")
-    net.load_state_dict(fits, strict=False)
-    report = f"weights: {len(fits)} tensors of {path}"
-    if wanted:
-        report += f"; left as they were: {', '.join(wanted)}"
-    dropped = [*extra, *(key for key in content if key.startswith("aux_classifier."))]
-    if dropped:
-        report += f"; not used: {some(dropped)}"
-    names = in_card(content, "classes", "names")
+        shapes = [key for key in wrong if key in state]
+        kinds = (
+            ("missing from the file", missing),
+            ("of another shape there", shapes),
+            ("unknown to the net", unknown),
+        )
+        raise SegmentError(f"{path} does not fit this net: tensors {mismatched_keys(*kinds)}")
+    net.load_state_dict(fitting, strict=False)
+    unused = [*unknown, *(key for key in content if key.startswith("aux_classifier."))]
+    names = metadata_value(content, "classes", "names")
+    rank_zero_only(print)(_report(f"{len(fitting)} tensors of {path}", lacking, unused, names))
+    return metadata_value(content, "model", "normalization")
+
+
+def _report(loaded: str, kept: Sequence[str], unused: Sequence[str], names: Any) -> str:
+    """Say in one line which weights were loaded and which were not, and the class names of the file's net."""
+    report = f"weights: {loaded}"
+    if kept:
+        report += f"; left as they were: {', '.join(kept)}"
+    if unused:
+        report += f"; not used: {first_names(unused)}"
     if isinstance(names, list):
-        report += f"; a net for the classes {some(list(map(str, names)))}"
-    rank_zero_only(print)(report)
-    return in_card(content, "model", "normalization")
+        report += f"; trained for the classes {first_names(list(map(str, names)))}"
+    return report
 
 
-def in_card(checkpoint: Mapping[str, Any], *keys: str) -> Any:
-    """A value of a checkpoint's card, which may be missing or damaged: None if it is not there."""
+def metadata_value(checkpoint: Mapping[str, Any], *keys: str) -> Any:
+    """Return a value of a checkpoint's metadata, or None where it is missing or damaged."""
     value: Any = checkpoint
-    for key in (CARD, *keys):
+    for key in (METADATA, *keys):
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
 def translate(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's content under our nets' own names."""
-    if "state_dict" in content:  # a checkpoint; Lightning's names begin with the attribute's
+    """Rename the keys of a file's content to those of our nets."""
+    if "state_dict" in content:  # a checkpoint of Lightning, whose keys begin with the module's attribute
         return {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
     state = {key.removeprefix("module."): value for key, value in content.items()}
     if "conv1_1.weight" in state:
-        return {_torchfcn(key): value for key, value in state.items()}
+        return {_from_torchfcn(key): value for key, value in state.items()}
     if "features.0.weight" in state and "classifier.0.weight" in state:
-        return _vgg16(state)
+        return _from_vgg16(state)
     if "backbone.conv1.weight" in state:
         kept = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
-        return {_replaced(key, FCN_RESNET): value for key, value in kept.items()}
+        return {_from_fcn_resnet(key): value for key, value in kept.items()}
     if "inc.double_conv.0.weight" in state:
-        return {_milesial(key): value for key, value in state.items()}
+        return {_from_milesial(key): value for key, value in state.items()}
     return state
 
 
-def _torchfcn(key: str) -> str:
+def _from_torchfcn(key: str) -> str:
     name, _, kind = key.rpartition(".")
     block = re.fullmatch(r"conv(\d)_(\d)", name)
     if block is None:
@@ -123,24 +133,24 @@ def _torchfcn(key: str) -> str:
     return f"encoder.stages.{stage}.{'0.' if stage == 4 else ''}{number}.{kind}"
 
 
-def _vgg16(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The classifier's first two layers become convolutions of 7x7 and 1x1, the third is left out."""
+def _from_vgg16(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Turn the classifier's first two layers into convolutions of 7x7 and 1x1, and drop the third."""
     result = {}
     for key, value in state.items():
         name, _, kind = key.rpartition(".")
         if name in VGG16_CONVOLUTIONS:
-            result[_torchfcn(f"{VGG16_CONVOLUTIONS[name]}.{kind}")] = value
+            result[_from_torchfcn(f"{VGG16_CONVOLUTIONS[name]}.{kind}")] = value
         elif name in {"classifier.0", "classifier.3"}:
             layer, size = ("fc6", 7) if name == "classifier.0" else ("fc7", 1)
-            result[_torchfcn(f"{layer}.{kind}")] = value if kind == "bias" else value.view(4096, -1, size, size)
+            result[_from_torchfcn(f"{layer}.{kind}")] = value if kind == "bias" else value.view(4096, -1, size, size)
     return result
 
 
-def _replaced(key: str, names: Mapping[str, str]) -> str:
-    return next((new + key[len(old) :] for old, new in names.items() if key.startswith(old)), key)
+def _from_fcn_resnet(key: str) -> str:
+    return next((ours + key[len(theirs) :] for theirs, ours in FCN_RESNET.items() if key.startswith(theirs)), key)
 
 
-def _milesial(key: str) -> str:
+def _from_milesial(key: str) -> str:
     key = re.sub(r"^inc\.double_conv\.", "encoder.stages.0.", key)
     key = re.sub(
         r"^down(\d)\.maxpool_conv\.1\.double_conv\.(\d)", lambda m: f"encoder.stages.{m[1]}.{int(m[2]) + 1}", key

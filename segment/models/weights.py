@@ -1,4 +1,4 @@
-"""Weights from files and downloads, with errors that say which file was expected and what did not fit."""
+"""Weights of modules: initial ones, files and downloads, with errors that name the file and the keys."""
 
 import urllib.error
 import zipfile
@@ -16,11 +16,23 @@ from segment.files import user_path
 IMAGENET = "imagenet"
 
 
+def he_initialise(module: nn.Module) -> None:
+    """Initialise convolutions so that the variance stays the same through layers with a ReLU (He et al., 2015, 2.2).
+
+    With torch's default a VGG16 without batch norm is dead: all images give the same pool5.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
 def load_file(path: str | Path) -> dict[str, Any]:
     """Read a file that ``torch.save`` wrote, as plain data only.
 
     Raises:
-        SegmentError: the file is missing or may not be read, is none of ``torch.save``'s, or wants to run code.
+        SegmentError: the file is missing, cannot be read, was not written by ``torch.save``, or would run code.
     """
     path = user_path(path, "checkpoint")
     try:
@@ -32,72 +44,77 @@ def load_file(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
     try:
-        # Mapped, what nobody asks for, such as an optimiser's gigabyte, is not read.
+        # Memory-mapped, so that unused content such as an optimiser's gigabyte is not read.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception:  # a file of another kind may raise anything
+    except Exception:  # a file of another kind can raise anything
         raise SegmentError(f"{path} is not a file of weights: torch.load(weights_only=True) cannot read it") from None
     if not isinstance(content, dict):
         raise SegmentError(f"{path} holds a {type(content).__name__}; expected a dictionary of tensors")
     return content
 
 
-def some(names: Sequence[str], limit: int = 3) -> str:
-    """The first few names."""
+def first_names(names: Sequence[str], limit: int = 3) -> str:
+    """Join the first few names, with "..." where there are more."""
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
-def misfits(*found: tuple[str, Sequence[str]]) -> str:
-    """Kinds of keys that do not fit as "2 missing (a, b); 1 unknown (c)", without kinds that have none."""
-    return "; ".join(f"{len(names)} {what} ({some(names)})" for what, names in found if names)
+def mismatched_keys(*kinds: tuple[str, Sequence[str]]) -> str:
+    """Describe keys by kind, such as "2 missing (a, b); 1 unknown (c)"; kinds without keys are left out."""
+    return "; ".join(f"{len(keys)} {kind} ({first_names(keys)})" for kind, keys in kinds if keys)
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unused: tuple[str, ...] = ()) -> None:
-    """Load every tensor, or say which do not fit.
+    """Load all tensors of a state dict.
 
     Args:
-        source: what the error calls the weights.
-        unused: prefixes of keys that are passed over on both sides (a classifier's, say).
+        source: name of the weights in error messages.
+        unused: prefixes of keys that are ignored in the module and in the state dict, such as a classifier's.
 
     Raises:
-        SegmentError: naming keys that are missing, unknown or of another shape.
+        SegmentError: keys are missing, unknown or of another shape; the message names them.
     """
-    have = {k: v for k, v in module.state_dict().items() if not k.startswith(unused)}
+    expected = {k: v for k, v in module.state_dict().items() if not k.startswith(unused)}
     given = {k: v for k, v in state.items() if not k.startswith(unused)}
     # Files from before torch 0.4.1 do not count the batches of their batch norms.
-    missing = [k for k in have if k not in given and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in given if k not in have]
+    missing = [k for k in expected if k not in given and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in given if k not in expected]
     shapes = [
-        f"{k} {tuple(given[k].shape)} instead of {tuple(have[k].shape)}"
-        for k in have
-        if k in given and getattr(given[k], "shape", None) != have[k].shape
+        f"{k} {tuple(given[k].shape)} instead of {tuple(expected[k].shape)}"
+        for k in expected
+        if k in given and getattr(given[k], "shape", None) != expected[k].shape
     ]
-    problems = misfits(("missing", missing), ("unknown", unknown), ("of another shape", shapes))
-    if problems and "pytorch-lightning_version" in state:
-        raise SegmentError(f"{source} is a run's checkpoint: give it as model.weights, which takes whole nets")
-    if problems:
-        raise SegmentError(f"{source} does not fit {type(module).__name__}: keys {problems}")
+    mismatches = mismatched_keys(("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+    if mismatches and "pytorch-lightning_version" in state:
+        raise SegmentError(f"{source} is the checkpoint of a whole net: use model.weights={source}")
+    if mismatches:
+        raise SegmentError(f"{source} does not fit {type(module).__name__}: keys {mismatches}")
     module.load_state_dict(given, strict=False)
 
 
-def torchvision_model(name: str, weights: str | None, unused: tuple[str, ...], **options: Any) -> Any:
-    """A torchvision classifier with ImageNet's weights (version 1), a file's, or none.
+def torchvision_model(
+    name: str, weights: str | None, family: type[nn.Module], unused: tuple[str, ...], **options: Any
+) -> Any:
+    """Build a torchvision classifier with its ImageNet weights (version 1), those of a file, or none.
 
     Args:
         name: as in ``torchvision.models.list_models()``.
         weights: "imagenet", a file in torchvision's layout, or None.
-        unused: prefixes of what is not needed of it.
+        family: the class that the classifier must have.
+        unused: prefixes of keys that a file may lack, or have in another shape.
+        options: further arguments of the classifier.
 
     Raises:
-        SegmentError: unknown name, failed download, or a file that does not fit.
+        SegmentError: the name is unknown or of another family, the download fails, or the file does not fit.
     """
     try:
         model = get_model(name, weights=None, **options)
     except (ValueError, TypeError) as error:
         raise SegmentError(f"encoder {name!r}: {error}") from None
+    if not isinstance(model, family):
+        raise SegmentError(f"model.encoder.name={name}: expected a {family.__name__} of torchvision")
     if weights == IMAGENET:
         source = get_model_weights(name)["IMAGENET1K_V1"]
-        state = _download(source.get_state_dict, source.url)
-        load_state(model, state, source.url)
+        load_state(model, _download(source.get_state_dict, source.url), source.url)
     elif weights is not None:
         load_state(model, load_file(weights), weights, unused)
     return model
@@ -107,8 +124,8 @@ def _download(get: Callable[..., Mapping[str, Tensor]], url: str) -> Mapping[str
     try:
         return get(progress=True, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        place = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+        path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
         raise SegmentError(
-            f"could not download {url} ({error}): put that file at {place}, "
+            f"could not download {url} ({error}): put that file at {path}, "
             "or use model.encoder.weights=FILE, or model.encoder.weights=null to train from scratch"
         ) from None

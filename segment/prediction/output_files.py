@@ -1,8 +1,9 @@
-"""What ``segment.predict`` leaves of an image: its mask, what was asked for beside it, and a note of what they are."""
+"""The files that ``segment.predict`` writes for an image: the mask, which records its origin, and extras beside it."""
 
 import json
 import os
 import zlib
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,20 +14,22 @@ from segment.files import whole_file
 if TYPE_CHECKING:
     from segment.prediction.segmenter import Segmentation
 
-TAG = "segment"
-"""Of a mask's PNG: what it was made of and by; on a line of its own what the files' names end in that belong to it."""
-
-
+TEXT_KEY = "segment"
+"""Key of a text in the mask's PNG. Its first line is the mask's origin, its second line the suffixes of all files that
+were written with the mask."""
 EXTRAS = {"_overlay.jpg": "overlay", ".json": "json", ".npz": "probabilities"}
-"""What the names of the files beside a mask end in, and the setting that asks for each."""
+"""Suffix of each file that can be written beside a mask, and the setting that turns it on."""
 
 
-class Outputs:
-    """The files of one image: the mask ``STEM.png`` and those beside it.
+class OutputFiles:
+    """The files of one image: the mask ``STEM.png`` and the extras beside it.
 
     Args:
-        stem: path of all of them, without what it ends in.
-        extras: those of :data:`EXTRAS` that are asked for.
+        stem: path of all of them, without suffix.
+        extras: suffixes of the extras to write, see :data:`EXTRAS`.
+
+    >>> str(OutputFiles(Path("masks/cat"), [".json"]).path(".json"))
+    'masks/cat.json'
     """
 
     def __init__(self, stem: Path, extras: list[str]) -> None:
@@ -34,38 +37,38 @@ class Outputs:
         self.suffixes = [".png", *extras]
 
     def path(self, suffix: str) -> Path:
-        """Of the file whose name ends so."""
+        """Return the path of the file with this suffix."""
         return self.stem.with_name(self.stem.name + suffix)
 
-    def note(self) -> tuple[str, list[str]]:
-        """What the mask that is there says it was made of, and the suffixes of all that came with it; nothing if it is
-        none of ours."""
+    def recorded(self) -> tuple[str, list[str]]:
+        """Return the origin in the existing mask and the suffixes that it lists; both empty if it records none."""
         from PIL.PngImagePlugin import PngImageFile
 
         try:
-            with PngImageFile(self.path(".png")) as image:  # Image.open would refuse it where its image is too large
-                tag, _, suffixes = str(image.info.get(TAG, "")).partition("\n")
-        except Exception:  # PIL raises whatever a broken file makes it run into
+            with PngImageFile(self.path(".png")) as image:  # Image.open would refuse masks above its limit
+                origin, _, suffixes = str(image.info.get(TEXT_KEY, "")).partition("\n")
+        except Exception:  # PIL may raise anything on a broken file
             return "", []
-        return tag, [suffix for suffix in suffixes.split() if suffix in {".png", *EXTRAS}]  # whatever a stranger's says
+        # Only known suffixes: these files may be removed, and the text may be a stranger's.
+        return origin, [suffix for suffix in suffixes.split() if suffix in {".png", *EXTRAS}]
 
-    def refuse_others(self) -> None:
-        """Keep what somebody else put where the outputs are to go.
+    def refuse_foreign_files(self) -> None:
+        """Check that no file which another program wrote would be overwritten.
 
         Raises:
-            SegmentError: there is a file by such a name that is not of our making.
+            SegmentError: such a file exists.
         """
-        there = [path for path in map(self.path, self.suffixes) if os.path.lexists(path)]
-        own = [self.path(suffix) for suffix in self.note()[1]] if there else []
-        for path in there:
+        existing = [path for path in map(self.path, self.suffixes) if os.path.lexists(path)]
+        own = [self.path(suffix) for suffix in self.recorded()[1]] if existing else []
+        for path in existing:
             if path not in own:
-                raise SegmentError(f"{path} is there, and not of segment.predict's making: choose another folder")
+                raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
 
-    def are_made_of(self, tag: str) -> bool:
-        """Whether all of them are there and whole, and the mask says so."""
+    def are_complete(self, origin: str) -> bool:
+        """Return whether all files exist and the mask is undamaged and of this origin."""
         from segment.data.images import unpack_png
 
-        if not all(self.path(suffix).is_file() for suffix in self.suffixes) or self.note()[0] != tag:
+        if not all(self.path(suffix).is_file() for suffix in self.suffixes) or self.recorded()[0] != origin:
             return False
         try:
             unpack_png(self.path(".png").read_bytes())
@@ -73,29 +76,70 @@ class Outputs:
             return False
         return True
 
-    def write(self, found: "Segmentation", image: Path, tag: str) -> None:
-        """Put them in their places together, the mask last: where it is, the others are."""
+    def write(self, result: "Segmentation", image: Path, origin: str) -> None:
+        """Write all files and move them into place together, the mask last: if it exists, so do the others.
+
+        Args:
+            image: path that the JSON file names.
+            origin: everything that the mask depends on, in one line.
+        """
         import numpy as np
         from PIL.PngImagePlugin import PngInfo
 
-        earlier, beside = self.note()
-        if earlier != tag:  # made of another image, or in another way
-            for suffix in {*beside} - {*self.suffixes}:
+        earlier, others = self.recorded()
+        if earlier != origin:  # extras that belong to another mask
+            for suffix in {*others} - {*self.suffixes}:
                 self.path(suffix).unlink(missing_ok=True)
-            beside = []
-        with ExitStack() as stack:  # what is opened first is put in its place last
+            others = []
+        with ExitStack() as stack:  # the file that is opened first is moved last
             files = {suffix: stack.enter_context(whole_file(self.path(suffix), "wb")) for suffix in self.suffixes}
-            note = PngInfo()
-            note.add_text(TAG, f"{tag}\n{' '.join(dict.fromkeys([*self.suffixes, *beside]))}")
-            found.palette_image().save(files[".png"], "PNG", pnginfo=note)
+            text = PngInfo()
+            text.add_text(TEXT_KEY, f"{origin}\n{' '.join(dict.fromkeys([*self.suffixes, *others]))}")
+            result.palette_image().save(files[".png"], "PNG", pnginfo=text)
             if "_overlay.jpg" in files:
-                found.overlay().save(files["_overlay.jpg"], "JPEG", quality=92)
+                result.overlay().save(files["_overlay.jpg"], "JPEG", quality=92)
             if ".json" in files:
-                height, width = found.mask.shape
-                content = {"image": str(image), "width": width, "height": height, "pixels": found.counts()}
-                text = json.dumps(content, indent=2, ensure_ascii=False)
-                files[".json"].write(text.encode(errors="backslashreplace"))
+                height, width = result.mask.shape
+                content = {"image": str(image), "width": width, "height": height, "pixels": result.counts()}
+                encoded = json.dumps(content, indent=2, ensure_ascii=False).encode(errors="backslashreplace")
+                files[".json"].write(encoded)
             if ".npz" in files:
-                assert found.probabilities is not None
-                names = np.array(found.classes.names)
-                np.savez_compressed(files[".npz"], probabilities=found.probabilities, classes=names)
+                assert result.probabilities is not None
+                names = np.array(result.classes.names)
+                np.savez_compressed(files[".npz"], probabilities=result.probabilities, classes=names)
+
+
+def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]) -> dict[Path, OutputFiles]:
+    """Return the output files of each image: below ``output``, with its sub-folder and its name.
+
+    The name loses its suffix unless images differ in that alone.
+
+    Raises:
+        SegmentError: an output would overwrite an input.
+    """
+    names = [str(image.relative_to(base)) for image in images]
+    stems = [str(image.relative_to(base).with_suffix("")) for image in images]
+    taken = Counter(stems) + Counter(names)
+    unique = [stem if taken[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+    plan = {image: OutputFiles(output / name, extras) for image, name in zip(images, unique, strict=True)}
+    inputs = {os.path.realpath(image) for image in images}
+    for files in plan.values():
+        for target in (files.path(".png"), files.path("_overlay.jpg")):
+            if os.path.realpath(target) in inputs:
+                raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
+    return plan
+
+
+def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
+    """Create the folder ``output``, after the check that no foreign file would be overwritten.
+
+    Raises:
+        SegmentError: one would be, or the folder can't be created.
+    """
+    try:
+        for files in plan.values():
+            files.refuse_foreign_files()
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file, expected a folder" if output.is_file() else error.strerror
+        raise SegmentError(f"output={output}: {reason}") from None

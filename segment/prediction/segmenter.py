@@ -1,4 +1,4 @@
-"""A trained net as one uses it: ``segment.load(checkpoint).predict(image)``."""
+"""A trained net with its classes: ``segment.load(checkpoint).predict(image)``."""
 
 import base64
 import html
@@ -23,19 +23,23 @@ from segment.models.net import SegmentationNet
 from segment.prediction.inference import Inference
 from segment.records.checkpoint import classes_of, load_checkpoint, load_net
 
-SHOWN = 800
-"""Pixels on the longer side of what a notebook shows."""
+NOTEBOOK_SIDE = 800
+"""Longer side of the picture in a notebook, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What a net sees in an image; it shows itself in a notebook.
+    """The class of every pixel of an image. Notebooks display it as an overlay with a legend.
 
     Attributes:
         image: uint8 (H,W,3) RGB, upright.
         mask: class indices uint8 (H,W).
-        classes: what they stand for.
-        probabilities: uint8 (classes,H,W), whole 255ths; None where they were not asked for.
+        classes: names and colours of the indices.
+        probabilities: uint8 (classes,H,W), in whole 255ths; None if they were not computed.
+
+    >>> classes = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
+    >>> Segmentation(np.zeros((2, 4, 3), np.uint8), np.array([[0, 0, 0, 1]] * 2, np.uint8), classes)
+    Segmentation(4x2: background 75.0 %, disc 25.0 %)
     """
 
     image: np.ndarray
@@ -46,31 +50,31 @@ class Segmentation:
     def __repr__(self) -> str:
         found = Counter({name: count for name, count in self.counts().items() if count})
         shown = ", ".join(f"{name} {100 * n / self.mask.size:.1f} %" for name, n in found.most_common(5))
-        shown += ", ..." * (len(found) > 5)
-        return f"Segmentation({self.mask.shape[1]}x{self.mask.shape[0]}: {shown})"
+        more = ", ..." * (len(found) > 5)
+        return f"Segmentation({self.mask.shape[1]}x{self.mask.shape[0]}: {shown}{more})"
 
     def counts(self) -> dict[str, int]:
-        """Number of pixels by class name, of all classes."""
+        """Return the number of pixels of every class, by name."""
         found = np.bincount(self.mask.ravel(), minlength=len(self.classes))
         return dict(zip(self.classes.names, found.tolist(), strict=True))
 
     def overlay(self, opacity: float = 0.55) -> Image.Image:
-        """The classes' colours over the image."""
+        """Return the image with the classes' colours laid over it."""
         return Image.fromarray(overlay(self.image, self.mask, self.classes, opacity))
 
     def palette_image(self) -> Image.Image:
-        """The mask as an image of class indices (mode P) with the classes' colours."""
+        """Return the mask as an image of class indices (mode P) with the classes' colours."""
         return palette_image(self.mask, self.classes)
 
     def save(self, path: str | Path) -> None:
         """Write the mask as a palette PNG.
 
         Raises:
-            SegmentError: the file's name ends otherwise, or it can't be written.
+            SegmentError: the name does not end in .png, or the file can't be written.
         """
         path = user_path(path, "path")
         if path.suffix.lower() != ".png":
-            raise SegmentError(f"{path}: masks are PNGs, which change no label: expected a name that ends in .png")
+            raise SegmentError(f"{path}: expected a name that ends in .png, since other formats may change labels")
         try:
             with whole_file(path, "wb") as file:
                 self.palette_image().save(file, "PNG")
@@ -79,13 +83,13 @@ class Segmentation:
 
     def _repr_png_(self) -> bytes:
         picture = self.overlay()
-        picture.thumbnail((SHOWN, SHOWN))
+        picture.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE))
         content = io.BytesIO()
         picture.save(content, "PNG")
         return content.getvalue()
 
     def _repr_html_(self) -> str:
-        """The overlay above the classes that occur, with their shares."""
+        """Return the overlay above a legend of the classes that occur, with their shares of the pixels."""
         legend = []
         for (name, count), colour in zip(self.counts().items(), self.classes.palette, strict=True):
             if count:
@@ -97,12 +101,19 @@ class Segmentation:
 
 
 class Segmenter:
-    """A net, the classes it knows, and how it is asked.
+    """A net together with its classes and its inference protocol.
 
     Args:
-        net: in evaluation mode.
-        classes: what its score maps stand for.
-        inference: windows, scales, flips, memory; by default whole images.
+        net: a net in evaluation mode.
+        classes: names and colours of its score maps.
+        inference: the protocol; by default whole images at one scale.
+
+    >>> from segment.cli.build import instantiate
+    >>> from segment.cli.config import load_config
+    >>> net = instantiate(load_config(["model=fcn_small"]).model, num_classes=2).eval()
+    >>> segmenter = Segmenter(net, Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0))))
+    >>> segmenter.predict(np.zeros((24, 32, 3), np.uint8)).mask.shape
+    (24, 32)
     """
 
     def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference | None = None) -> None:
@@ -110,7 +121,7 @@ class Segmenter:
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """The classes' RGB colours."""
+        """Return the classes' RGB colours."""
         return self.classes.palette
 
     def __repr__(self) -> str:
@@ -120,17 +131,17 @@ class Segmenter:
         )
 
     def predict(self, image: Any, probabilities: bool = False) -> Segmentation:
-        """The classes of an image's pixels.
+        """Return the class of every pixel of an image.
 
         Args:
             image: a path, a PIL image of any mode, a uint8 array (H,W), (H,W,1), (H,W,3) RGB or (H,W,4) RGBA, or a
                 uint8 tensor (H,W), (1,H,W) or (3,H,W) RGB.
-            probabilities: whether those are wanted, too.
+            probabilities: return the probabilities, too.
 
         Raises:
-            SegmentError: the image can't be read, is something else, or too small or too large for the net.
+            SegmentError: the image can't be read, is of another type, or is too small or too large for the net.
         """
-        pixels = as_tensor(image)
+        pixels = to_rgb_tensor(image)
         classes, found = self.inference.run(self.net, pixels, torch.uint8 if probabilities else None)
         return Segmentation(
             pixels.permute(1, 2, 0).numpy(),
@@ -140,11 +151,11 @@ class Segmenter:
         )
 
 
-def as_tensor(image: Any) -> Tensor:
-    """What :meth:`Segmenter.predict` takes, as uint8 (3,H,W) RGB.
+def to_rgb_tensor(image: Any) -> Tensor:
+    """Return an image, as :meth:`Segmenter.predict` takes it, as uint8 (3,H,W) RGB.
 
     Raises:
-        SegmentError: it is something else.
+        SegmentError: the image can't be read or is of another type.
     """
     if isinstance(image, str | Path):
         path = user_path(image, "image")
@@ -153,34 +164,34 @@ def as_tensor(image: Any) -> Tensor:
     if isinstance(image, Image.Image):
         try:
             return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
-        except Exception as error:  # PIL reads files late, and a broken one may raise anything
+        except Exception as error:  # PIL decodes files only now, and may raise anything on a broken one
             raise SegmentError(f"cannot read the image: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
-        raise SegmentError(f"an image is a path, a PIL image, an array or a tensor, not a {type(image).__name__}")
-    shape, kind = tuple(image.shape), str(image.dtype).removeprefix("torch.")
-    channels = image.ndim == 3 and shape[0 if isinstance(image, Tensor) else 2]
-    wanted = {False, 1, 3} if isinstance(image, Tensor) else {False, 1, 3, 4}
-    if image.ndim not in {2, 3} or channels not in wanted or kind != "uint8" or 0 in shape:
+        raise SegmentError(f"expected a path, a PIL image, an array or a tensor, got a {type(image).__name__}")
+    shape, kind, is_tensor = tuple(image.shape), str(image.dtype).removeprefix("torch."), isinstance(image, Tensor)
+    channels = shape[:-2] if is_tensor else shape[2:]
+    known = channels in {(), (1,), (3,)} or (channels == (4,) and not is_tensor)
+    if len(shape) < 2 or not known or kind != "uint8" or 0 in shape:
         raise SegmentError(
             "expected uint8 values from 0 to 255 in an array (H,W), (H,W,1), (H,W,3) or (H,W,4), or in a tensor (H,W), "
             f"(1,H,W) or (3,H,W); got {kind} {shape}"
         )
     if isinstance(image, Tensor):
         return image.cpu().expand(3, -1, -1)
-    return as_tensor(Image.fromarray(image[..., 0] if channels == 1 else image))
+    return to_rgb_tensor(Image.fromarray(image[..., 0] if channels == (1,) else image))
 
 
-def load(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:
-    """The net of a checkpoint.
+def load_segmenter(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:
+    """Load the net of a checkpoint.
 
     Args:
-        checkpoint: a file of segment.train's, such as ``RUN/checkpoints/best.ckpt``. It may come from a stranger: it is
-            read as plain data, and builds nets and nothing else.
+        checkpoint: a file that segment.train wrote, such as ``RUN/checkpoints/best.ckpt``. A stranger's file is safe:
+            it is read as plain data, and only nets are built from it.
         device: "cpu", "cuda", "cuda:1", ...; None for a GPU if there is one.
         inference: see :class:`Segmenter`.
 
     Raises:
-        SegmentError: there is no such file or device, or it is not a checkpoint.
+        SegmentError: the file is missing or not a checkpoint, or there is no such device.
     """
     content: Mapping[str, Any] = load_checkpoint(checkpoint)
     classes, net = classes_of(content), load_net(content, checkpoint)

@@ -1,4 +1,4 @@
-"""What is wrong with an archive of masks that PASCAL VOC's evaluation server is to take.
+"""The archive of masks that PASCAL VOC's evaluation server takes: how it is written and how it is checked.
 
 It is a tar file, gzipped or not, with a palette PNG of class indices for each image of the test list:
 ``results/VOC2012/Segmentation/comp6_test_cls/ID.png`` (VOC2012 development kit, section 5.3).
@@ -8,71 +8,149 @@ import gzip
 import tarfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BufferedIOBase, BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
-from segment.files import printable
+from segment.data.classes import IGNORE
+from segment.errors import SegmentError
+from segment.files import printable, whole_file
+
+if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    from torch import Tensor
+
+    from segment.data.datasets.voc import VOCDataModule
 
 COMPETITIONS = {"comp5": "trained on VOC's own data alone", "comp6": "trained on any data, such as ImageNet"}
-LARGEST = 2**24
-"""Bytes of a mask that are read; VOC's have some thousands."""
+MASK_BYTES = 2**24
+"""Largest part of a mask's file that is read, in bytes. VOC's masks have some thousands."""
 
 
-def folder_of(year: int, competition: str, split: str) -> PurePosixPath:
-    """Where the archive has its masks."""
+class ArchiveFault(Exception):
+    """A reason for the server to refuse an archive: a sentence that names the file in the archive.
+
+    Attributes:
+        kind: the same reason in one or two words, by which faults are counted.
+    """
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+def masks_folder(year: int, competition: str, split: str) -> PurePosixPath:
+    """Return the folder of the masks inside the archive."""
     return PurePosixPath("results", f"VOC{year}", "Segmentation", f"{competition}_{split}_cls")
 
 
-class Fault(NamedTuple):
-    """What is wrong with an archive: a short word for its kind, and a sentence that names the member."""
+def image_sizes(data: "VOCDataModule", split: str) -> dict[str, tuple[int, int]]:
+    """Return (width, height) of a split's images by id, read from the files' headers."""
+    from PIL import Image
 
-    kind: str
-    message: str
-
-
-def faults(path: Path, sizes: Mapping[str, tuple[int, int]], year: int = 2012, split: str = "test") -> Iterator[Fault]:
-    """Read an archive, unpacking nothing to disk, and name all that the server would stumble over.
-
-    Args:
-        sizes: (width, height) of each image that has to be there, by id.
-    """
-    allowed = {str(folder_of(year, name, split)) for name in COMPETITIONS}
-    names: Counter[PurePosixPath] = Counter()
-    try:
-        for member, content in members(path):
-            name = PurePosixPath(printable(member.name))
-            names[name] += member.isfile()
-            fault = member_fault(member, name, allowed)
-            if not fault and names[name] > 1:
-                fault = Fault("duplicate", f"{name} is in the archive more than once")
-            if not fault and content:
-                if name.stem in sizes:
-                    fault = mask_fault(name, content, sizes[name.stem])
-                else:
-                    fault = Fault("extra image", f"{name} is not in VOC{year}'s list {split}.txt")
-            if fault:
-                yield fault
-    except Exception as error:  # tarfile raises whatever a broken file makes it run into
-        files = sum(names.values())
-        yield Fault("archive", f"{path.name} is no whole .tar, .tar.gz or .tgz: after {files} files: {error}")
-        if not files:
-            return
-    folders = sorted(allowed & {str(name.parent) for name in names})
-    if len(folders) > 1:
-        yield Fault("layout", f"masks lie in {' and in '.join(folders)}: an archive is for one competition")
-    found = {name.stem for name, files in names.items() if files}
-    for image in sizes:
-        if image not in found:
-            yield Fault("missing image", f"{image}.png is missing: {split}.txt lists {len(sizes)} images")
+    sizes = {}
+    for sample in data.dataset(split).samples:
+        with Image.open(sample.image) as image:
+            sizes[sample.id] = image.size
+    return sizes
 
 
-def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    """Each member of a tar file, gzipped or not, and a file's content; all is read, to the end.
+def check_submit_options(server: str, competition: str, data: Any) -> None:
+    """Check that the server and the competition exist and that the data set is VOC.
 
     Raises:
-        Exception: it is no such file, or not a whole one.
+        SegmentError: one of them is something else.
+    """
+    from segment.data.datasets.voc import VOCDataModule
+
+    if server != "voc":
+        raise SegmentError(f"submit={server}: expected voc, or null to compute metrics")
+    if competition not in COMPETITIONS:
+        known = " or ".join(f"{name} ({meaning})" for name, meaning in COMPETITIONS.items())
+        raise SegmentError(f"competition={competition}: expected {known}")
+    if not isinstance(data, VOCDataModule):
+        raise SegmentError(
+            f"submit=voc: expected PASCAL VOC's images (data=voc data.root=DIR), got {type(data).__name__}"
+        )
+
+
+def write_voc_archive(
+    predict: "Callable[[Tensor], Tensor]", data: "VOCDataModule", split: str, competition: str, folder: Path
+) -> None:
+    """Write ``results.tgz`` into ``folder``, and keep it only if it has no fault.
+
+    Args:
+        predict: a function from an image uint8 (3,H,W) to class indices (H,W).
+
+    Raises:
+        SegmentError: the archive has a fault.
+    """
+    from rich.progress import track
+
+    from segment.display.pictures import palette_image
+
+    dataset, target, inside = data.dataset(split), folder / "results.tgz", masks_folder(data.year, competition, split)
+    with whole_file(target, "wb") as file:
+        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive:  # PNGs are compressed already
+            for i in track(range(len(dataset)), "segmenting"):
+                content = BytesIO()
+                mask = predict(dataset.load(i)[0]).cpu().numpy()
+                palette_image(mask, data.classes).save(content, "PNG")
+                member = tarfile.TarInfo(str(inside / f"{dataset.id(i)}.png"))
+                member.size = content.tell()
+                content.seek(0)
+                archive.addfile(member, content)
+        file.flush()
+        for fault in archive_faults(Path(file.name), image_sizes(data, split), data.year, split):
+            raise SegmentError(f"VOC's server would refuse the archive: {fault}")
+    print(f"{target} has {len(dataset)} masks in {inside} ({COMPETITIONS[competition]})")
+    if split != "test":
+        print(f"note: VOC's server takes the split test, this is {split}")
+
+
+def archive_faults(
+    path: Path, sizes: Mapping[str, tuple[int, int]], year: int = 2012, split: str = "test"
+) -> Iterator[ArchiveFault]:
+    """Read an archive, without unpacking it to disk, and yield every reason for the server to refuse it.
+
+    Args:
+        sizes: (width, height) of each image of the split, by id.
+    """
+    allowed = {str(masks_folder(year, name, split)) for name in COMPETITIONS}
+    files: Counter[PurePosixPath] = Counter()
+    try:
+        for member, content in read_tar(path):
+            name = PurePosixPath(printable(member.name))
+            files[name] += member.isfile()
+            try:
+                check_member(member, name, allowed)
+                if files[name] > 1:
+                    raise ArchiveFault("duplicate", f"{name} is in the archive more than once")
+                if content and name.stem not in sizes:
+                    raise ArchiveFault("extra image", f"{name} is not in VOC{year}'s list {split}.txt")
+                if content:
+                    check_mask(name, content, sizes[name.stem])
+            except ArchiveFault as fault:
+                yield fault
+    except Exception as error:  # tarfile may raise anything on a broken file
+        reason = f"reading failed after {files.total()} files: {error}"
+        yield ArchiveFault("archive", f"{path.name} is not a complete .tar, .tar.gz or .tgz: {reason}")
+        if not files.total():
+            return
+    folders = sorted(allowed & {str(name.parent) for name in files})
+    if len(folders) > 1:
+        yield ArchiveFault("layout", f"masks lie in {' and in '.join(folders)}: an archive is for one competition")
+    found = {name.stem for name, count in files.items() if count}
+    for image in sizes:
+        if image not in found:
+            yield ArchiveFault("missing image", f"{image}.png is missing: {split}.txt lists {len(sizes)} images")
+
+
+def read_tar(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    """Yield each member of a tar file, gzipped or not, with the content of a file and None for all else.
+
+    Raises:
+        Exception: the file is not a tar file, or is damaged anywhere up to its end.
     """
     with path.open("rb") as file:
         stream: BufferedIOBase = gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
@@ -80,57 +158,76 @@ def members(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
             for member in archive:
                 yield member, archive.extractfile(member) if member.isfile() else None
             stream.seek(archive.offset)
-            while rest := stream.read(2**20):  # a compressed file's checksum is at its end
+            while rest := stream.read(2**20):  # the checksum of a gzipped file is at its end
                 if rest.strip(b"\0"):
-                    raise tarfile.ReadError("what follows is no part of a tar")
+                    raise tarfile.ReadError("the bytes that follow are not part of a tar file")
 
 
-def member_fault(member: tarfile.TarInfo, name: PurePosixPath, allowed: set[str]) -> Fault | None:
-    """Whether a member is a file where it should be."""
+def check_member(member: tarfile.TarInfo, name: PurePosixPath, allowed: set[str]) -> None:
+    """Check that a member is a PNG in one of the allowed folders, or a folder above it.
+
+    Raises:
+        ArchiveFault: it is not.
+    """
     if name.is_absolute() or ".." in name.parts:
-        return Fault("unsafe path", f"{name} would leave the folder it is unpacked in")
+        raise ArchiveFault("unsafe path", f"{name} would be unpacked outside the target folder")
     if not (member.isfile() or member.isdir()):
-        return Fault("no file", f"{name} is a link or a device, expected a file")
+        raise ArchiveFault("no file", f"{name} is a link or a device, expected a file")
     if member.isdir():
-        within = any(PurePosixPath(folder).is_relative_to(name) for folder in allowed)
-        return None if within else Fault("layout", f"{name} is a folder: expected {min(allowed)} alone")
-    if str(name.parent) not in allowed or name.suffix != ".png":
-        return Fault("layout", f"{name}: expected {min(allowed)}/ID.png, or the same with comp6")
-    return None
+        if not any(PurePosixPath(folder).is_relative_to(name) for folder in allowed):
+            raise ArchiveFault("layout", f"{name} is a folder: expected {min(allowed)} alone")
+    elif str(name.parent) not in allowed or name.suffix != ".png":
+        raise ArchiveFault("layout", f"{name}: expected {min(allowed)}/ID.png, or the same with comp6")
 
 
-def mask_fault(name: PurePosixPath, content: IO[bytes], size: tuple[int, int]) -> Fault | None:
-    """Whether a file is a mask of an image of this (width, height)."""
+def check_mask(name: PurePosixPath, content: IO[bytes], size: tuple[int, int]) -> None:
+    """Check that a file is a mask of VOC's classes for an image of this (width, height).
+
+    Raises:
+        ArchiveFault: it is not.
+    """
+    from segment.data.datasets.voc import VOC
+
+    labels, palette = read_mask(name, content, size)
+    if IGNORE in labels:
+        raise ArchiveFault("void", f"{name} has label {IGNORE}, which is for the ground truth: give each pixel a class")
+    if labels[-1] >= len(VOC):
+        raise ArchiveFault("label", f"{name} has label {labels[-1]}: expected 0 to {len(VOC) - 1}")
+    for label in labels:
+        colour, expected = tuple(palette[3 * label : 3 * label + 3]), VOC.palette[label]
+        if colour != expected:
+            raise ArchiveFault("palette", f"{name} shows label {label} in {colour}: VOC's colour is {expected}")
+
+
+def read_mask(name: PurePosixPath, content: IO[bytes], size: tuple[int, int]) -> tuple[list[int], list[int]]:
+    """Return the labels in a mask, in ascending order, and its palette. Grey masks get VOC's palette.
+
+    Raises:
+        ArchiveFault: the file is not a whole PNG of class indices, or of another (width, height).
+    """
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
-    from segment.data.classes import IGNORE
     from segment.data.datasets.voc import VOC
     from segment.data.images import PNG, unpack_png
 
-    data = content.read(LARGEST)
+    data = content.read(MASK_BYTES)
     if not data.startswith(PNG):
-        return Fault("unreadable", f"{name} is no PNG")
+        raise ArchiveFault("unreadable", f"{name} is not a PNG")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data)) as image:  # PIL's, of large ones
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data)) as image:  # PIL warns of large ones
             if image.size != size:
                 got, expected = (f"{w}x{h}" for w, h in (image.size, size))
-                return Fault("size", f"{name} is {got}, its image {expected} (width x height)")
+                raise ArchiveFault("size", f"{name} is {got}, its image {expected} (width x height)")
             if image.mode not in {"P", "L"}:
-                return Fault("mode", f"{name} has mode {image.mode}: expected class indices, a PNG of mode P (or L)")
+                expectation = "expected class indices, a PNG of mode P (or L)"
+                raise ArchiveFault("mode", f"{name} has mode {image.mode}: {expectation}")
             unpack_png(data)
-            labels = np.unique(np.asarray(image)).tolist()
-            palette = image.getpalette() if image.mode == "P" else VOC.flat_palette()
-    except UnidentifiedImageError:
-        return Fault("unreadable", f"{name} is no PNG that can be read: its header is damaged")
-    except Exception as error:  # PIL raises whatever a broken file makes it run into
-        return Fault("unreadable", f"{name} is no PNG that can be read: {error or type(error).__name__}")
-    if IGNORE in labels:
-        return Fault("void", f"{name} has label {IGNORE}: void is for the truth, every pixel is to be given a class")
-    if labels[-1] >= len(VOC):
-        return Fault("label", f"{name} has label {labels[-1]}: expected 0 to {len(VOC) - 1}")
-    for label in labels:
-        colour = tuple((palette or [])[3 * label : 3 * label + 3])
-        if colour != VOC.palette[label]:
-            return Fault("palette", f"{name} shows label {label} in {colour}: VOC's colour is {VOC.palette[label]}")
-    return None
+            palette = image.getpalette() or [] if image.mode == "P" else VOC.flat_palette()
+            return np.unique(np.asarray(image)).tolist(), palette
+    except ArchiveFault:
+        raise
+    except Exception as error:  # PIL may raise anything on a broken file
+        damaged = isinstance(error, UnidentifiedImageError)
+        reason = "its header is damaged" if damaged else str(error) or type(error).__name__
+        raise ArchiveFault("unreadable", f"{name} is not a readable PNG: {reason}") from None

@@ -1,8 +1,7 @@
-"""What a checkpoint says of itself, and how a net comes back from it."""
+"""Checkpoints: the metadata that every one carries, and the net that comes back from it."""
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -11,81 +10,85 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from segment.cli.config import instantiate
+from segment.cli.build import instantiate
 from segment.data.classes import Classes
 from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.models.net import SegmentationNet
-from segment.models.state_dicts import CARD
+from segment.models.state_dicts import METADATA
 from segment.models.weights import load_file, load_state
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are there whole or not at all.
+    """Write each checkpoint completely or not at all.
 
-    Lightning writes below /tmp and moves, which is a copy where /tmp is another file system.
+    Lightning writes below /tmp and then moves, which is a copy where /tmp is another file system.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         with whole_file(Path(path), "wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch's writer puts an error of its own in the place of a full disk's
+            except RuntimeError as error:  # torch's writer replaces the OSError of a full disk by its own error
                 raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
-def make_card(
-    model: Mapping[str, Any], data: Mapping[str, Any], classes: Classes, images: Sequence[str] = ()
+def make_metadata(
+    model: Mapping[str, Any], data: Mapping[str, Any], classes: Classes, fingerprints: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Plain data for a checkpoint: the configurations of model and data, class names and colours.
+    """Return the metadata of a checkpoint as plain data.
 
     Args:
-        images: fingerprints of the training images, see ``SegmentationDataModule.training_fingerprints``.
+        model, data: configurations of the net and of the data module.
+        classes: names and colours.
+        fingerprints: of the training images, see ``SegmentationDataModule.training_fingerprints``.
     """
     return {
         "model": dict(model),
         "data": dict(data),
         "classes": {"names": list(classes.names), "palette": [list(colour) for colour in classes.palette]},
-        "images": list(images),
+        "images": list(fingerprints),
     }
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint of ours, as plain data.
+    """Load a checkpoint of ``segment.train`` as plain data.
 
     Raises:
-        SegmentError: the file is missing, or is no checkpoint of ours.
+        SegmentError: the file is missing, or is no checkpoint of ``segment.train``.
     """
     checkpoint = load_file(path)
-    card = checkpoint.get(CARD)
-    known = isinstance(card, dict) and {"model", "data", "classes"} <= card.keys()
-    if not known or not isinstance(checkpoint.get("state_dict"), dict):
+    metadata = checkpoint.get(METADATA)
+    complete = isinstance(metadata, dict) and {"model", "data", "classes"} <= metadata.keys()
+    if not complete or not isinstance(checkpoint.get("state_dict"), dict):
         raise SegmentError(
             f"{path} is not a checkpoint of segment.train: expected a file such as checkpoints/best.ckpt"
         )
     return checkpoint
 
 
-def steps_of(path: Path) -> int:
-    """How many steps a checkpoint that training can go on from has had.
+def read_step(path: Path) -> int:
+    """Return the number of optimiser steps after which a checkpoint was written.
 
     Raises:
-        SegmentError: see :func:`load_checkpoint`; or it has weights and nothing else.
+        SegmentError: see :func:`load_checkpoint`; or training cannot resume from it, since it has weights only.
     """
     checkpoint = load_checkpoint(path)
     if "optimizer_states" not in checkpoint:
-        raise SegmentError(f"resume: {path} has weights only; go on from last.ckpt, or start with model.weights={path}")
+        raise SegmentError(
+            f"resume: {path} has weights only; resume from last.ckpt, or start with model.weights={path}"
+        )
     return int(checkpoint["global_step"])
 
 
-def classes_of(checkpoint: Mapping[str, Any]) -> Classes:
-    """The classes that the checkpoint's net was trained on.
+def read_classes(checkpoint: Mapping[str, Any]) -> Classes:
+    """Return the classes that a checkpoint's net was trained on.
 
     Raises:
-        SegmentError: their names or colours are none.
+        SegmentError: the names or colours are damaged.
     """
     try:
-        names, palette = checkpoint[CARD]["classes"]["names"], checkpoint[CARD]["classes"]["palette"]
+        names, palette = checkpoint[METADATA]["classes"]["names"], checkpoint[METADATA]["classes"]["palette"]
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
         if not all(name.isprintable() for name in names) or len({*names}) < len(names):
             raise ValueError
@@ -99,43 +102,47 @@ def classes_of(checkpoint: Mapping[str, Any]) -> Classes:
 
 
 def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationNet:
-    """The trained net, in evaluation mode.
+    """Build the trained net of a checkpoint, in evaluation mode.
+
+    Args:
+        checkpoint: see :func:`load_checkpoint`.
+        source: the checkpoint's path, for error messages.
 
     Raises:
-        SegmentError: the configuration wants anything but parts of ``segment.models``, or is none, or weights do not
-            fit.
+        SegmentError: the configuration names anything but public classes of ``segment.models``, cannot be built, or
+            the weights do not fit.
     """
-    config = checkpoint[CARD]["model"]
+    config = checkpoint[METADATA]["model"]
     check_targets(config, "segment.models")
     try:
-        net = instantiate(_without_weights(config), num_classes=len(classes_of(checkpoint)))
+        net = instantiate(_without_weights(config), num_classes=len(read_classes(checkpoint)))
     except SegmentError:
         raise
-    except Exception as error:  # what somebody wrote into the file may raise anything
-        raise SegmentError(f"{source}: its net can't be built: {' '.join(str(error).split())}") from error
+    except Exception as error:  # a stranger's configuration may raise anything
+        raise SegmentError(f"{source}: its net cannot be built: {' '.join(str(error).split())}") from error
     if not isinstance(net, SegmentationNet):
-        raise SegmentError(f"{source}: its configuration builds a {type(net).__name__}, and no net")
+        raise SegmentError(f"{source}: its configuration builds a {type(net).__name__}, expected a SegmentationNet")
     load_weights(net, checkpoint, source)
     return net.eval()
 
 
-def own_data(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the data that the checkpoint was trained with, without what it says of downloads.
+def data_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the data that a checkpoint's net was trained on, without downloads.
 
     Raises:
-        SegmentError: it wants anything but parts of ``segment.data``.
+        SegmentError: the configuration names anything but public classes of ``segment.data``.
     """
-    config = checkpoint[CARD]["data"]
+    config = checkpoint[METADATA]["data"]
     check_targets(config, "segment.data")
     harmless = {"download": False, "url": None, "checksum": None}
     return {key: harmless.get(key, value) for key, value in config.items()}
 
 
 def load_weights(net: SegmentationNet, checkpoint: Mapping[str, Any], source: str | Path) -> None:
-    """Put a checkpoint's weights into a net of the same architecture.
+    """Load a checkpoint's weights into a net of the same architecture.
 
     Raises:
-        SegmentError: they do not fit.
+        SegmentError: the weights do not fit.
     """
     state = {
         key.removeprefix("net."): value
@@ -146,11 +153,15 @@ def load_weights(net: SegmentationNet, checkpoint: Mapping[str, Any], source: st
 
 
 def check_targets(config: Any, package: str) -> None:
-    """A configuration from elsewhere may hold plain values and name classes of ``package``: building them runs code.
+    """Check that a stranger's configuration holds plain values and names public classes of one package only.
+
+    Args:
+        config: plain data.
+        package: ``segment.models`` or ``segment.data``.
 
     Raises:
-        SegmentError: it names another target, or one that is no class defined there; it refers to the environment
-            (``${oc.env:HOME}``); it is no dictionary.
+        SegmentError: the configuration names another target, has an interpolation (``${oc.env:HOME}``) or a value
+            that is not plain, or is no dictionary.
     """
     if not isinstance(config, Mapping):
         raise SegmentError(f"refused: the checkpoint's configuration is a {type(config).__name__}")
@@ -158,35 +169,37 @@ def check_targets(config: Any, package: str) -> None:
         if key == "_target_":
             _check_target(value, package)
         elif isinstance(value, str) and "${" in value:
-            raise SegmentError(f"refused: the checkpoint wants {value} to be filled in; expected plain values")
+            raise SegmentError(f"refused: the checkpoint has the interpolation {value}; expected plain values")
         elif not isinstance(value, str | int | float | None):
             raise SegmentError(f"refused: the checkpoint's configuration holds a {type(value).__name__}")
 
 
 def _without_weights(config: Any) -> Any:
-    """A configuration whose parts load and download no weights: they are in the checkpoint."""
+    """Return a configuration whose parts load no weights of their own: they are in the checkpoint."""
     if isinstance(config, list | tuple):
         return [_without_weights(value) for value in config]
     if not isinstance(config, Mapping):
         return config
     content = {key: _without_weights(value) for key, value in config.items()}
     module, _, name = str(config.get("_target_", "")).rpartition(".")
-    taken = signature(getattr(importlib.import_module(module), name)).parameters if name else {}
-    return {**content, "weights": None} if "weights" in {*taken, *content} else content
+    parameters = signature(getattr(importlib.import_module(module), name)).parameters if name else {}
+    return {**content, "weights": None} if "weights" in {*parameters, *content} else content
 
 
 def _check_target(target: Any, package: str) -> None:
-    module, _, name = str(target).rpartition(".")
-    found = None
-    if isinstance(target, str) and f"{module}.".startswith(f"{package}."):
-        with suppress(ImportError):
-            found = getattr(importlib.import_module(module), name, None)
-    if not isinstance(found, type) or not found.__module__.startswith(f"{package}."):
-        raise SegmentError(f"refused: the checkpoint wants to build {target}; expected a class of {package}")
+    public = importlib.import_module(package)
+    name = str(target).removeprefix(f"{package}.")
+    if not (
+        isinstance(target, str)
+        and target == f"{package}.{name}"
+        and name in public.__all__
+        and isinstance(getattr(public, name), type)
+    ):
+        raise SegmentError(f"refused: the checkpoint names {target}; expected a public class of {package}")
 
 
 def _entries(config: Any, key: Any = None) -> Iterator[tuple[Any, Any]]:
-    """All values within dictionaries and lists, with their keys; also the keys, which are values, too."""
+    """Yield all keys and values within dictionaries and lists; a value comes with its key."""
     if isinstance(config, Mapping) and key != "_target_":
         for name, value in config.items():
             yield None, name

@@ -1,6 +1,7 @@
-"""``metrics.csv``: the rows of a run's curves."""
+"""``metrics.csv``: the logged values of a run, a row for each logging step."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,23 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from segment.files import whole_file
 
 
-class Rows(ExperimentWriter):
-    """The rows of a metrics.csv: what is killed leaves whole ones.
+class WholeRowsWriter(ExperimentWriter):
+    """Write rows so that a killed run leaves whole ones.
 
-    Lightning's empties the file before it writes a new column's heading.
+    Lightning's writer empties the file before it writes the heading of a new column.
+
+    Args:
+        folder: of the file.
+        earlier: rows that the file starts with.
     """
 
     def __init__(self, folder: str, earlier: list[dict[str, Any]]) -> None:
         super().__init__(folder)
-        self.metrics = list(earlier)  # those to be written
+        self.metrics = list(earlier)  # rows still to be written
         self._written: list[dict[str, Any]] = []
 
     def _check_log_dir_exists(self) -> None:
-        """Lightning's would delete the rows of the run that goes on."""
+        """Keep the file that is there: Lightning's method deletes the rows of a run that is resumed."""
 
     def save(self) -> None:
         columns = sorted({key for row in self.metrics for key in row}.union(self.metrics_keys))
@@ -40,20 +45,21 @@ class Rows(ExperimentWriter):
         self.metrics = []
 
 
-def rows_before(metrics: Path, step: int) -> list[dict[str, Any]]:
-    """The rows of a metrics.csv up to a step: what a run that goes on from there keeps of it."""
+def read_rows(metrics: Path, before: float = math.inf) -> list[dict[str, Any]]:
+    """Read the rows of a metrics.csv before a step; a run that resumes there keeps them."""
     if not metrics.is_file():
         return []
     with metrics.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]  # a full disk breaks the last one off
-    return [row for row in rows if int(row["step"]) < step]
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]  # a full disk cuts off the last one
+    return [row for row in rows if int(row["step"]) < before]
 
 
 class MetricsFile(CSVLogger):
-    """``metrics.csv`` in a run's directory.
+    """Lightning's logger that writes ``metrics.csv`` into the run folder itself.
 
     Args:
-        earlier: rows that it starts with.
+        folder: of the run.
+        earlier: rows that the file starts with.
     """
 
     def __init__(self, folder: Path, earlier: list[dict[str, Any]]) -> None:
@@ -64,5 +70,5 @@ class MetricsFile(CSVLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         if self._experiment is None:
-            self._experiment = Rows(self.log_dir, self._earlier)
+            self._experiment = WholeRowsWriter(self.log_dir, self._earlier)
         return self._experiment

@@ -1,4 +1,4 @@
-"""Where a run's figures come from: provenance.json, and what it says against another run."""
+"""``provenance.json``: everything that the metrics of a run depend on, and the comparison with another run."""
 
 import hashlib
 import json
@@ -10,57 +10,64 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import segment
+from segment import __version__
 from segment.cli.config import CONF_DIR
 from segment.errors import SegmentError
 from segment.files import whole_file
+from segment.records.folder import RunFolder
 
-NAME = "provenance.json"
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "timm", "numpy")
-PLACES = (str(Path(segment.__file__).parent), CONF_DIR)
-"""Where our own code and configuration lie."""
+"""Distributions whose versions are recorded."""
+SOURCES = (str(Path(__file__).parents[1]), CONF_DIR)
+"""Folders of this package's code and configuration."""
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """The provenance.json of a run directory; None if it has none.
+def read_provenance(folder: RunFolder) -> dict[str, Any] | None:
+    """Read the ``provenance.json`` of a run folder; None if there is none.
 
     Raises:
-        SegmentError: it is damaged.
+        SegmentError: the file is damaged, or lacks the overrides or the configuration of a run.
     """
-    path = folder / NAME
+    path = folder.provenance
     try:
-        return json.loads(path.read_text()) if path.is_file() else None
-    except ValueError as error:
+        record = json.loads(path.read_text()) if path.is_file() else None
+    except (ValueError, RecursionError) as error:
         raise SegmentError(f"{path} is damaged: {error}") from None
+    kinds = {"overrides": list, "config_dirs": list, "directory": str, "config": dict, "choices": dict}
+    if record is not None and not (
+        isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in kinds.items())
+    ):
+        raise SegmentError(f"{path} is damaged: expected a table with {', '.join(kinds)}")
+    return record
 
 
-def collect(**facts: Any) -> dict[str, Any]:
-    """All of provenance.json but its ``starts``: ``facts`` of the caller's, and what can be found out from here."""
-    return {**facts, "git": code(), "versions": versions(), "platform": platform.platform()}
+def collect_provenance(**facts: Any) -> dict[str, Any]:
+    """Return the record of a run without its ``starts``: the caller's facts, code, versions and platform."""
+    return {**facts, "git": code_version(), "versions": package_versions(), "platform": platform.platform()}
 
 
-def write(folder: Path, record: Mapping[str, Any], step: int, earlier: Mapping[str, Any] | None) -> None:
-    """Write provenance.json, and the changes to the code that no commit has to ``.hydra/git.diff``.
+def write_provenance(folder: RunFolder, record: Mapping[str, Any], step: int, earlier: Mapping[str, Any] | None) -> None:
+    """Write ``provenance.json``, and uncommitted changes of the code to ``.hydra/git.diff``.
 
     Args:
-        record: see :func:`collect`.
-        step: that this start goes on from.
-        earlier: the file of the run that goes on; its starts are kept.
+        folder: the run's folder.
+        record: see :func:`collect_provenance`.
+        step: the optimiser step at which this start begins.
+        earlier: the record of the run that is resumed; its starts are kept.
     """
     time = datetime.now(UTC).isoformat(timespec="seconds")
     starts = [*(earlier or {}).get("starts", []), {"time": time, "step": step, "commit": record["git"]["commit"]}]
-    patch = folder / ".hydra" / "git.diff"
-    patch.unlink(missing_ok=True)
-    if record["git"]["changes"] and (diff := uncommitted()):
-        with whole_file(patch) as file:
+    folder.git_diff.unlink(missing_ok=True)
+    if record["git"]["changes"] and (diff := uncommitted_changes()):
+        with whole_file(folder.git_diff) as file:
             file.write(diff)
-    with whole_file(folder / NAME) as file:
+    with whole_file(folder.provenance) as file:
         file.write(json.dumps({**record, "starts": starts}, indent=2) + "\n")
 
 
-def code() -> dict[str, Any]:
-    """The commit of our own code, a hash of what was changed since, and new files; None where it is no checkout."""
-    new, changed = git("ls-files", "--others", "--exclude-standard", "--full-name", "--", *PLACES), uncommitted()
+def code_version() -> dict[str, Any]:
+    """Return the commit of this package, a hash of later changes, and new files; None outside of a checkout."""
+    new, changed = git("ls-files", "--others", "--exclude-standard", "--full-name", "--", *SOURCES), uncommitted_changes()
     return {
         "commit": (git("rev-parse", "HEAD") or "").strip() or None,
         "changes": hashlib.sha256(changed.encode()).hexdigest()[:16] if changed else None,
@@ -68,41 +75,41 @@ def code() -> dict[str, Any]:
     }
 
 
-def uncommitted() -> str | None:
-    """Our own code against its commit, as a diff."""
-    return git("diff", "HEAD", "--", *PLACES)
+def uncommitted_changes() -> str | None:
+    """Return this package's changes since its commit, as a diff."""
+    return git("diff", "HEAD", "--", *SOURCES)
 
 
-def git(*words: str) -> str | None:
-    """What git says of the checkout that our own code is; None where it is none."""
-    command = ["git", "-C", PLACES[0]]
-    try:  # first whether it is a package that was installed below another checkout
+def git(*arguments: str) -> str | None:
+    """Run git in the checkout of this package and return its output; None outside of a checkout."""
+    command = ["git", "-C", SOURCES[0]]
+    try:  # a package that is installed below somebody else's checkout is not part of it
         subprocess.run([*command, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=True)
-        return subprocess.run([*command, *words], capture_output=True, text=True, check=True).stdout
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def versions() -> dict[str, str]:
-    """Of Python, of this package, and of those that figures depend on."""
-    own = {"python": platform.python_version(), "segment": segment.__version__}
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that metrics depend on."""
+    own = {"python": platform.python_version(), "segment": __version__}
     return {**own, **{name: version(name) for name in PACKAGES}}
 
 
-def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested dictionary by dotted key."""
+def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a nested dictionary by dotted key."""
     if isinstance(config, Mapping) and config:
         for key, value in config.items():
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
     else:
         yield prefix[:-1], config
 
 
-def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys in which two nested dictionaries differ, as "key: then -> now"."""
-    old, new = dict(flat(then)), dict(flat(now))
+def changed_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Return the dotted keys in which two nested dictionaries differ, each with a line "key: then -> now"."""
+    old, new = dict(flatten(then)), dict(flatten(now))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return [f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}" for key in keys]
+    return {key: f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}" for key in keys}
 
 
 def _short(value: Any) -> str:
@@ -110,7 +117,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What may give other figures from the same configuration: code, packages, device, processes, data."""
+def environment_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return changes that may give other metrics from the same configuration: code, packages, device, data."""
     keys = ("git", "versions", "device", "world_size", "data")
-    return changes({key: then.get(key) for key in keys}, {key: now.get(key) for key in keys})
+    return [*changed_keys({key: then.get(key) for key in keys}, {key: now.get(key) for key in keys}).values()]

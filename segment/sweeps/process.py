@@ -1,7 +1,6 @@
-"""One job of a sweep: a fresh process with a directory, a lock and a status of its own."""
+"""One job of a sweep: a fresh process with a folder, a lock and a record of its own."""
 
 import fcntl
-import json
 import os
 import re
 import signal
@@ -9,75 +8,41 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import BinaryIO
 
-from segment.files import whole_file
+from segment.records.folder import RunFolder
+from segment.records.job_status import JobRecord
 
 GRACE = 60
-"""Seconds that a job has to save and end when the sweep is told to stop."""
+"""Seconds that a job has to save and end when the sweep is stopped."""
 WATCH = """
 read _
 kill -s TERM $1
 for _ in $(seq $2); do kill -s 0 -- -$1 || exit 0; sleep 1; done
 kill -s KILL -- -$1
 """
-"""What a shell does for a job: its input ends when the sweep is killed; then the job is told to stop, and made to."""
+"""Shell script that watches over a job: its input ends when the sweep is killed, and it then ends the job."""
 KEPT = 100_000
-"""Bytes of a job's standard error that are searched for what went wrong."""
-
-
-def now() -> str:
-    """The time as ISO 8601 in UTC, so that times compare as text."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-@dataclass
-class Status:
-    """What ``job.json`` in a job's directory holds; ``running`` is also what a killed sweep leaves."""
-
-    overrides: list[str]
-    state: str = "running"  # or done, or failed
-    exit_code: int | None = None
-    signal: str | None = None
-    error: str = ""
-    started: str = field(default_factory=now)
-    ended: str | None = None
-
-    @classmethod
-    def read(cls, folder: Path) -> "Status | None":
-        """The status in a job's directory; None where there is none."""
-        path = folder / "job.json"
-        return cls(**json.loads(path.read_text())) if path.is_file() else None
-
-    def write(self, folder: Path) -> None:
-        with whole_file(folder / "job.json") as file:
-            file.write(json.dumps(asdict(self), indent=2) + "\n")
-
-    def end(self, code: int, error: str) -> None:
-        """Note how the job ended; a negative code is the number of the signal that killed it."""
-        self.state, self.ended = "failed" if code else "done", now()
-        self.exit_code, self.signal = (code, None) if code >= 0 else (None, signal.Signals(-code).name)
-        self.error = error if code else ""
-
-    @property
-    def reason(self) -> str:
-        """Why a job failed, for a person."""
-        if self.state != "failed":
-            return ""
-        return ": ".join(filter(None, [self.signal, self.error])) or f"exit code {self.exit_code}"
+"""Number of bytes of a job's standard error that are searched for an error message."""
 
 
 @contextmanager
-def locked(folder: Path, wait: bool) -> Iterator[int | None]:
-    """Hold a job's lock; gives its file descriptor, or None where another process has it and ``wait`` is false.
+def job_lock(folder: RunFolder, wait: bool) -> Iterator[int | None]:
+    """Hold the lock of a job's folder.
 
-    The lock is the open file's, which the job inherits: it outlives a sweep that is killed until the job has ended too.
+    The lock belongs to the open file, which the job inherits: it outlives a sweep that is killed until the job has
+    ended, too.
+
+    Args:
+        folder: of the job.
+        wait: whether to wait for another process that holds it.
+
+    Yields:
+        The file descriptor; None if another process holds the lock and ``wait`` is false.
     """
-    with (folder / "job.lock").open("w") as file:
+    with folder.job_lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -87,44 +52,47 @@ def locked(folder: Path, wait: bool) -> Iterator[int | None]:
 
 
 def run_job(
-    command: Sequence[str], folder: Path, overrides: Sequence[str], lock: int | None = None, recorded: bool = True
-) -> Status:
-    """Run a job in its directory.
+    command: Sequence[str], folder: RunFolder, overrides: Sequence[str], lock: int | None = None, recorded: bool = True
+) -> JobRecord:
+    """Run a job in its folder.
 
     Args:
-        lock: file descriptor of its lock, which it inherits.
-        recorded: whether ``job.json`` says how it goes.
+        command: starts the job.
+        folder: of the job.
+        overrides: of its command line, for ``job.json``.
+        lock: file descriptor of its lock, which the job inherits.
+        recorded: whether ``job.json`` is written.
     """
-    status = Status(list(overrides))
+    record = JobRecord(list(overrides))
     if recorded:
-        status.write(folder)
+        record.write(folder.job_status)
     code, error = -signal.SIGTERM, "stopped with its sweep"
     try:
-        code, text = run(command, wandb_names(folder), lock)
-        error = what_went_wrong(text)
+        code, text = run_command(command, wandb_environment(folder.path), lock)
+        error = find_error(text)
         if recorded and code:
-            (folder / "job.log").write_text(text)
+            folder.job_log.write_text(text)
     finally:
-        status.end(code, error)
+        record.end(code, error)
         if recorded:
-            status.write(folder)
-    return status
+            record.write(folder.job_status)
+    return record
 
 
-def wandb_names(folder: Path) -> dict[str, str]:
-    """The environment with wandb's names of a job's run and of its sweep, for a logger that is not given any."""
+def wandb_environment(folder: Path) -> dict[str, str]:
+    """Return the environment with names for a job's run and its sweep, for a wandb logger without names."""
     folder = folder.absolute()
     return {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_NAME": folder.name, **os.environ}
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None = None) -> tuple[int, str]:
-    """Run a command to its end, and end all that it started.
+def run_command(command: Sequence[str], environment: Mapping[str, str], lock: int | None = None) -> tuple[int, str]:
+    """Run a command to its end, and end everything that it started.
 
-    Its output goes where ours goes. If we are told to stop (an exception out of a signal handler) or are killed, so is
-    the command, by SIGTERM, and has :data:`GRACE` seconds to save.
+    Its output goes to this process's output. If this process is stopped (an exception from a signal handler) or
+    killed, so is the command, by SIGTERM; it has :data:`GRACE` seconds to save.
 
     Returns:
-        Exit code, as :class:`subprocess.Popen` has it, and the end of what it wrote to standard error.
+        Exit code, as :class:`subprocess.Popen` has it, and the end of its standard error.
     """
     process = subprocess.Popen(
         command,
@@ -141,7 +109,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None
     watch = subprocess.Popen(
         ["sh", "-c", WATCH, "sh", str(process.pid), str(GRACE)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # or who reads our output would wait for the watch too
+        stdout=subprocess.DEVNULL,  # otherwise a reader of this process's output would wait for the watch, too
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -158,7 +126,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], lock: int | None
         watch.kill()
         watch.communicate()
         process.wait()
-        copier.join(timeout=5)  # what left the group may hold the pipe open
+        copier.join(timeout=5)  # a process that left the group may hold the pipe open
     return process.returncode, kept.decode(errors="replace")
 
 
@@ -170,8 +138,8 @@ def _copy(source: BinaryIO, kept: bytearray) -> None:
         del kept[:-KEPT]
 
 
-def what_went_wrong(text: str) -> str:
-    """The line of a process's standard error that names its fault, and not the hints and warnings around it."""
+def find_error(text: str) -> str:
+    """Return the line of a process's standard error that names its fault, not the hints and warnings around it."""
     noise = ("wandb:", "Set the environment variable HYDRA_FULL_ERROR")
     lines = [re.sub(r"^\[rank\d+\]: ?", "", line) for line in text.splitlines() if not line.startswith(noise)]
     for kind in (r"error: ", r"[\w.]+(Error|Exception|Interrupt|Exit)\b", r"\S"):

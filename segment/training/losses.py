@@ -1,4 +1,4 @@
-"""Per-pixel cross-entropy."""
+"""Losses: per-pixel cross-entropy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,16 +14,21 @@ from segment.errors import SegmentError
 
 
 class CrossEntropy(nn.Module):
-    """Cross-entropy of every pixel that has a class (Long et al., 2015, section 4).
+    """Cross-entropy over the pixels that are not ignored (Long et al., 2015, section 4).
 
     Args:
-        reduction: "mean" over the pixels that count, 0 where none does; or "sum", the FCN papers' own,
-            whose learning rates are smaller by the number of pixels.
-        class_weights: one weight per class, or None for 1 each.
+        reduction: "mean" over the counted pixels, 0 if there are none; or "sum" as in the FCN papers, whose learning
+            rates are smaller by the number of pixels.
+        class_weights: one weight for each class, or None for equal weights.
         label_smoothing: share of the target that is spread evenly over all classes.
 
     Raises:
-        SegmentError: unknown reduction, or a label smoothing that is no share.
+        SegmentError: unknown reduction, or a class weight or label smoothing out of range.
+
+    Example:
+        >>> loss = CrossEntropy()
+        >>> round(loss(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 255]]])).item(), 4)
+        0.6931
     """
 
     weight: Tensor | None
@@ -43,15 +48,15 @@ class CrossEntropy(nn.Module):
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
-        """Scores (N,C,H,W) and labels int64 (N,H,W) with 255 for "ignore" to one number.
+        """Compute the loss of scores (N,C,H,W) and labels int64 (N,H,W), where 255 is ignored.
 
         Raises:
             SegmentError: the number of class weights is not C.
         """
-        weight = None if self.weight is None else self.weight.to(scores.dtype)  # trainer.precision=bf16-true rounds it
+        weight = None if self.weight is None else self.weight.to(scores.dtype)  # bf16-true rounds it
         if weight is not None and len(weight) != scores.shape[1]:
             raise SegmentError(f"loss.class_weights has {len(weight)} values for {scores.shape[1]} classes")
-        # Not summed by cross_entropy, whose sum is not deterministic on a GPU: trainer.deterministic=true refuses it.
+        # cross_entropy's own sum is not deterministic on a GPU, and trainer.deterministic=true refuses it.
         total = F.cross_entropy(
             scores, mask, weight, ignore_index=IGNORE, reduction="none", label_smoothing=self.label_smoothing
         ).sum()
@@ -59,22 +64,22 @@ class CrossEntropy(nn.Module):
             return total
         valid = mask != IGNORE
         if weight is None:
-            return total / valid.sum().clamp(min=1)  # torch's own mean is NaN where every pixel is ignored
-        weights = weight[mask.where(valid, 0)] * valid  # not weight[mask[valid]], for which a GPU is waited
+            return total / valid.sum().clamp(min=1)  # torch's mean is NaN if every pixel is ignored
+        weights = weight[mask.where(valid, 0)] * valid  # weight[mask[valid]] would wait for the GPU
         return total / weights.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def border_weights(mask: np.ndarray, strength: float = 10.0, width: float = 5.0) -> np.ndarray:
-    """U-Net's weight of each pixel, less the class weight (Ronneberger et al., 2015, equation 2).
+    """Return U-Net's border weight of each pixel (Ronneberger et al., 2015, equation 2, without class weights).
 
     Args:
         mask: labels (H,W); 0 is background, and each connected region of another class is an object.
-        strength: weight that a pixel right between two touching objects gets (w0).
-        width: how far from both objects it fades, in pixels (sigma).
+        strength: weight of a pixel between two touching objects (w0).
+        width: distance at which the weight fades, in pixels (sigma).
 
     Returns:
-        float32 (H,W), ``strength * exp(-(d1 + d2)^2 / (2 width^2))`` on the background, with the distances to the
-        nearest two objects; 0 on objects and where there are fewer than two.
+        float32 (H,W), ``strength * exp(-(d1 + d2)^2 / (2 width^2))`` on the background, where d1 and d2 are the
+        distances to the nearest two objects; 0 on objects and with fewer than two objects.
     """
     result = np.zeros(mask.shape, np.float32)
     nearest = np.full((2, *mask.shape), np.inf, np.float32)
@@ -90,11 +95,15 @@ def border_weights(mask: np.ndarray, strength: float = 10.0, width: float = 5.0)
 
 
 class BorderWeightedCrossEntropy(CrossEntropy):
-    """The mean cross-entropy of pixels with a class, weighted by 1 (or class weights) plus :func:`border_weights`.
+    """Mean cross-entropy in which each pixel has the weight 1 (or its class weight) plus :func:`border_weights`.
 
     Args:
         strength, width: see :func:`border_weights`.
-        options: of :class:`CrossEntropy`, but for ``reduction``, which is "mean".
+        options: of :class:`CrossEntropy` except ``reduction``, which is "mean".
+
+    Example:
+        >>> BorderWeightedCrossEntropy(width=3.0).reduction
+        'mean'
     """
 
     def __init__(self, strength: float = 10.0, width: float = 5.0, **options: Any) -> None:
@@ -102,7 +111,7 @@ class BorderWeightedCrossEntropy(CrossEntropy):
         self.strength, self.width = strength, width
 
     def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
-        """As :class:`CrossEntropy`'s; the distances are computed on the CPU."""
+        """Compute the loss as :class:`CrossEntropy` does; the distances are computed on the CPU."""
         maps = [border_weights(one, self.strength, self.width) for one in mask.cpu().numpy()]
         losses = F.cross_entropy(
             scores, mask, ignore_index=IGNORE, reduction="none", label_smoothing=self.label_smoothing

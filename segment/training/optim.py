@@ -1,4 +1,4 @@
-"""Optimisers with parameter groups, and schedules made of torch's own."""
+"""Optimisers with parameter groups, and schedules composed of torch's schedulers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,14 +18,15 @@ def parameter_groups(
     bias_factor: float = 1.0,
     bias_decay: bool = True,
 ) -> list[dict[str, Any]]:
-    """The trainable parameters of a net with ``encoder`` and ``decoder``, by learning rate and decay.
+    """Return the trainable parameters of a net with ``encoder`` and ``decoder``, by learning rate and decay.
 
     Args:
-        lr, weight_decay: of the decoder's weights.
-        encoder_factor: the encoder's learning rate as a multiple of the decoder's; None is 0.05 for a
+        net: with attributes ``encoder`` and ``decoder``.
+        lr, weight_decay: for the decoder's weights.
+        encoder_factor: learning rate of the encoder as a multiple of the decoder's; None is 0.05 for a
             pre-trained encoder and 1 for one that starts from scratch.
-        bias_factor: the biases' as a multiple of the weights'; the FCN papers take 2.
-        bias_decay: whether biases and the parameters of norms decay; the FCN papers' do not.
+        bias_factor: learning rate of biases as a multiple of the weights'; 2 in the FCN papers.
+        bias_decay: whether biases and the parameters of norms decay; not so in the FCN papers.
 
     Returns:
         Groups for a torch optimiser, each with a ``name``; none is empty.
@@ -45,10 +46,15 @@ def parameter_groups(
     return [{"name": name, **group} for name, group in groups.items()]
 
 
-def grouped(
+def optimizer_with_groups(
     net: nn.Module, algorithm: Callable[..., Optimizer], lr: float, weight_decay: float, **factors: Any
 ) -> Optimizer:
-    """An optimiser over :func:`parameter_groups`; ``factors`` are that function's.
+    """Build an optimiser over the parameter groups of a net.
+
+    Args:
+        net: with attributes ``encoder`` and ``decoder``.
+        algorithm: class of the optimiser.
+        lr, weight_decay, factors: see :func:`parameter_groups`.
 
     Raises:
         SegmentError: the algorithm does not take such a rate, decay or option.
@@ -59,16 +65,22 @@ def grouped(
         raise SegmentError(f"optimizer: {error}") from None
 
 
-def constant(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0) -> LRScheduler:
-    """The learning rate stays what it is, after a linear warm-up; ``total_steps`` may be 0, for not known."""
-    return _after_warmup(optimizer, total_steps, warmup_steps, lambda _: ConstantLR(optimizer, factor=1.0))
+def constant(optimizer: Optimizer, warmup_steps: int = 0) -> LRScheduler:
+    """Keep the learning rate as it is, after a linear warm-up.
+
+    The schedule needs no plan, so that a resumed run may get longer.
+
+    Raises:
+        SegmentError: the number of warm-up steps is negative.
+    """
+    return _after_warmup(optimizer, None, warmup_steps, lambda _: ConstantLR(optimizer, factor=1.0))
 
 
 def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9, warmup_steps: int = 0) -> LRScheduler:
-    """Polynomial decay to zero at ``total_steps`` (DeepLab's "poly"), after a linear warm-up.
+    """Let the learning rate fall to zero at ``total_steps`` by a power (DeepLab's "poly"), after a linear warm-up.
 
     Raises:
-        SegmentError: the power would let the rates rise, or the warm-up is longer than the run.
+        SegmentError: the power is negative, or the warm-up is longer than the run.
     """
     if power < 0:
         raise SegmentError(f"scheduler.power={power}: expected a number from 0")
@@ -78,14 +90,17 @@ def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9, warmu
 def one_cycle(
     optimizer: Optimizer, total_steps: int, warmup_share: float = 0.3, momentum: Sequence[float] | None = (0.85, 0.95)
 ) -> LRScheduler:
-    """One cycle (Smith & Topin, 2018): up to the groups' learning rates for a share of the steps, then to zero.
+    """Raise the learning rate to that of each group for a share of the steps, then lower it to zero.
+
+    The one-cycle schedule of Smith & Topin (2018).
 
     Args:
-        momentum: where the learning rate is highest, and at both ends; it takes the place of the optimiser's own
-            (Adam's first beta). None leaves that one as it is.
+        warmup_share: share of the steps in which the learning rate rises.
+        momentum: at the highest learning rate and at both ends, in place of the optimiser's own (Adam's first beta).
+            None keeps the optimiser's own.
 
     Raises:
-        SegmentError: a share or a momentum that is none, or an optimiser that has no momentum.
+        SegmentError: the share or the momentum is out of range, or the optimiser has no momentum.
     """
     rates = [group["lr"] for group in optimizer.param_groups]
     try:
@@ -96,7 +111,7 @@ def one_cycle(
             optimizer,
             rates,
             total_steps=max(total_steps, 2),
-            pct_start=warmup_share + 0.0,  # torch wants a float
+            pct_start=warmup_share,
             cycle_momentum=momentum is not None,
             base_momentum=low,
             max_momentum=high,
@@ -109,12 +124,13 @@ def one_cycle(
 
 
 def _after_warmup(
-    optimizer: Optimizer, total_steps: int, warmup_steps: int, main: Callable[[int], LRScheduler]
+    optimizer: Optimizer, total_steps: int | None, warmup_steps: int, main: Callable[[int], LRScheduler]
 ) -> LRScheduler:
     if warmup_steps == 0:
-        return main(total_steps)
-    if warmup_steps < 0 or 0 < total_steps <= warmup_steps:
+        return main(total_steps or 0)
+    if warmup_steps < 0 or (total_steps is not None and total_steps <= warmup_steps):
         most = f"to {total_steps - 1}, as this run has {total_steps} steps in all" if total_steps else "on"
         raise SegmentError(f"scheduler.warmup_steps={warmup_steps}: expected a number from 0 {most}")
     warmup = LinearLR(optimizer, start_factor=1 / (warmup_steps + 1), total_iters=warmup_steps)
-    return SequentialLR(optimizer, [warmup, main(total_steps - warmup_steps)], milestones=[warmup_steps])
+    rest = main((total_steps or 0) - warmup_steps)
+    return SequentialLR(optimizer, [warmup, rest], milestones=[warmup_steps])

@@ -1,123 +1,154 @@
-"""``resume=`` and ``repeat=``: which words, which checkpoint, and whether it is still the same run."""
+"""The start of a run: from scratch, or from a checkpoint (``resume=``), or as an earlier run (``repeat=``)."""
 
 import os
 import sys
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from segment.cli.config import quote, value_of
+from segment.cli.overrides import (
+    ROUNDING,
+    RUN_LENGTH,
+    SWEPT_PATHS,
+    WITHOUT_EFFECT,
+    matches_key,
+    override_key,
+    quote,
+    typed_path,
+)
 from segment.errors import SegmentError
-from segment.records import provenance
-
-LIMITS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
-"""How long a run is: longer is still the same run."""
-MAY_CHANGE = (
-    *LIMITS, "resume", "repeat", "checkpoint.", "logger", "callbacks.", "compile", "channels_last",
-    "data.root", "data.num_workers", "data.download", "data.url", "data.checksum",
-    "trainer.accelerator", "trainer.strategy", "trainer.plugins", "trainer.enable_", "trainer.log_every_n_steps",
-    "trainer.num_sanity_val_steps", "trainer.fast_dev_run", "trainer.profiler", "trainer.benchmark",
-    "trainer.deterministic", "trainer.default_root_dir",
-)  # fmt: skip
-"""Beginnings of keys that a run may change when it goes on."""
-PATHS = ("data.root", "model.weights", "model.encoder.weights")
-"""Keys whose values are files or folders, perhaps relative to where a run was started."""
-MAY_NOT = ("callbacks.best", "callbacks.ema", "callbacks.early_stopping")
-"""Beginnings of keys that it may not, although they are among those."""
+from segment.records.checkpoint import read_step
+from segment.records.folder import RunFolder
+from segment.records.provenance import changed_keys, read_provenance
 
 
-def take_words() -> None:
-    """``resume=RUN|CHECKPOINT`` goes on in that run's directory with that run's words, ``repeat=RUN`` takes them to a
-    new one; words that are given come after them."""
-    keys = {word.partition("=")[0] for word in sys.argv[1:]}
+@dataclass(eq=False)
+class RunStart:
+    """The state in which a run begins.
+
+    Attributes:
+        folder: of the run that begins.
+        checkpoint: to resume from; None for a run from scratch.
+        record: ``provenance.json`` of the run that wrote the checkpoint; None if there is none.
+    """
+
+    folder: RunFolder
+    checkpoint: Path | None = None
+    record: Mapping[str, Any] | None = None
+
+    @cached_property
+    def step(self) -> int:
+        """The number of optimiser steps that the run has already had."""
+        return read_step(self.checkpoint) if self.checkpoint else 0
+
+    @property
+    def in_same_folder(self) -> bool:
+        """Whether the run continues in the folder of its checkpoint."""
+        return self.checkpoint is not None and self.folder.holds(self.checkpoint)
+
+    def is_finished(self, config: Mapping[str, Any]) -> bool:
+        """Return whether the run was trained and evaluated, and is not to be longer."""
+        if not self.in_same_folder or self.record is None or not self.folder.metrics.is_file():
+            return False
+        return not any(matches_key(key, RUN_LENGTH) for key in changed_keys(self.record["config"], config))
+
+    def check_same_run(self, config: Mapping[str, Any]) -> None:
+        """Check that a configuration continues the run of the checkpoint, and not another one.
+
+        Raises:
+            SegmentError: the configuration differs in a key that changes what is learnt.
+        """
+        changes = changed_keys(self.record["config"], config) if self.record else {}
+        found = [line for key, line in changes.items() if not matches_key(key, RUN_LENGTH, WITHOUT_EFFECT, ROUNDING)]
+        if found:
+            raise SegmentError(
+                f"resume: this would be another run ({'; '.join(found[:5])}{'; ...' if len(found) > 5 else ''}): "
+                "leave these as they were, or start it in a directory of its own"
+            )
+
+
+def find_start(resume: str | None, folder: RunFolder) -> RunStart:
+    """Find the checkpoint that ``resume=`` names.
+
+    Args:
+        resume: a run folder, a checkpoint, "auto" for the last checkpoint in ``folder`` if there is one, or None.
+        folder: of the run that begins.
+
+    Raises:
+        SegmentError: there is no checkpoint at a path that was given.
+    """
+    if resume is None:
+        return RunStart(folder)
+    path = folder.path if resume == "auto" else Path(resume).expanduser()
+    checkpoint = RunFolder(path).last_checkpoint if path.is_dir() else path
+    if checkpoint.is_file():
+        checkpoint = checkpoint.absolute()
+        return RunStart(folder, checkpoint, read_provenance(RunFolder.of_checkpoint(checkpoint)))
+    if resume == "auto":
+        return RunStart(folder)
+    raise SegmentError(f"resume={resume}: no checkpoint at {checkpoint}")
+
+
+def apply_recorded_overrides() -> None:
+    """Extend the command line by the overrides of the run that ``resume=RUN`` or ``repeat=RUN`` names.
+
+    ``resume=RUN`` continues in that run's folder, ``repeat=RUN`` begins in a new one. Overrides of the command line
+    come after the recorded ones.
+
+    Raises:
+        SegmentError: there is no such run.
+    """
+    keys = {override_key(argument) for argument in sys.argv[1:]}
     for key in ("resume", "repeat"):
-        given = value_of(key)
-        if given in {None, "auto"} or (key == "resume" and "hydra.run.dir" in keys):
+        value = typed_path(key)
+        if value is None or value == "auto" or (key == "resume" and "hydra.run.dir" in keys):
             continue
-        path = Path(str(given)).expanduser()
+        path = Path(value).expanduser()
         if not path.exists():
-            raise SegmentError(f"{key}={given}: there is no such file or folder")
-        folder = path if path.is_dir() or key == "repeat" else path.parent.parent
-        record = provenance.read(folder)
+            raise SegmentError(f"{key}={value}: there is no such file or folder")
+        folder = RunFolder(path) if path.is_dir() or key == "repeat" else RunFolder.of_checkpoint(path)
+        record = read_provenance(folder)
         if record is None:
             raise SegmentError(
-                f"{key}={given}: expected a run directory{' or a checkpoint in one' * (key == 'resume')}, "
-                f"but {folder / provenance.NAME} is missing"
+                f"{key}={value}: expected a run directory{' or a checkpoint in one' * (key == 'resume')}, "
+                f"but {folder.provenance} is missing"
             )
-        words = [f"--config-dir={path}" for path in record["config_dirs"]]
-        words += [word for word in record["words"] if word.partition("=")[0] not in keys]
-        if any(word.startswith("sweep=") for word in words):
-            words.append("hydra.mode=RUN")  # one job of it, not the sweep
-        words += moved_paths(record, keys)
-        place = [f"hydra.run.dir={quote(str(folder.absolute()))}"] if key == "resume" else []
-        sys.argv[1:] = [*words, *sys.argv[1:], *place]
-    sys.argv += words_of_slurm()
+        place = [f"hydra.run.dir={quote(str(folder.path.absolute()))}"] if key == "resume" else []
+        sys.argv[1:] = [*recorded_overrides(record, keys), *sys.argv[1:], *place]
+    sys.argv += slurm_overrides()
 
 
-def words_of_slurm() -> list[str]:
-    """One directory for the processes that ``srun`` started, each with a clock of its own; and a job that Slurm puts
-    into its queue again goes on there."""
-    tasks, keys = os.environ.get("SLURM_NTASKS", "1"), {word.partition("=")[0] for word in sys.argv[1:]}
-    if tasks == "1" or "SLURM_PROCID" not in os.environ or keys & {"hydra.run.dir", "-m", "--multirun"}:
-        return []
-    place = f"hydra.run.dir=runs/slurm_{os.environ['SLURM_JOB_ID']}_{os.environ.get('SLURM_STEP_ID', 0)}"
-    return [place] if "resume" in keys else [place, "resume=auto"]
+def recorded_overrides(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
+    """Return the command line of a recorded run, without the keys that are given anew."""
+    overrides = [f"--config-dir={path}" for path in record["config_dirs"]]
+    overrides += [override for override in record["overrides"] if override_key(override) not in keys]
+    if any(override_key(override) == "sweep" for override in overrides):
+        overrides.append("hydra.mode=RUN")  # one job of it, not the sweep
+    return overrides + moved_paths(record, keys)
 
 
 def moved_paths(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
-    """Words for the files that a run found beside the folder it was started in, which is not this one."""
+    """Return overrides for files that a run found relative to the folder where it was started, if that is not here."""
     started = Path(record["directory"])
-    words = []
-    for key in PATHS if started != Path.cwd() else ():
+    overrides = []
+    for key in SWEPT_PATHS if started != Path.cwd() else ():
         value: Any = record["config"]
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         if isinstance(value, str) and key not in keys and (started / value).exists() and not Path(value).is_absolute():
-            words.append(f"{key}={quote(str(started / value))}")
-    return words
+            overrides.append(f"{key}={quote(str(started / value))}")
+    return overrides
 
 
-def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
-    """The checkpoint that ``resume=`` means; None to start fresh.
+def slurm_overrides() -> list[str]:
+    """Return one folder for the processes that ``srun`` started, where a job that Slurm requeues continues.
 
-    Raises:
-        SegmentError: a path was given and there is none.
+    Each of the processes has a clock of its own, so that their default folders would differ.
     """
-    if resume is None:
-        return None
-    path = folder if resume == "auto" else Path(resume).expanduser()
-    if path.is_dir():
-        path = path / "checkpoints" / "last.ckpt"
-    if path.is_file():
-        return path.absolute()
-    if resume == "auto":
-        return None
-    raise SegmentError(f"resume={resume}: no checkpoint at {path}")
-
-
-def is_own(checkpoint: Path, folder: Path) -> bool:
-    """Whether a checkpoint is of the run in a folder, and not of one that goes on in another place."""
-    return checkpoint.resolve().parent.parent == folder.resolve()
-
-
-def check_same_run(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """A run that goes on has to be the one that it was.
-
-    Raises:
-        SegmentError: the configuration differs in what would make it another.
-    """
-    found = _of_another_run(then, now)
-    if found:
-        raise SegmentError(
-            f"resume: this would be another run ({'; '.join(found[:5])}{'; ...' if len(found) > 5 else ''}): "
-            "leave these as they were, or start it in a directory of its own"
-        )
-
-
-def _of_another_run(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [c for c in provenance.changes(then, now) if not c.startswith(MAY_CHANGE) or c.startswith(MAY_NOT)]
-
-
-def same_length(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two configurations train for equally long."""
-    return not any(change.startswith(LIMITS) for change in provenance.changes(then, now))
+    tasks, keys = os.environ.get("SLURM_NTASKS", "1"), {override_key(argument) for argument in sys.argv[1:]}
+    if tasks == "1" or "SLURM_PROCID" not in os.environ or keys & {"hydra.run.dir", "-m", "--multirun"}:
+        return []
+    place = f"hydra.run.dir=runs/slurm_{os.environ['SLURM_JOB_ID']}_{os.environ.get('SLURM_STEP_ID', 0)}"
+    return [place] if "resume" in keys else [place, "resume=auto"]

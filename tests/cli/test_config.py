@@ -8,7 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from segment.cli.config import CONF_DIR, instantiate, load_config, options, plain, quote_path, value_of
+from segment.cli.build import instantiate
+from segment.cli.config import CONF_DIR, group_options, load_config, plain
+from segment.cli.overrides import quote_path, typed_path
 from segment.cli.value_types import check_arguments
 from segment.errors import SegmentError
 from segment.models.net import SegmentationNet
@@ -26,7 +28,7 @@ def build(overrides: list[str], classes: int = 7):
     return config, net
 
 
-@pytest.mark.parametrize("name", options("."))
+@pytest.mark.parametrize("name", group_options("."))
 def test_every_entry_points_configuration_composes(name):
     assert load_config([], name)
 
@@ -34,9 +36,9 @@ def test_every_entry_points_configuration_composes(name):
 QUICK = {"mobilenet_v2", "unet_milesial", "vgg16_fc_paper"}
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", group_options("model"))
 @pytest.mark.parametrize(
-    "encoder", [pytest.param(e, marks=() if e in QUICK else pytest.mark.slow) for e in options("model/encoder")]
+    "encoder", [pytest.param(e, marks=() if e in QUICK else pytest.mark.slow) for e in group_options("model/encoder")]
 )
 def test_every_model_with_every_encoder(model, encoder):
     words = [f"model={model}", f"model/encoder={encoder}"]
@@ -54,7 +56,7 @@ def test_every_model_with_every_encoder(model, encoder):
         assert net.eval()(torch.randn(1, 3, 50, 70)).shape == (1, 7, 50, 70)
 
 
-@pytest.mark.parametrize(("experiment", "model"), list(product(options("experiment"), options("model"))))
+@pytest.mark.parametrize(("experiment", "model"), list(product(group_options("experiment"), group_options("model"))))
 def test_every_experiment_with_every_model(experiment, model):
     words = [f"experiment={experiment}", f"model={model}"]
     # These set the encoder, which is part of the papers' nets.
@@ -66,7 +68,7 @@ def test_every_experiment_with_every_model(experiment, model):
     assert config.data._target_.startswith("segment.data.")
 
 
-@pytest.mark.parametrize("experiment", options("experiment"))
+@pytest.mark.parametrize("experiment", group_options("experiment"))
 def test_every_experiment_opens_with_command_cost_and_expected_score(experiment):
     head = Path(CONF_DIR, "experiment", f"{experiment}.yaml").read_text().partition("defaults:")[0]
     assert f"experiment={experiment}" in head
@@ -88,7 +90,7 @@ def test_each_stage_of_the_authors_starts_from_the_one_before():
 
 @pytest.mark.parametrize(
     ("group", "option"),
-    [(g, o) for g in ("optimizer", "scheduler", "loss", "trainer", "callbacks") for o in options(g)],
+    [(g, o) for g in ("optimizer", "scheduler", "loss", "trainer", "callbacks") for o in group_options(g)],
 )
 def test_every_option_of_a_run(group, option):
     config, _ = build([f"{group}={option}"])
@@ -136,7 +138,7 @@ def test_values_that_fit_are_let_through():
         assert instantiate(own).number == value
 
 
-@pytest.mark.parametrize("data", options("data"))
+@pytest.mark.parametrize("data", group_options("data"))
 def test_every_data_set(data, tmp_path):
     words = [] if data == "shapes" else [f"data.root={tmp_path}"]
     config = load_config([f"data={data}", *words, *(["data.classes=[a,b]"] if data == "folder" else [])])
@@ -189,7 +191,7 @@ def test_folders_that_hydra_cannot_read_are_quoted_and_sweeps_are_not():
 def test_the_words_before_hydra_are_read_as_hydra_reads_them(monkeypatch, path):
     for word in (f"checkpoint={path}", quote_path(f"checkpoint={path}")):
         monkeypatch.setattr("sys.argv", ["x", word])
-        assert value_of("checkpoint") == path
+        assert typed_path("checkpoint") == path
 
 
 @pytest.mark.parametrize("word", ["model.encoder.weights=null", "input='a b'", "resume=", "trainer.devices=2", "-m"])

@@ -9,19 +9,19 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from segment.cli.config import CONF_DIR, instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import CONF_DIR, load_config
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
-from segment.models.decoders.fcn import FCNDecoder, FCNHead, bilinear_kernel, upsample
-from segment.models.decoders.unet import UNetDecoder, UNetEncoder
+from segment.models.decoders.fcn import FCNDecoder, bilinear_kernel, upsample
+from segment.models.decoders.unet import UNetDecoder
+from segment.models.encoders.mobilenet import MobileNetV2Encoder
+from segment.models.encoders.resnet import ResNetEncoder
 from segment.models.encoders.timm_encoder import TimmEncoder
-from segment.models.encoders.torchvision_encoders import (
-    MobileNetV2Encoder,
-    ResNetEncoder,
-    VGGEncoder,
-    VGGFullyConvolutional,
-)
+from segment.models.encoders.unet_encoder import UNetEncoder
+from segment.models.encoders.vgg import VGGEncoder, VGGFullyConvolutional
 from segment.models.net import SegmentationNet
+from segment.models.published.fcn_resnet import FCNHead
 from tests.conftest import SHARED, needs_shared
 
 ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml") if "paper" not in path.stem)

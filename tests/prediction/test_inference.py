@@ -1,4 +1,4 @@
-"""How a net is asked: windows, scales, flips and memory, each against a plain account of it."""
+"""Inference protocols: windows, scales, flips and memory, each against a plain computation of the same."""
 
 import copy
 import random
@@ -10,18 +10,20 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from segment.cli.config import instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
 from segment.errors import SegmentError
-from segment.models.costs.memory import MARGIN, bytes_per_pixel, cut
-from segment.prediction.inference import Inference, gaussian
+from segment.models.costs.memory import bytes_per_pixel
+from segment.prediction.inference import Inference, window_weights
+from segment.prediction.parts import MARGIN, cut
 
 
 @pytest.fixture(scope="module")
 def net():
-    """Sees 60 pixels far."""
+    """A net whose receptive field reaches 60 pixels to each side."""
     torch.manual_seed(0)
-    words = ["model=fcn_small", "model.encoder.width=8", "model.encoder.depth=4"]
-    net = instantiate(load_config(words).model, num_classes=5).eval()
+    overrides = ["model=fcn_small", "model.encoder.width=8", "model.encoder.depth=4"]
+    net = instantiate(load_config(overrides).model, num_classes=5).eval()
     for layer in net.decoder.score.values():
         torch.nn.init.normal_(layer.weight)
     return net
@@ -53,12 +55,12 @@ def test_the_window_s_weight_is_nnunet_s():
     point = np.zeros((65, 33))
     point[32, 16] = 1
     expected = gaussian_filter(point, [65 / 8, 33 / 8], truncate=9, mode="constant")
-    np.testing.assert_allclose(gaussian(65, 33).numpy(), expected / expected.max(), rtol=0.01)
+    np.testing.assert_allclose(window_weights(65, 33).numpy(), expected / expected.max(), rtol=0.01)
 
 
 def test_windows_cover_the_image_and_are_blended(net, image):
     inference = Inference(window=[40, 64], stride=[30, 50])
-    normalised, weight = net.normalize(image[None]), gaussian(40, 64)
+    normalised, weight = net.normalize(image[None]), window_weights(40, 64)
     total, weights = torch.zeros(5, 90, 133), torch.zeros(90, 133)
     for top in (0, 30, 50):  # the last one ends where the image does
         for left in (0, 50, 69):
@@ -75,11 +77,11 @@ def test_windows_cover_the_image_and_are_blended(net, image):
 
 
 def test_windows_are_added_up_in_32_bits(net, image):
-    """The weight at a window's corner, 1e-7, is next to nothing in 16."""
+    """In 16 bits the weight at a window's corner, 1e-7, would be lost."""
     pixels = net.normalize(image[None]).bfloat16()
     small = copy.deepcopy(net).bfloat16()
     with torch.no_grad():
-        assert Inference(window=[64, 64])._answer(small, pixels, image.shape[-2:]).dtype == torch.float32
+        assert Inference(window=[64, 64])._softmax(small, pixels, image.shape[-2:]).dtype == torch.float32
 
 
 def test_scales_and_flips_are_averaged_at_the_image_s_size(net, image):
@@ -99,20 +101,20 @@ def test_scales_of_a_net_in_16_bits(net, image):
     assert difference.abs().max() < 0.05
 
 
-def test_a_large_image_in_parts_is_as_the_whole(net):
-    """A net that sees less far than the parts overlap can't tell the difference."""
+def test_a_large_image_in_parts_gives_the_result_of_the_whole(net):
+    """The overlap of the parts is wider than the net's receptive field, so the result is the same."""
     image = torch.randint(0, 256, (3, 430, 600), dtype=torch.uint8)
     for settings, scores in (({}, 0), ({"flip": True}, 5)):
         needed = bytes_per_pixel(net) + 5 * 4 * scores  # five copies of all classes' scores
         cut = Inference(**settings, max_memory=430 * 600 * (20 + 0.9 * needed) / 2**30)
-        spans = cut._spans(net, image, None)
+        spans = cut._parts(net, image, None)
         assert len(spans) > 1
         assert all(y.seen.start % 16 == x.seen.start % 16 == 0 for y, x in spans)
         whole = Inference(**settings).class_map(net, image)
         assert whole.unique().numel() > 2
         assert (cut.class_map(net, image) != whole).sum() <= 3  # rounding may decide where two classes meet
     assert torch.equal(Inference(max_memory=1).class_map(net, image), net.predict(image[None])[0])
-    with pytest.raises(SegmentError, match=r"max_memory=0.001: an image of 600x430 takes 0\.\d+ GiB with this net"):
+    with pytest.raises(SegmentError, match=r"max_memory=0.001: an image of 600x430 needs 0\.\d+ GiB with this net"):
         Inference(max_memory=0.001).class_map(net, image)
 
 
@@ -132,7 +134,7 @@ def test_the_parts_of_a_line():
             assert min(before.seen.stop - before.kept.stop, after.kept.start - after.seen.start) >= MARGIN
 
 
-def test_the_protocol_in_words():
+def test_the_protocol_is_described():
     assert Inference().describe() == "single scale, whole images"
     assert Inference(window=[512, 512], scales=[0.5, 1, 1.5], flip=True).describe() == (
         "windows of 512x512, stride 341x341, Gaussian blend, scales 0.5 1 1.5, flipped"

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from segment.cli.config import CONF_DIR, options
+from segment.cli.config import CONF_DIR, group_options
 from segment.sweeps.launcher import name_of_words
 from segment.sweeps.process import Status, what_went_wrong
 from tests.conftest import SMALL
@@ -193,7 +193,7 @@ def test_a_sweep_file_starts_a_sweep_and_the_command_line_has_the_last_word(swee
 
 
 def test_every_sweep_file_is_tested():
-    assert options("sweep") == ["encoders", "skip_strides"]
+    assert group_options("sweep") == ["encoders", "skip_strides"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from segment.cli.config import read_record
+from segment.cli.config import read_hydra_record
 from segment.comparison.run import read
 from segment.data.datasets.shapes import ShapesDataModule
 from segment.data.samplers import TrainSampler
@@ -186,7 +186,7 @@ def test_a_finished_run_is_left_alone_and_an_unmeasured_one_is_measured(main, tr
 def test_words_that_are_refused_do_not_change_what_a_run_is_said_to_be(main, trained):
     with pytest.raises(SystemExit, match="this would be another run"):
         main("train", *EARLY, "data.batch_size=4", f"hydra.run.dir={trained}", "resume=auto")
-    assert read_record(trained)[0]["data"]["batch_size"] == 4  # Hydra's own record is written anew
+    assert read_hydra_record(trained)[0]["data"]["batch_size"] == 4  # Hydra's own record is written anew
     found = read(trained)
     assert found.config["data.batch_size"] == 2
     assert found.choices["model"] == "fcn_resnet50"

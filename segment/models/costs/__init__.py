@@ -1,0 +1,1 @@
+"""The cost of a net: computed from shapes, or measured on this machine."""

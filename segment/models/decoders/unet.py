@@ -1,104 +1,52 @@
-"""U-Net (Ronneberger, Fischer & Brox, 2015): an encoder of its own, and a decoder for any encoder."""
+"""U-Net's decoder (Ronneberger, Fischer & Brox, 2015) for any encoder."""
 
-import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segment.errors import SegmentError
-from segment.models.encoders.encoder import CeilMaxPool2d, Encoder
-from segment.models.encoders.torchvision_encoders import he_initialise
-from segment.models.weights import load_file, load_state
+from segment.models.encoders.unet_encoder import double_convolution
+from segment.models.weights import he_initialise
 
 
-def double_convolution(inputs: int, outputs: int, stride: int = 1, norm: str = "batch") -> nn.Sequential:
-    """Two times 3x3 convolution (padded, so that sizes stay), norm, ReLU; the first has the stride.
+def crop_or_pad(x: Tensor, height: int, width: int) -> Tensor:
+    """Bring (N,C,H,W) to (N,C,height,width): crop at the end what is too large, pad with zeros what is too small.
 
-    Raises:
-        SegmentError: another norm than "batch" or "group" (Wu & He, 2018: 16 channels in a group).
+    Both occur: poolings round odd sizes up or down.
     """
-    if norm not in {"batch", "group"}:
-        raise SegmentError(f"model norm={norm}: expected batch or group")
-    layers: list[nn.Module] = []
-    for channels, step in ((inputs, stride), (outputs, 1)):
-        convolution = nn.Conv2d(channels, outputs, 3, stride=step, padding=1, bias=False)
-        normalised = (
-            nn.BatchNorm2d(outputs) if norm == "batch" else nn.GroupNorm(outputs // math.gcd(16, outputs), outputs)
-        )
-        layers += [convolution, normalised, nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
-
-
-class UNetEncoder(Encoder):
-    """The contracting path: double convolutions between 2x2 max poolings, channels doubling each time.
-
-    Args:
-        width: channels of the first level (64 in the paper).
-        first_stride: stride of the first level; 1 in the paper, 2 for a quarter of the work.
-        depth: number of levels (5 in the paper).
-        weights: a file with this encoder's state dict, or None: there are no ImageNet weights of it.
-        ceil_mode: whether the poolings round odd sizes up, as all encoders here, or down.
-        norm: "batch" or "group".
-    """
-
-    def __init__(
-        self,
-        width: int = 64,
-        first_stride: int = 1,
-        depth: int = 5,
-        weights: str | None = None,
-        ceil_mode: bool = True,
-        norm: str = "batch",
-    ) -> None:
-        if weights == "imagenet":
-            raise SegmentError("U-Net's own encoder has no ImageNet weights: use model.encoder.weights=null or a file")
-        for key, value in {"width": width, "first_stride": first_stride, "depth": depth}.items():
-            if value < 1:
-                raise SegmentError(f"model.encoder.{key}={value}: expected a number from 1")
-        stages, channels, inputs = [], {}, 3
-        for level in range(depth):
-            outputs, stride = width * 2**level, first_stride * 2**level
-            block = double_convolution(inputs, outputs, 1 if level else first_stride, norm)
-            if level:
-                block.insert(0, CeilMaxPool2d() if ceil_mode else nn.MaxPool2d(2))
-            stages.append((stride, block))
-            channels[stride], inputs = outputs, outputs
-        super().__init__(stages, channels, weights is not None)
-        self.layout = "aligned" if ceil_mode else "rounded down"
-        self.minimum = 1 if ceil_mode else first_stride * 2 ** (depth - 1)
-        if weights is None:
-            he_initialise(self)
-        else:
-            load_state(self, load_file(weights), weights)
-
-
-def fit(x: Tensor, height: int, width: int) -> Tensor:
-    """Cut what is too large at the end, and put zeros around what is too small, as poolings rounded up or down."""
-    free_y, free_x = height - x.shape[-2], width - x.shape[-1]
-    top, left = torch.sym_max(free_y, 0) // 2, torch.sym_max(free_x, 0) // 2
-    return F.pad(x, (left, free_x - left, top, free_y - top))  # type: ignore[arg-type]  # symbolic when exported
+    pad_y, pad_x = height - x.shape[-2], width - x.shape[-1]
+    top, left = torch.sym_max(pad_y, 0) // 2, torch.sym_max(pad_x, 0) // 2
+    return F.pad(x, (left, pad_x - left, top, pad_y - top))  # type: ignore[arg-type]  # symbolic when exported
 
 
 class UNetDecoder(nn.Module):
     """The expanding path: enlarge, concatenate the encoder's feature of that stride, convolve twice.
 
     Args:
-        channels: of the encoder's features, by stride; every stride is a level.
+        channels: number of channels of the encoder's features, by stride; every stride is a level.
         num_classes: number of score maps.
         upsampling: "bilinear", or "transposed" for the paper's up-convolutions.
-        width: channels of the finest level, doubling with each coarser one up to 512. By default those of the encoder's
-            finest feature over its stride: the paper's 64 at stride 1, 32 for a ResNet's 64 at stride 2; but 16 times
-            the stride at least, since pre-trained encoders start as narrow as 16.
+        width: number of channels of the finest level, doubling with each coarser one up to 512. The default divides the
+            channels of the encoder's finest feature by its stride: the paper's 64 at stride 1, and 32 for a ResNet's 64
+            at stride 2. It is 16 times the stride or more, since pre-trained encoders start with as few as 16 channels.
         norm: "batch" or "group".
 
     Attributes:
-        stride: of the scores that come out: the encoder's finest.
+        stride: of the scores that the decoder returns: the encoder's finest.
+
+    Raises:
+        SegmentError: an argument has another value.
+
+    >>> decoder = UNetDecoder(channels={2: 8, 4: 16}, num_classes=2)
+    >>> decoder({2: torch.zeros(1, 8, 6, 6), 4: torch.zeros(1, 16, 3, 3)}).shape
+    torch.Size([1, 2, 6, 6])
     """
 
     offset = 0
-    stretch = False
+    resize_to_image = False
     layouts = ("aligned", "rounded down")
 
     def __init__(
@@ -119,7 +67,7 @@ class UNetDecoder(nn.Module):
         finest = width or max(channels[self.stride] // self.stride, 16 * self.stride)
         inputs = channels[self.strides[0]]
         self.up, self.convolve = nn.ModuleList(), nn.ModuleList()
-        for coarse, fine in zip(self.strides, self.strides[1:], strict=False):
+        for coarse, fine in pairwise(self.strides):
             outputs, factor = min(finest * (fine // self.stride), 512), coarse // fine
             if upsampling == "transposed":
                 self.up.append(nn.ConvTranspose2d(inputs, outputs, factor, stride=factor))
@@ -132,14 +80,14 @@ class UNetDecoder(nn.Module):
         he_initialise(self.convolve)
         for layer in self.up:
             if isinstance(layer, nn.ConvTranspose2d):
-                # Keep the variance of what comes from below. At torch's default it shrinks sixfold at each level,
-                # and the net learns from the shallow skips alone for its first hundreds of steps.
+                # Keeps the variance of the coarser level. With torch's default it shrinks sixfold at each level, and
+                # the net learns from the shallow skips alone for its first hundreds of steps.
                 nn.init.normal_(layer.weight, std=layer.in_channels**-0.5)
 
     def forward(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Features by stride to scores (N,num_classes,h,w) at ``self.stride``."""
+        """Map features keyed by stride to scores (N,num_classes,h,w) at ``stride``."""
         x = features[self.strides[0]]
         for stride, up, convolve in zip(self.strides[1:], self.up, self.convolve, strict=True):
             skip = features[stride]
-            x = convolve(torch.cat([skip, fit(up(x), *skip.shape[-2:])], dim=1))
+            x = convolve(torch.cat([skip, crop_or_pad(up(x), *skip.shape[-2:])], dim=1))
         return self.score(x)

@@ -1,4 +1,4 @@
-"""What every encoder is: stages that halve the resolution, and features keyed by stride."""
+"""The base class of encoders: a chain of stages whose outputs are the features."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,13 +7,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-Pixels = tuple[tuple[float, ...], tuple[float, ...], bool]
-"""Mean and standard deviation in 0..255, and whether the net wants BGR."""
-NORMALIZATIONS: dict[str, Pixels] = {
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
-    "caffe": ((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), True),
-    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), False),
+from segment.models.normalization import NORMALIZATIONS
+
+LAYOUTS = {
+    "aligned": "resnet50",
+    "rounded down": "unet_milesial",
+    "FCN paper": "vgg16_fc_paper",
+    "U-Net paper": "unet_paper",
 }
+"""Layouts of features, each with an option of ``model/encoder`` that has it.
+
+"aligned": cell i of stride s lies at the pixels s * i to s * (i + 1) - 1, and odd sizes are rounded up. "rounded down":
+the same, but odd sizes are rounded down. "FCN paper": shifted by a padding of 100 pixels. "U-Net paper": without a
+border, since its convolutions do not pad.
+"""
 
 
 class CeilMaxPool2d(nn.MaxPool2d):
@@ -23,37 +30,41 @@ class CeilMaxPool2d(nn.MaxPool2d):
         super().__init__(2, ceil_mode=True)
 
     def forward(self, input: Tensor) -> Tensor:
+        """Halve the size of (N,C,H,W), rounded up."""
         if not torch.compiler.is_exporting():
             return super().forward(input)
-        # The same, but torch.export's rule of the size in ceil mode holds for odd or for even sizes alone.
+        # Equivalent, and needed since torch.export's size rule for ceil mode holds for either odd or even sizes only.
         odd = (0, input.shape[-1] % 2, 0, input.shape[-2] % 2)
         return F.max_pool2d(F.pad(input, odd, value=float("-inf")), 2)
 
 
 class Encoder(nn.Module):
-    """A chain of stages; the output of each is the feature of its stride.
+    """A chain of stages; the output of each stage is the feature of its stride.
 
     Args:
-        stages: stride (input pixels per feature, on each axis) and modules, in the order of computation.
+        stages: stride (pixels per cell of the feature, on each axis) and module, in the order of computation.
         channels: number of channels of each stride's feature; decoders are built from them.
+        pretrained: see below.
 
     Attributes:
-        pretrained: whether its weights come from a file or a download; optimisers then go gently with it.
-        multiple: the net pads its input to a multiple of this on both axes; 1, since these stages round up.
-        layout: "aligned", since the features of a stride lie where its cells do, and odd sizes are rounded up. Nets
-            as published may have others, and decoders of their own.
-        normalization: what pixels its weights were trained on, as in ``NORMALIZATIONS``.
-        minimum: pixels that the shorter side of an image must have at least.
-        checkpointing: in training, keep only the stages' outputs and compute the rest again on the way back: less
-            memory for a third more time. (Running statistics of batch norms then move twice per step.)
+        pretrained: whether the weights come from a file or a download; optimisers then use a lower learning rate.
+        size_divisor: the net pads its input to a multiple of this on both axes; 1, since these stages round up.
+        layout: where the features lie, one of ``LAYOUTS``.
+        normalization: the normalisation that the weights were trained with.
+        min_size: number of pixels that the shorter side of an image must have.
+        checkpointing: whether training keeps the outputs of the stages only and computes the rest again in the backward
+            pass: less memory for a third more time. (Batch norms then update their statistics twice per step.)
+
+    >>> encoder = Encoder([(1, nn.Conv2d(3, 8, 3, padding=1)), (2, CeilMaxPool2d())], channels={1: 8, 2: 8})
+    >>> {stride: feature.shape for stride, feature in encoder(torch.zeros(1, 3, 5, 7)).items()}
+    {1: torch.Size([1, 8, 5, 7]), 2: torch.Size([1, 8, 3, 4])}
     """
 
     layout = "aligned"
     normalization = NORMALIZATIONS["imagenet"]
-    minimum = 1
+    min_size = 1
     checkpointing = False
-
-    multiple = 1
+    size_divisor = 1
 
     def __init__(
         self, stages: Sequence[tuple[int, nn.Module]], channels: Mapping[int, int], pretrained: bool = False
@@ -65,9 +76,9 @@ class Encoder(nn.Module):
         self.stages = nn.ModuleList(stage for _, stage in stages)
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """Normalised image (N,3,H,W) to features {stride: (N,channels,ceil(H/stride),ceil(W/stride))}."""
+        """Map a normalised image (N,3,H,W) to features {stride: (N,channels,ceil(H/stride),ceil(W/stride))}."""
         features = {}
+        recompute = self.checkpointing and self.training
         for stride, stage in zip(self.strides, self.stages, strict=True):
-            again = self.checkpointing and self.training
-            image = features[stride] = checkpoint(stage, image, use_reentrant=False) if again else stage(image)
+            image = features[stride] = checkpoint(stage, image, use_reentrant=False) if recompute else stage(image)
         return features

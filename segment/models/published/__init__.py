@@ -1,0 +1,1 @@
+"""Networks and parts exactly as a paper or another project published them, so that their weights can be loaded."""

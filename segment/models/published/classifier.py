@@ -5,16 +5,22 @@ from torchvision.models import VGG
 
 
 def convolutional_classifier(vgg: VGG) -> nn.Sequential:
-    """torchvision's VGG with its linear layers as convolutions: a coarse map of class scores over an image of any size.
+    """Turn the linear layers of torchvision's VGG into convolutions: it then scores an image of any size.
 
-    Equal to the classifier on 224x224, where the map is one cell; each further cell is the classifier's answer
-    to a window 32 pixels on ("tabby cat", channel 281 of ImageNet's 1000).
+    On 224x224 pixels the result is one cell, equal to the classifier's output. Each further cell is the classifier's
+    output for a window 32 pixels further on ("tabby cat" is channel 281 of ImageNet's 1000).
 
     Args:
-        vgg: with the classifier's weights; its training mode is kept.
+        vgg: the classifier with its weights; its mode (training or evaluation) is kept.
 
     Returns:
-        A net from (N,3,H,W), 224 pixels at least on each side, to scores (N,classes,H//32-6,W//32-6).
+        A net from (N,3,H,W), 224 pixels or more on each side, to scores (N,classes,H//32-6,W//32-6).
+
+    >>> import torch, torchvision
+    >>> with torch.device("meta"):  # builds the shapes alone
+    ...     net = convolutional_classifier(torchvision.models.vgg11())
+    ...     net(torch.zeros(1, 3, 256, 300)).shape
+    torch.Size([1, 1000, 2, 3])
     """
     layers: list[nn.Module] = [vgg.features]
     size, channels = 7, 512

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from segment.cli.config import instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
 from segment.data.classes import voc_palette
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.images import image_fingerprint

@@ -9,7 +9,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segment.cli.config import instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
 from segment.errors import SegmentError
 from segment.models.decoders.fcn import bilinear_kernel
 from segment.models.published.unet_paper import PaperUNet, PaperUNetDecoder, PaperUNetEncoder, mirrored

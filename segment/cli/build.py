@@ -1,0 +1,30 @@
+"""Building the parts that a configuration names by ``_target_``."""
+
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
+
+from segment.cli.config import plain
+from segment.cli.value_types import check_arguments
+from segment.errors import SegmentError
+
+
+def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
+    """Build a part as ``hydra.utils.instantiate`` does, and raise the part's own error in place of Hydra's.
+
+    Raises:
+        SegmentError: a value is of another type than the part declares, or the part does not take it.
+    """
+    checked = check_arguments(plain(config), config._get_full_key(None) if OmegaConf.is_config(config) else "")
+    try:
+        return hydra.utils.instantiate(checked, *args, **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if cause is None or isinstance(cause, InstantiationException):
+            raise SegmentError(" ".join(str(error).split())) from error
+        if isinstance(cause, TypeError | ValueError | ImportError):  # an argument that the part does not take
+            part = str(config.get("_target_", "configuration")).rpartition(".")[2]
+            raise SegmentError(f"{part}: {cause}") from error
+        raise cause from None

@@ -1,0 +1,85 @@
+"""The frame of every command: Hydra composes the configuration, and a user's mistake is one message."""
+
+import functools
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
+
+from segment.cli.config import CONF_DIR, fast_composition
+from segment.cli.overrides import quote_path
+from segment.errors import SegmentError
+from segment.files import printable
+
+
+def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None = None) -> None:
+    """Compose the configuration ``name`` with the command line and run a command with it.
+
+    Args:
+        name: of the command and of its YAML file.
+        run: called with the configuration.
+        prepare: called before Hydra reads the command line; it may change ``sys.argv``.
+    """
+    with ExitStack() as composing:
+
+        @functools.wraps(run)
+        def job(config: DictConfig) -> None:
+            composing.close()
+            try:
+                run(config)
+            except Exception as error:
+                message = _message(error)
+                if message is None:
+                    raise
+                if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
+                    raise CompactHydraException(f"error: {message}") from None
+                sys.exit(f"error: {message}")
+
+        try:
+            if prepare is not None:
+                prepare()
+        except SegmentError as error:
+            sys.exit(f"error: {error}")
+        sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
+        composing.enter_context(fast_composition())
+        hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
+
+
+def _message(error: Exception) -> str | None:
+    """Return the message for a user's mistake; None where the fault is in this package."""
+    if isinstance(error, SegmentError):
+        return printable(str(error))
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
+    if isinstance(error, InterpolationKeyError):
+        return str(error).splitlines()[0]
+    if type(error).__name__ == "MisconfigurationException":  # raised by Lightning for its arguments
+        return " ".join(str(error).split())
+    if isinstance(error, ValueError) and "val_check_interval" in str(error):  # likewise
+        return "trainer." + str(error).partition(". If")[0].replace("`", "").strip()
+    return None
+
+
+def silence_known_warnings() -> None:
+    """Hide Lightning's advertisements and known false alarms; call it after Lightning is imported."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (
+        ".*isinstance.treespec, LeafSpec.*",  # lightning 2.6 on torch 2.15
+        "Experiment logs directory .* exists and is not empty",  # Hydra made it; a resumed run keeps its rows
+        "The '.*_dataloader' does not have many workers",  # the number of workers is the user's choice
+        "The number of training batches .* is smaller than the logging interval",
+        "Checkpoint directory .* exists and is not empty",
+        "Found .* in eval mode at the start of training",  # model.frozen_stages, model.frozen_batch_norm
+        "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler continues where it was
+        "It is recommended to use .*sync_dist=True",  # every process has the metrics of all images
+    ):
+        warnings.filterwarnings("ignore", text)

@@ -1,0 +1,78 @@
+"""Overrides of the command line: facts about keys, and the quoting that Hydra's grammar needs."""
+
+import re
+import sys
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+LITERAL_PATHS = ("input", "output", "checkpoint", "resume", "repeat")
+"""Keys whose value is a path as it stands: a comma in it is no sweep."""
+SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights")
+"""Keys whose value is a path or a sweep over paths; it is quoted only where Hydra cannot read it (``~/voc``)."""
+RUN_LENGTH = r"trainer\.max_(epochs|steps|time)"
+"""Keys that set how long a run trains."""
+WITHOUT_EFFECT = (
+    r"resume|repeat|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?|callbacks\.(?!best|ema|early_stopping).*"
+    r"|data\.(root|num_workers|download|url|checksum)"
+    r"|trainer\.(enable_.*|log_every_n_steps|num_sanity_val_steps|fast_dev_run|profiler|default_root_dir)(\..*)?"
+)
+"""Keys that do not change what a run learns: places, logging, loading."""
+ROUNDING = r"compile|channels_last|trainer\.(accelerator|strategy|plugins|benchmark|deterministic)(\..*)?"
+"""Keys that change the hardware or the order of operations, and with it the rounding of the results."""
+SEEDS = r"(data\.)?seed"
+"""Keys of the random numbers."""
+
+
+def matches_key(key: str, *patterns: str) -> bool:
+    """Return whether a dotted key belongs to one of the sets of keys above."""
+    return any(re.fullmatch(pattern, key) for pattern in patterns)
+
+
+def override_key(override: str) -> str:
+    """Return the key of ``KEY=VALUE``."""
+    return override.partition("=")[0]
+
+
+def quote(value: str) -> str:
+    """Quote a string for Hydra's grammar, whatever characters it holds."""
+    escaped = re.sub(r"(\\*)(\$\{|'|$)", lambda m: m[1] * 2 + ("\\" if m[2] else "") + m[2], value)
+    return f"'{escaped}'"
+
+
+def quote_path(override: str) -> str:
+    """Return ``input=a (1).jpg`` as ``input='a (1).jpg'``; other overrides are returned as they are."""
+    key, equals, value = override.partition("=")
+    if value in {"", "null", "???"} or _is_quoted(value):
+        return override
+    if key in LITERAL_PATHS or (key.lstrip("+") in SWEPT_PATHS and not _is_readable(override)):
+        return f"{key}{equals}{quote(value)}"
+    return override
+
+
+def typed_path(key: str, arguments: Sequence[str] | None = None) -> str | None:
+    """Return the path that the command line gives for a key, before Hydra reads it; None if there is none.
+
+    Args:
+        key: one of :data:`LITERAL_PATHS`.
+        arguments: the command line, by default this process's.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{key}=")]
+    if not given or given[-1] in {"null", ""}:
+        return None
+    value = OverridesParser.create().parse_override(f"key={given[-1]}").value() if _is_quoted(given[-1]) else given[-1]
+    return str(value).replace("\\${", "${")  # OmegaConf undoes this escape later
+
+
+def _is_quoted(value: str) -> bool:
+    return re.fullmatch(r"(['\"]).*\1", value) is not None
+
+
+def _is_readable(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True

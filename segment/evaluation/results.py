@@ -1,0 +1,125 @@
+"""The files and the table of an evaluation."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from segment.data.classes import BACKGROUND, Classes
+from segment.data.datamodule import SegmentationDataModule, count_shared
+from segment.data.dataset import SegmentationDataset
+from segment.display.metrics_table import evaluation_table, percent
+from segment.display.pictures import example_figure, save_figure
+from segment.display.plots import confusion_matrix, training_curves
+from segment.evaluation.evaluator import Evaluation
+from segment.evaluation.examples import Example
+from segment.evaluation.intervals import mean_iou, miou_interval
+from segment.files import checkpoint_digest
+from segment.prediction.inference import Inference
+from segment.records.folder import RunFolder
+from segment.records.metrics_csv import read_rows
+from segment.records.metrics_json import write_metrics
+from segment.records.per_image import ImageCounts, write_confusion, write_image_counts
+
+PROTOCOL = "one image at a time at original resolution, one confusion matrix, label 255 ignored"
+
+
+def all_metrics(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the metrics of an evaluation by name and by class name, with the interval of mIoU."""
+    names = evaluation.classes.names
+    metrics = dict(evaluation.metrics)
+    metrics["per_class_IoU"] = dict(zip(names, metrics["per_class_IoU"], strict=True))
+    interval = miou_interval([evaluation.counts])
+    metrics["mIoU_interval"] = None if np.isnan(interval.low) else [interval.low, interval.high]
+    metrics["mIoU_interval_images"] = interval.images
+    metrics["mIoU_interval_rare_classes"] = interval.rare_classes
+    metrics["mIoU_interval_note"] = interval.note
+    metrics |= mean_over_groups(metrics["per_class_IoU"], evaluation.classes)
+    if "boundary" in metrics:
+        per_class = dict(zip(names, metrics["boundary"]["per_class_boundary_IoU"], strict=True))
+        metrics["boundary"] = {**metrics["boundary"], "per_class_boundary_IoU": per_class}
+    return metrics
+
+
+def describe_source(
+    data: SegmentationDataModule,
+    split: str,
+    images: int,
+    inference: Inference,
+    metadata: Mapping[str, Any],
+    checkpoint: Path,
+    precision: str,
+) -> dict[str, Any]:
+    """Return what the metrics were measured on and how, as ``metrics.json`` records it.
+
+    Args:
+        images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
+        metadata: of the checkpoint.
+        precision: of the trainer.
+    """
+    known = data.fingerprints(data.dataset(split))[:images]
+    return {
+        "data": data.name,
+        **data.location(),
+        "split": split,
+        "images": images,
+        "images_trained_on": count_trained_on(metadata, known),
+        "precision": precision,
+        "protocol": f"{inference.describe()}; {PROTOCOL}",
+        "checkpoint": str(checkpoint.absolute()),
+        "checkpoint_digest": checkpoint_digest(checkpoint),
+    }
+
+
+def count_trained_on(metadata: Mapping[str, Any], images: Iterable[Iterable[str]]) -> int | None:
+    """Return the number of images, given by their fingerprints, that a net was trained on; None if unknown."""
+    fingerprints = metadata.get("images")
+    if not isinstance(fingerprints, list) or not fingerprints:  # only rank 0 has them
+        return None
+    return count_shared(images, map(str, fingerprints))
+
+
+def mean_over_groups(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:
+    """Return mIoU without the background, of things and of stuff, as far as the data set has these groups."""
+    groups = {}
+    if BACKGROUND in per_class and len(per_class) > 1:
+        groups["mIoU_without_background"] = per_class.keys() - {BACKGROUND}
+    if classes.stuff:
+        groups["mIoU_things"] = per_class.keys() - classes.stuff - {BACKGROUND}
+        groups["mIoU_stuff"] = per_class.keys() & classes.stuff
+    values = {key: [v for k, v in per_class.items() if k in names and v is not None] for key, names in groups.items()}
+    return {key: sum(group) / len(group) if group else None for key, group in values.items()}
+
+
+def write_results(
+    metrics: Mapping[str, Any],
+    evaluation: Evaluation,
+    dataset: SegmentationDataset,
+    examples: Mapping[str, Example],
+    folder: RunFolder,
+) -> None:
+    """Write ``metrics.json``, counts, plots and example pictures into a folder, and print the table.
+
+    Args:
+        metrics: the content of ``metrics.json``.
+        dataset: the split that was evaluated.
+        examples: by the name of their picture.
+    """
+    classes = evaluation.classes
+    ids = [dataset.id(i) for i in range(len(evaluation.counts))]
+    own = dict(zip(ids, mean_iou(evaluation.counts), strict=True))
+    folder.predictions.mkdir(exist_ok=True)
+    for name, example in examples.items():
+        title = f"{example.id}, mean IoU {percent(float(own[example.id]))} %"
+        figure = example_figure(example.image, example.truth, example.prediction, classes, title)
+        save_figure(figure, folder.predictions / f"{name}.png")
+    save_figure(confusion_matrix(evaluation.confusion, classes.names), folder.confusion_plot)
+    if folder.metrics_csv.is_file():
+        save_figure(training_curves(read_rows(folder.metrics_csv)), folder.curves_plot)
+    write_image_counts(ImageCounts(np.array(ids), evaluation.counts, classes.names), folder.per_image)
+    write_confusion(evaluation.confusion, classes.names, folder.confusion_csv)
+    write_metrics(metrics, folder.metrics)
+    # Piped into a file, rich would fold lines at 80 columns, also the paths that a user wants to copy.
+    Console(soft_wrap=True, highlight=False).print(evaluation_table(metrics))

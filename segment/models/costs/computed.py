@@ -1,0 +1,83 @@
+"""Costs of a net as computed from the shapes of its tensors."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from segment.models.net import SegmentationNet
+
+
+class ComputedCost(NamedTuple):
+    """Cost of a net for one image.
+
+    Attributes:
+        parameters: number of weights.
+        gmacs: billions of multiply-accumulate operations of a forward pass.
+        training_memory: bytes that a training step keeps for the backward pass, without weights and optimiser.
+        strides: of the encoder's features.
+        receptive_field: pixels on a side that the deepest feature sees; an upper bound for encoders with branches.
+    """
+
+    parameters: int
+    gmacs: float
+    training_memory: float
+    strides: list[int]
+    receptive_field: int
+
+
+def compute_cost(net: SegmentationNet, height: int, width: int) -> ComputedCost:
+    """Compute the cost of a net for one image of this size.
+
+    On torch's meta device, that is for a net built in ``with torch.device("meta")``, this takes no memory and next to
+    no time. Leaves the net in evaluation mode.
+    """
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    memory = _training_memory(net, height, width)
+    net.eval()
+    macs = _multiply_accumulates(net, height, width)
+    return ComputedCost(parameters, macs / 1e9, memory, sorted(net.encoder.channels), _receptive_field(net))
+
+
+def _training_memory(net: SegmentationNet, height: int, width: int) -> float:
+    """Return the bytes per image of the tensors that autograd saves."""
+    saved: dict[int, Tensor] = {}
+
+    def save(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            saved[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    images = torch.zeros(2, 3, height, width, device=net.mean.device)  # batch norms need more than one value
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        net.train()(images).sum()
+    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / len(images)
+
+
+@torch.no_grad()
+def _multiply_accumulates(net: SegmentationNet, height: int, width: int) -> float:
+    with FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, height, width, device=net.mean.device))
+    return counter.get_total_flops() / 2
+
+
+@torch.no_grad()
+def _receptive_field(net: SegmentationNet) -> int:
+    """Add up the receptive field over the encoder's convolutions and poolings."""
+    side, field = 1024, 1.0
+
+    def grow(layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Add the k - 1 further cells that a kernel of k sees, each as large as the image's side over the input's."""
+        nonlocal field
+        kernel, dilation = (v if isinstance(v, int) else v[0] for v in (layer.kernel_size, layer.dilation))
+        # Padding and rounding make sizes differ a little from those that the strides, powers of two, would give.
+        field += (kernel - 1) * dilation * 2 ** round(math.log2(side / inputs[0].shape[-2]))
+
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.MaxPool2d)]
+    hooks = [layer.register_forward_hook(grow) for layer in layers]
+    net.encoder(torch.zeros(1, 3, side, side, device=net.mean.device))
+    for hook in hooks:
+        hook.remove()
+    return round(field)

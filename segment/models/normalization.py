@@ -1,0 +1,57 @@
+"""The pixel values that a net was trained on, and so the ones that it must be given."""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from segment.errors import SegmentError
+
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation of each channel, in 0..255, and the order of the channels.
+
+    Attributes:
+        mean, deviation: three values each, in the order in which the net takes the channels.
+        bgr: whether that order is blue, green, red.
+
+    >>> Normalization(mean=(0.0, 0.0, 0.0), deviation=(255.0, 255.0, 255.0)) == NORMALIZATIONS["unit"]
+    True
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    bgr: bool = False
+
+
+NORMALIZATIONS = {
+    "imagenet": Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "caffe": Normalization((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), bgr=True),
+    "unit": Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
+}
+"""The normalisations that ``model.normalization`` can name."""
+
+
+def read_normalization(value: str | Mapping[str, Any]) -> Normalization:
+    """Read a name out of ``NORMALIZATIONS``, or a table of ``mean``, ``deviation`` and optionally ``bgr``.
+
+    Raises:
+        SegmentError: the value is neither.
+    """
+    if isinstance(value, str) and value in NORMALIZATIONS:
+        return NORMALIZATIONS[value]
+    if isinstance(value, Mapping) and value.keys() <= {"mean", "deviation", "bgr"}:
+        with suppress(KeyError, TypeError, ValueError):
+            mean, deviation = (tuple(map(float, value[key])) for key in ("mean", "deviation"))
+            if len(mean) == len(deviation) == 3 and min(deviation) >= 1:  # a smaller one belongs to pixels in 0..1
+                return Normalization(mean, deviation, bool(value.get("bgr")))
+    raise SegmentError(
+        f"model.normalization={value}: expected {', '.join(NORMALIZATIONS)}, null, or "
+        "{mean: [R,G,B], deviation: [R,G,B]} in 0..255"
+    )
+
+
+def same_normalization(first: Normalization, second: Normalization) -> bool:
+    """Return whether two normalisations are equal up to rounding: a checkpoint's metadata has numbers of 32 bits."""
+    pairs = zip((*first.mean, *first.deviation), (*second.mean, *second.deviation), strict=True)
+    return first.bgr == second.bgr and all(math.isclose(a, b, rel_tol=1e-6) for a, b in pairs)

@@ -1,0 +1,83 @@
+"""The images that ``segment.predict`` reads: one file, those of a folder, or the matches of a pattern."""
+
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from segment.errors import SegmentError
+
+
+def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
+    """Return the images and the folder that contains them all.
+
+    Args:
+        source: an image, a folder with images directly in it, or a pattern such as ``photos/**/*.jpg``.
+        output: folder for the masks. Images in it are left out, since they are masks of an earlier run.
+
+    Raises:
+        SegmentError: there is no image, or ``output`` is the folder of the images.
+        OSError: a folder can't be read.
+    """
+    from segment.data.images import IMAGE_SUFFIXES
+
+    if source.is_file():
+        return [source], source.parent
+    suffixes = IMAGE_SUFFIXES | {".gif"}
+    if glob.has_magic(source.name) and not glob.has_magic(source.suffix):
+        suffixes |= {source.suffix.lower()} - {""}  # *.xyz says that such files are images
+    images = sorted(path for path in candidates(source) if is_visible_file(path) and path.suffix.lower() in suffixes)
+    base = source
+    if images and not source.is_dir():
+        base = Path(os.path.commonpath([path.parent for path in images]))
+    target = Path(os.path.realpath(output))  # Path.resolve raises an error for links that form a circle
+    if base.resolve() == target:
+        raise SegmentError(f"output={output} is the folder of the images: choose another, since masks are images, too")
+    images = [path for path in images if target not in Path(os.path.realpath(path)).parents]
+    if not images and source.is_dir():
+        known = ", ".join(sorted(suffixes))
+        searched = f"no image in this folder ({known}); 'input={source}/**/*' searches the folders below, too"
+        raise SegmentError(f"input={source}: {searched}")
+    if not images:
+        raise SegmentError(f"input={source}: no image matches")
+    return images, base
+
+
+def candidates(source: Path) -> set[Path]:
+    """Return the content of a folder, or the matches of a pattern.
+
+    Raises:
+        SegmentError: ``source`` is neither.
+    """
+    if source.is_dir():
+        return {*source.iterdir()}
+    if glob.has_magic(str(source)):
+        return {*matches(source)}
+    problem = "it is neither file nor folder" if os.path.lexists(source) else "no such file or folder"
+    raise SegmentError(f"input={source}: {problem}")
+
+
+def is_visible_file(path: Path) -> bool:
+    """Return whether a path is no folder and its name does not begin with a dot. Broken links are reported later."""
+    return not path.name.startswith(".") and not path.is_dir()
+
+
+def matches(pattern: Path) -> Iterator[Path]:
+    """Yield the matches of a pattern. ``**`` follows links to folders, where glob's own would run in circles."""
+    if "**" not in pattern.parts:
+        yield from map(Path, glob.iglob(str(pattern)))
+        return
+    at = pattern.parts.index("**")
+    head, rest = Path(*pattern.parts[:at]), pattern.parts[at + 1 :] or ("*",)
+    for top in map(Path, glob.iglob(str(head))) if at else [head]:
+        for folder, names, _ in os.walk(top, followlinks=True):
+            names[:] = [name for name in names if name[0] != "." and not links_to_parent(Path(folder, name))]
+            yield from matches(Path(glob.escape(folder), *rest))
+
+
+def links_to_parent(folder: Path) -> bool:
+    """Return whether a folder is a link to one that contains it: to follow it would find the same files again."""
+    if not folder.is_symlink():
+        return False
+    parents = [Path(os.path.realpath(parent)) for parent in folder.parents]
+    return any(parent.is_relative_to(os.path.realpath(folder)) for parent in parents)

@@ -1,0 +1,64 @@
+"""``job.json``: the state of a job of a sweep."""
+
+import json
+import signal
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from segment.errors import SegmentError
+from segment.files import whole_file
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, so that times compare as text."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass
+class JobRecord:
+    """The content of ``job.json``; a sweep that is killed leaves the state ``running``.
+
+    Example:
+        >>> record = JobRecord(["seed=0"])
+        >>> record.end(-9, "")
+        >>> record.state, record.reason
+        ('failed', 'SIGKILL')
+    """
+
+    overrides: list[str]
+    state: str = "running"  # or done, or failed
+    exit_code: int | None = None
+    signal: str | None = None
+    error: str = ""
+    started: str = field(default_factory=utc_now)
+    ended: str | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> "JobRecord | None":
+        """Read a ``job.json``; None if there is no such file.
+
+        Raises:
+            SegmentError: the file is damaged.
+        """
+        try:
+            return cls(**json.loads(path.read_text())) if path.is_file() else None
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise SegmentError(f"cannot read {path.name}: {error}") from None
+
+    def write(self, path: Path) -> None:
+        with whole_file(path) as file:
+            file.write(json.dumps(asdict(self), indent=2) + "\n")
+
+    def end(self, code: int, error: str) -> None:
+        """Record how the job ended; a negative code is the number of the signal that killed it."""
+        self.state, self.ended = "failed" if code else "done", utc_now()
+        self.exit_code, self.signal = (code, None) if code >= 0 else (None, signal.Signals(-code).name)
+        self.error = error if code else ""
+
+    @property
+    def reason(self) -> str:
+        """Why a job failed, for a person to read; empty if it did not fail."""
+        if self.state != "failed":
+            return ""
+        return ": ".join(filter(None, [self.signal, self.error])) or f"exit code {self.exit_code}"

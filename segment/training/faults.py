@@ -1,0 +1,60 @@
+"""The end of a run that fails: its processes and loggers end too, and the user gets one message."""
+
+import errno
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from segment.errors import SegmentError
+from segment.files import shown
+from segment.records.folder import RunFolder
+from segment.training.lightning_internals import end_other_processes
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass
+class ActiveRun:
+    """The loggers and the trainer of a run, which have to be ended with it."""
+
+    loggers: list[Any] = field(default_factory=list)
+    trainer: Any = None
+
+
+@contextmanager
+def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
+    """End the processes and loggers of a run whatever happens, and explain what went wrong.
+
+    Raises:
+        SegmentError: the disk is full, or something called ``sys.exit`` before the run was complete.
+        SystemExit: the run was stopped by SIGTERM; the code is 143.
+    """
+    run, failed = ActiveRun(), 1
+    try:
+        yield run
+        failed = 0
+    except SIGTERMException:  # a SystemExit without a code, which would count as success
+        # Another code from DDP's other processes looks like a crash to Lightning, which then kills this one.
+        sys.exit(128 + signal.SIGTERM if run.trainer.is_global_zero else 0)
+    except SystemExit as end:
+        if end.code:
+            raise
+        raise SegmentError("something ended this run with sys.exit before it was complete: it has no metrics") from end
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise SegmentError(
+            f"cannot write {error.filename or folder.path} ({error.strerror}); existing files are unchanged: "
+            f"make room, and continue with resume={shown(folder.path)}"
+        ) from None
+    finally:
+        if failed and run.trainer is not None:
+            end_other_processes(run.trainer)
+        for logger in run.loggers:
+            if hasattr(logger.experiment, "finish"):  # otherwise wandb's next run would continue this one
+                logger.experiment.finish(exit_code=failed)

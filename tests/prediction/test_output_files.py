@@ -1,0 +1,89 @@
+"""The files of an image: their names, what they record, and whose files they never replace."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segment.data.classes import Classes
+from segment.errors import SegmentError
+from segment.prediction.output_files import OutputFiles, plan_outputs, prepare_folder
+from segment.prediction.segmenter import Segmentation
+
+CLASSES = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
+RESULT = Segmentation(
+    np.zeros((2, 4, 3), np.uint8), np.array([[0, 0, 0, 1]] * 2, np.uint8), CLASSES, np.full((2, 2, 4), 127, np.uint8)
+)
+
+
+def test_names_keep_their_suffix_only_where_it_tells_images_apart():
+    images = [
+        Path("in") / name for name in ("a.jpg", "sub/a.jpg", "same.jpg", "same.png", "same.jpg.png", "dots.1.jpg")
+    ]
+    plan = plan_outputs(images, Path("in"), Path("out"), [])
+    assert [str(files.path(".png")) for files in plan.values()] == [
+        "out/a.png",
+        "out/sub/a.png",
+        "out/same.jpg.png",
+        "out/same.png.png",
+        "out/same.jpg.png.png",
+        "out/dots.1.png",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a_overlay.jpg"])
+def test_an_output_never_replaces_an_input(tmp_path, name):
+    images = [tmp_path / "a.bmp", tmp_path / name]
+    with pytest.raises(SegmentError, match=f"{name} would overwrite an input; choose another folder"):
+        plan_outputs(images[-1:] if name == "a.png" else images, tmp_path, tmp_path, [])
+
+
+def test_all_files_are_written_and_record_their_origin(tmp_path):
+    files = OutputFiles(tmp_path / "new" / "a", ["_overlay.jpg", ".json", ".npz"])
+    assert files.recorded() == ("", [])
+    assert not files.are_complete("origin 1")
+    files.write(RESULT, Path("in/a.jpg"), "origin 1")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.json", "a.npz", "a.png", "a_overlay.jpg"]
+    assert files.recorded() == ("origin 1", [".png", "_overlay.jpg", ".json", ".npz"])
+    assert files.are_complete("origin 1")
+    assert not files.are_complete("origin 2")
+    assert np.array_equal(np.array(Image.open(files.path(".png"))), RESULT.mask)
+    pixels = {"background": 6, "disc": 2}
+    content = {"image": "in/a.jpg", "width": 4, "height": 2, "pixels": pixels}
+    assert json.loads(files.path(".json").read_text()) == content
+    assert np.array_equal(np.load(files.path(".npz"))["probabilities"], RESULT.probabilities)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".json"])
+def test_files_that_are_damaged_or_missing_are_not_complete(tmp_path, suffix):
+    files = OutputFiles(tmp_path / "a", [".json"])
+    files.write(RESULT, Path("a.jpg"), "origin")
+    if suffix == ".png":
+        files.path(suffix).write_bytes(files.path(suffix).read_bytes()[:-20])
+    else:
+        files.path(suffix).unlink()
+    assert not files.are_complete("origin")
+
+
+def test_extras_of_another_mask_are_removed_and_those_of_the_same_stay(tmp_path):
+    both, mask = OutputFiles(tmp_path / "a", [".json"]), OutputFiles(tmp_path / "a", [])
+    both.write(RESULT, Path("a.jpg"), "origin 1")
+    mask.write(RESULT, Path("a.jpg"), "origin 1")
+    assert mask.recorded() == ("origin 1", [".png", ".json"])
+    mask.write(RESULT, Path("a.jpg"), "origin 2")
+    assert not both.path(".json").exists()
+
+
+def test_foreign_files_are_refused_before_anything_is_written(tmp_path):
+    files = OutputFiles(tmp_path / "o" / "a", [".json"])
+    prepare_folder(tmp_path / "o", {Path("a.jpg"): files})
+    assert (tmp_path / "o").is_dir()
+    files.path(".json").write_text("mine")
+    with pytest.raises(
+        SegmentError, match=r"a.json exists, and segment.predict did not write it: choose another folder"
+    ):
+        prepare_folder(tmp_path / "o", {Path("a.jpg"): files})
+    with pytest.raises(SegmentError, match=r"a.json: it is a file, expected a folder"):
+        prepare_folder(files.path(".json"), {})

@@ -1,0 +1,113 @@
+"""Trained nets in Python: whatever holds an image is segmented, and the result can be shown and saved."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import segment
+from segment.data.datasets.shapes import SHAPES
+from segment.errors import SegmentError
+from segment.prediction import Inference, Segmenter
+from tests.prediction.conftest import photo, varied_checkpoint
+
+VALUES = photo(3)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("net")
+    torch.save(varied_checkpoint(folder), folder / "best.ckpt")
+    return folder / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
+def segmenter(checkpoint):
+    return segment.load(checkpoint, device="cpu")
+
+
+def test_a_loaded_net_has_its_classes(segmenter):
+    assert isinstance(segmenter, Segmenter)
+    assert segmenter.classes.names == SHAPES.names
+    assert segmenter.palette == SHAPES.palette
+    assert "6 classes: background, disc, square" in repr(segmenter)
+
+
+def test_device_and_protocol_can_be_chosen(checkpoint):
+    segmenter = segment.load(checkpoint, "cpu", Inference(flip=True))
+    assert repr(segmenter).endswith("single scale, whole images, flipped; on cpu)")
+    expected = Inference(flip=True).class_map(segmenter.net, torch.from_numpy(VALUES).permute(2, 0, 1))
+    assert np.array_equal(segmenter.predict(VALUES).mask, expected.numpy())
+    with pytest.raises(SegmentError, match="device=nonsense: "):
+        segment.load(checkpoint, "nonsense")
+
+
+def test_whatever_holds_an_image_is_segmented(segmenter, tmp_path):
+    image, tensor = Image.fromarray(VALUES), torch.from_numpy(VALUES).permute(2, 0, 1)
+    image.save(tmp_path / "a.png")
+    expected = segmenter.net.predict(tensor[None])[0].numpy()
+    for given in (tmp_path / "a.png", str(tmp_path / "a.png"), image, VALUES, tensor):
+        result = segmenter.predict(given)
+        assert np.array_equal(result.mask, expected)
+        assert np.array_equal(result.image, VALUES)
+    grey = VALUES[..., 0]
+    expected = segmenter.predict(np.dstack([grey] * 3)).mask
+    for given in (grey, grey[..., None], torch.from_numpy(grey), torch.from_numpy(grey)[None]):
+        assert np.array_equal(segmenter.predict(given).mask, expected)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        VALUES / 255,
+        VALUES.transpose(2, 0, 1),
+        torch.from_numpy(VALUES).permute(2, 0, 1)[None],
+        torch.from_numpy(VALUES),
+        np.zeros((0, 5), np.uint8),
+        VALUES[0, 0],
+        VALUES[..., 0] > 9,
+    ],
+)
+def test_arrays_that_hold_no_image_are_refused(segmenter, wrong):
+    with pytest.raises(
+        SegmentError, match=r"expected uint8 values from 0 to 255 in an array \(H,W\), .*\(H,W,3\).*; got"
+    ):
+        segmenter.predict(wrong)
+
+
+def test_other_things_and_broken_images_are_refused(segmenter, tmp_path):
+    with pytest.raises(SegmentError, match="expected a path, a PIL image, an array or a tensor, got a list"):
+        segmenter.predict([VALUES])
+    Image.fromarray(VALUES).save(tmp_path / "a.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
+    with pytest.raises(SegmentError, match="cannot read the image: image file is truncated"):
+        segmenter.predict(Image.open(tmp_path / "half.png"))
+
+
+def test_a_result_can_be_counted_shown_and_saved(segmenter, tmp_path):
+    result = segmenter.predict(VALUES, probabilities=True)
+    assert result.probabilities.shape == (len(SHAPES), *result.mask.shape)
+    assert sum(result.counts().values()) == result.mask.size
+    assert result.overlay().size == (VALUES.shape[1], VALUES.shape[0])
+    for path in (tmp_path / "new" / "mask.png", tmp_path / "mask.PNG"):
+        result.save(path)
+        assert np.array_equal(np.array(Image.open(path)), result.mask)
+    with pytest.raises(SegmentError, match=r"mask.jpg: expected a name that ends in .png"):
+        result.save("mask.jpg")
+    assert re.fullmatch(r"Segmentation\(\d+x\d+: (\w+ [\d.]+ %(, )?)+(\.\.\.)?\)", repr(result))
+    assert result._repr_png_().startswith(b"\x89PNG")
+    share = 100 * result.counts()["square"] / result.mask.size
+    assert f"square {share:.1f} %" in result._repr_html_()
+
+
+def test_importing_segment_is_light():
+    code = (
+        "import sys, segment, segment.prediction; "
+        "print(segment.load.__name__, 'torch' in sys.modules, 'hydra' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["load", "False", "False"]
