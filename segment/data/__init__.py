@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from segment import public_names
 
-if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table below
+if TYPE_CHECKING:
     from segment.data.classes import IGNORE, Classes, voc_palette
     from segment.data.datamodule import SegmentationDataModule
-    from segment.data.dataset import Batch, Item, Sample, SegmentationDataset
+    from segment.data.dataset import Batch, Item, SegmentationDataset
     from segment.data.datasets.ade20k import ADE20KDataModule
     from segment.data.datasets.camvid import CamVidDataModule
     from segment.data.datasets.folder import FolderDataModule
@@ -20,5 +20,6 @@ if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table bel
     from segment.data.downloads.fetch import Archive, Release
     from segment.data.images import read_image
     from segment.data.labels import Labels, index_labels
+    from segment.data.pairs import Sample
 
 __getattr__, __dir__, __all__ = public_names(__name__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from segment import public_names
 
-if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table below
+if TYPE_CHECKING:
     from segment.models.decoders.fcn import FCNDecoder
     from segment.models.decoders.unet import UNetDecoder
     from segment.models.encoders.encoder import Encoder
