@@ -21,7 +21,6 @@ from segment.display.grid import tex
 from segment.display.plots import Point, against_cost, place_labels
 from segment.evaluation.intervals import mean_iou
 from segment.files import checkpoint_digest
-from segment.models.costs.measured import memory
 from segment.records.checkpoint import make_card
 from segment.report import main as report
 from tests.conftest import SMALL

@@ -5,8 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from segment.cli.build import instantiate
-from segment.cli.config import load_config
 from segment.data.datasets.voc import VOCDataModule
 from segment.errors import SegmentError
 from segment.evaluation.metrics import scores
