@@ -25,16 +25,16 @@ def export(config: DictConfig) -> None:
     from segment.prediction.exported_net import export_net
     from segment.prediction.segmenter import load_segmenter
 
-    content, is_compared = export_net(load_segmenter(config.checkpoint, "cpu"), config.format, config.answer)
+    content = export_net(load_segmenter(config.checkpoint, "cpu"), config.format, config.answer)
     try:
         with whole_file(output, "wb") as file:
             file.write(content)
     except OSError as error:
         raise SegmentError(f"output={output}: {error.strerror or error}") from None
-    note = "same as the net on images of several sizes"
-    if not is_compared:
-        note = "not compared with the net, since onnxruntime is not installed"
-    print(f"{output} ({len(content) / 2**20:.1f} MiB): uint8 RGB (N,3,H,W) to {config.answer}; {note}")
+    print(
+        f"{output} ({len(content) / 2**20:.1f} MiB): uint8 RGB (N,3,H,W) to {config.answer}; "
+        "same as the net on images of several sizes"
+    )
 
 
 def check_export_options(config: DictConfig) -> Path:
@@ -45,9 +45,8 @@ def check_export_options(config: DictConfig) -> Path:
     """
     check_value("format", config.format, Literal["onnx", "torch_export"])
     check_value("answer", config.answer, Literal["classes", "scores"])
-    missing = [name for name in ("onnx", "onnxscript") if config.format == "onnx" and find_spec(name) is None]
-    if missing:
-        raise SegmentError(f"format=onnx needs {' and '.join(missing)}: pip install 'segment-lightning[onnx]'")
+    if config.format == "onnx" and not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        raise SegmentError("format=onnx needs onnx, onnxscript and onnxruntime: pip install 'segment-lightning[onnx]'")
     output, suffix = user_path(config.output, "output"), {"onnx": ".onnx", "torch_export": ".pt2"}[config.format]
     if output.suffix != suffix or output.is_dir():
         raise SegmentError(f"output={output}: expected a file name that ends in {suffix}, for format={config.format}")

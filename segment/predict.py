@@ -34,9 +34,9 @@ def predict(config: DictConfig) -> None:
     source, output, checkpoint = (user_path(config[key], key) for key in ("input", "output", "checkpoint"))
     try:
         plan = plan_outputs(*find_images(source, output), output, extras)
+        prepare_folder(output, plan)
     except OSError as error:
-        raise SegmentError(f"input={source}: {error.strerror}") from None
-    prepare_folder(output, plan)
+        raise SegmentError(f"{error.filename}: {error.strerror}") from None
     segmenter = load_segmenter(checkpoint, config.device, inference)
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()}"
     new, existing = segment_images(segmenter, plan, origin, config.probabilities)

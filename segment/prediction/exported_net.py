@@ -4,7 +4,6 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
@@ -45,24 +44,20 @@ class ExportedNet(nn.Module):
         return scores.argmax(1).to(torch.uint8) if self.output == "classes" else scores
 
 
-def export_net(segmenter: Segmenter, format: str, output: str) -> tuple[bytes, bool]:
-    """Return the content of the exported file.
+def export_net(segmenter: Segmenter, format: str, output: str) -> bytes:
+    """Return the content of the exported file, whose program was compared with the net.
 
     Args:
         format: "onnx" or "torch_export".
         output: "classes" or "scores".
-
-    Returns:
-        The content, and whether the program was compared with the net: ONNX needs onnxruntime for that.
 
     Raises:
         SegmentError: the net can't be exported, or the program's output differs from the net's.
     """
     net, convert = ExportedNet(segmenter.net, output), {"onnx": to_onnx, "torch_export": to_torch_export}[format]
     content, program = convert(trace_net(net), export_metadata(segmenter, output))
-    if program is not None:
-        compare_with_net(program, net)
-    return content, program is not None
+    compare_with_net(program, net)
+    return content
 
 
 def trace_net(net: ExportedNet) -> ExportedProgram:
@@ -103,8 +98,10 @@ def to_torch_export(graph: ExportedProgram, metadata: dict[str, Any]) -> tuple[b
     return file.getvalue(), torch.export.load(BytesIO(file.getvalue())).module()
 
 
-def to_onnx(graph: ExportedProgram, metadata: dict[str, Any]) -> tuple[bytes, Program | None]:
-    """Return an ONNX file, with the metadata as ``metadata_props``, and the program, or None without onnxruntime."""
+def to_onnx(graph: ExportedProgram, metadata: dict[str, Any]) -> tuple[bytes, Program]:
+    """Return a file for ONNX, with the metadata as its ``metadata_props``, and the program."""
+    import onnxruntime
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     name = metadata["output"].partition(":")[0]
     with warnings.catch_warnings(action="ignore"):
@@ -112,10 +109,6 @@ def to_onnx(graph: ExportedProgram, metadata: dict[str, Any]) -> tuple[bytes, Pr
     assert onnx is not None
     onnx.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     content = onnx.model_proto.SerializeToString()
-    if find_spec("onnxruntime") is None:
-        return content, None
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 

@@ -51,17 +51,6 @@ class OutputFiles:
         # Only known suffixes: these files may be removed, and the text may be a stranger's.
         return origin, [suffix for suffix in suffixes.split() if suffix in {".png", *EXTRAS}]
 
-    def refuse_foreign_files(self) -> None:
-        """Check that no file which another program wrote would be overwritten.
-
-        Raises:
-            SegmentError: such a file exists.
-        """
-        own = [self.path(suffix) for suffix in self.recorded()[1]]
-        for path in map(self.path, self.suffixes):
-            if os.path.lexists(path) and path not in own:
-                raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
-
     def are_complete(self, origin: str) -> bool:
         """Return whether all files exist and the mask is undamaged and of this origin."""
         from segment.data.images import unpack_png
@@ -125,15 +114,17 @@ def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]
 
 
 def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
-    """Create the folder ``output``, after the check that no foreign file would be overwritten.
+    """Create the folder ``output``, after the check that no file which another program wrote would be overwritten.
 
     Raises:
-        SegmentError: one would be, or the folder can't be created.
+        SegmentError: a file would be, or ``output`` is a file.
+        OSError: the folder can't be created.
     """
-    try:
-        for files in plan.values():
-            files.refuse_foreign_files()
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is a file, expected a folder" if output.is_file() else error.strerror
-        raise SegmentError(f"output={output}: {reason}") from None
+    for files in plan.values():
+        own = [files.path(suffix) for suffix in files.recorded()[1]]
+        for path in map(files.path, files.suffixes):
+            if os.path.lexists(path) and path not in own:
+                raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
+    if output.is_file():
+        raise SegmentError(f"output={output}: it is a file, expected a folder")
+    output.mkdir(parents=True, exist_ok=True)
