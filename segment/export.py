@@ -4,7 +4,6 @@
 """
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 from omegaconf import DictConfig
@@ -21,7 +20,13 @@ def export(config: DictConfig) -> None:
     Raises:
         SegmentError: a setting is wrong, a package is missing, or the program's output differs from the net's.
     """
-    output = check_export_options(config)
+    check_value("format", config.format, Literal["onnx", "torch_export"])
+    check_value("answer", config.answer, Literal["classes", "scores"])
+    if config.format == "onnx" and not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        raise SegmentError("format=onnx needs onnx, onnxscript and onnxruntime: pip install 'segment-lightning[onnx]'")
+    output, suffix = user_path(config.output, "output"), {"onnx": ".onnx", "torch_export": ".pt2"}[config.format]
+    if output.suffix != suffix or output.is_dir():
+        raise SegmentError(f"output={output}: expected a file name that ends in {suffix}, for format={config.format}")
     from segment.prediction.exported_net import export_net
     from segment.prediction.segmenter import load_segmenter
 
@@ -31,26 +36,8 @@ def export(config: DictConfig) -> None:
             file.write(content)
     except OSError as error:
         raise SegmentError(f"output={output}: {error.strerror or error}") from None
-    print(
-        f"{output} ({len(content) / 2**20:.1f} MiB): uint8 RGB (N,3,H,W) to {config.answer}; "
-        "same as the net on images of several sizes"
-    )
-
-
-def check_export_options(config: DictConfig) -> Path:
-    """Check the keys ``format``, ``answer`` and ``output``, and return the path of the output.
-
-    Raises:
-        SegmentError: one of them is wrong, or a package is missing.
-    """
-    check_value("format", config.format, Literal["onnx", "torch_export"])
-    check_value("answer", config.answer, Literal["classes", "scores"])
-    if config.format == "onnx" and not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
-        raise SegmentError("format=onnx needs onnx, onnxscript and onnxruntime: pip install 'segment-lightning[onnx]'")
-    output, suffix = user_path(config.output, "output"), {"onnx": ".onnx", "torch_export": ".pt2"}[config.format]
-    if output.suffix != suffix or output.is_dir():
-        raise SegmentError(f"output={output}: expected a file name that ends in {suffix}, for format={config.format}")
-    return output
+    size = f"{len(content) / 2**20:.1f} MiB"
+    print(f"{output} ({size}): uint8 RGB (N,3,H,W) to {config.answer}; same as the net on images of several sizes")
 
 
 if __name__ == "__main__":

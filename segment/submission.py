@@ -16,9 +16,7 @@ FAULTS_SHOWN = 5
 
 def submission() -> None:
     """Print the faults of the archive that the command line names, and exit with an error if it has any."""
-    parser = argparse.ArgumentParser(
-        "python -m segment.submission", description="Check an archive before VOC's server does."
-    )
+    parser = argparse.ArgumentParser("python -m segment.submission", description="Check an archive for VOC's server.")
     parser.add_argument("archive", type=Path, help="results.tgz, as segment.evaluate submit=voc writes it")
     parser.add_argument("--root", required=True, help="folder of VOCdevkit, with the images of the split")
     parser.add_argument("--year", type=int, default=2012, help="year of VOC, by default 2012")

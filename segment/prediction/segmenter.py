@@ -69,16 +69,14 @@ class Segmentation:
         """Write the mask as a palette PNG.
 
         Raises:
-            SegmentError: the name does not end in .png, or the file can't be written.
+            SegmentError: the name does not end in .png.
+            OSError: the file can't be written.
         """
         path = user_path(path, "path")
         if path.suffix.lower() != ".png":
             raise SegmentError(f"{path}: expected a name that ends in .png, since other formats may change labels")
-        try:
-            with whole_file(path, "wb") as file:
-                self.palette_image().save(file, "PNG")
-        except OSError as error:
-            raise SegmentError(f"cannot write {path}: {error.strerror or error}") from None
+        with whole_file(path, "wb") as file:
+            self.palette_image().save(file, "PNG")
 
     def _repr_png_(self) -> bytes:
         picture = self.overlay()
@@ -118,11 +116,6 @@ class Segmenter:
     def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference | None = None) -> None:
         self.net, self.classes, self.inference = net, classes, inference or Inference()
 
-    @property
-    def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Return the classes' RGB colours."""
-        return self.classes.palette
-
     def __repr__(self) -> str:
         names = ", ".join(self.classes.names[:5]) + ", ..." * (len(self.classes) > 5)
         protocol = f"{self.inference.describe()}; on {self.net.mean.device}"
@@ -141,12 +134,8 @@ class Segmenter:
         """
         pixels = to_rgb_tensor(image)
         classes, found = self.inference.run(self.net, pixels, torch.uint8 if probabilities else None)
-        return Segmentation(
-            pixels.permute(1, 2, 0).numpy(),
-            classes.to(torch.uint8).cpu().numpy(),
-            self.classes,
-            found.cpu().numpy() if probabilities else None,
-        )
+        rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
+        return Segmentation(rgb, mask, self.classes, found.cpu().numpy() if probabilities else None)
 
 
 def to_rgb_tensor(image: Any) -> Tensor:

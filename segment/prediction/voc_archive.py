@@ -167,8 +167,7 @@ def mask_fault(name: PurePosixPath, content: bytes, size: tuple[int, int]) -> Fi
 def label_fault(name: PurePosixPath, labels: list[int], palette: list[int]) -> Finding | None:
     """Return the fault of a mask with labels, in ascending order, or colours that are not those of VOC's classes."""
     if IGNORE in labels:
-        sentence = f"{name} has label {IGNORE}, which is for the ground truth: give each pixel a class"
-        return Finding("void", sentence)
+        return Finding("void", f"{name} has label {IGNORE}, which is for the ground truth: give each pixel a class")
     if labels[-1] >= len(VOC):
         return Finding("label", f"{name} has label {labels[-1]}: expected 0 to {len(VOC) - 1}")
     for label in labels:
