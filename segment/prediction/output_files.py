@@ -33,8 +33,7 @@ class OutputFiles:
     """
 
     def __init__(self, stem: Path, extras: list[str]) -> None:
-        self.stem = stem
-        self.suffixes = [".png", *extras]
+        self.stem, self.suffixes = stem, [".png", *extras]
 
     def path(self, suffix: str) -> Path:
         """Return the path of the file with this suffix."""
@@ -115,9 +114,9 @@ def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
         OSError: the folder can't be created.
     """
     for files in plan.values():
-        own = [files.path(suffix) for suffix in files.recorded()[1]]
-        for path in map(files.path, files.suffixes):
-            if os.path.lexists(path) and path not in own:
+        _, own = files.recorded()
+        for path in (files.path(suffix) for suffix in files.suffixes if suffix not in own):
+            if os.path.lexists(path):
                 raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
     if output.is_file():
         raise SegmentError(f"output={output}: it is a file, expected a folder")
