@@ -186,7 +186,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     def _note_shared_images(self, val: SegmentationDataset) -> None:
         if shared := count_shared(self.fingerprints(val), self.training_fingerprints()):
             share = f"{shared} of {len(val)} images of {self.val_split}"
-            print(f"note: {share} are also in {self.train_split}, so these scores are optimistic")
+            print(f"note: {share} are also in {self.train_split}, so scores on {self.val_split} are optimistic")
 
     def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
         """Return the fingerprints of each image: two images are the same if they have one in common."""
