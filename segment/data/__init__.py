@@ -1,7 +1,7 @@
 """Data sets, from files on disk to batches: reading, checking, augmenting, sampling, downloading.
 
-Here belongs all that is known about a data set: its files, labels, classes, splits and downloads. Networks, losses and
-metrics do not: nothing in this folder imports :mod:`segment.models`.
+Everything about a data set belongs here: files, labels, classes, splits, downloads. Networks, losses and metrics do
+not: nothing in this folder imports :mod:`segment.models`.
 """
 
 # ruff: noqa: F401 (the imports are the public names)
@@ -13,7 +13,7 @@ import lazy_loader
 if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table below
     from segment.data.classes import IGNORE, Classes, voc_palette
     from segment.data.datamodule import SegmentationDataModule
-    from segment.data.dataset import Batch, Item, SegmentationDataset
+    from segment.data.dataset import Batch, SegmentationDataset
     from segment.data.datasets.ade20k import ADE20KDataModule
     from segment.data.datasets.camvid import CamVidDataModule
     from segment.data.datasets.folder import FolderDataModule
@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "classes": ["IGNORE", "Classes", "voc_palette"],
         "datamodule": ["SegmentationDataModule"],
-        "dataset": ["Batch", "Item", "SegmentationDataset"],
+        "dataset": ["Batch", "SegmentationDataset"],
         "datasets.ade20k": ["ADE20KDataModule"],
         "datasets.camvid": ["CamVidDataModule"],
         "datasets.folder": ["FolderDataModule"],

@@ -44,8 +44,8 @@ def delay_signals(worker: int) -> None:
 
 def count_shared(images: Iterable[Iterable[str]], others: Iterable[str]) -> int:
     """Return the number of images that have one of their fingerprints among those of other images."""
-    known = {*others}
-    return sum(not known.isdisjoint(fingerprints) for fingerprints in images)
+    among = {*others}
+    return sum(not among.isdisjoint(fingerprints) for fingerprints in images)
 
 
 class SegmentationDataModule(DiskLayout, L.LightningDataModule):

@@ -133,8 +133,8 @@ def test_images_that_were_trained_on_are_counted_under_any_name(tmp_path, main, 
         write_pair(root / "images" / f"img_{i}.bmp", root / "masks" / f"img_{i}.png", TRUTH, i)  # all of one size
     (root / "val.txt").write_text("img_0\nimg_1\n")
     (root / "train.txt").write_text("img_2\nimg_3\n")
-    words = ("data=folder", f"data.root={root}", "data.classes=[a,b,c]", "data.crop_size=[16,16]", *SMALL)
-    run = main("train", *words, "trainer.max_epochs=1")
+    overrides = ("data=folder", f"data.root={root}", "data.classes=[a,b,c]", "data.crop_size=[16,16]", *SMALL)
+    run = main("train", *overrides, "trainer.max_epochs=1")
     assert json.loads((run / "metrics.json").read_text())["images_trained_on"] == 0
     assert "optimistic" not in capsys.readouterr().out
     for folder in ("images", "masks"):
@@ -242,12 +242,12 @@ def test_a_jpeg_mask_is_refused(tmp_path):
 
 
 def test_classes_on_the_command_line(tmp_path):
-    for words, names in (
+    for overrides, names in (
         (["data.classes=[background,cell]"], ("background", "cell")),
         (["data.classes={0:membrane,255:cell}"], ("membrane", "cell")),
         (["data.classes={128/64/128:road,0/0/0:void,0/255/0:grass}"], ("road", "grass")),
     ):
-        data = instantiate(load_config(["data=folder", f"data.root={tmp_path}", *words]).data)
+        data = instantiate(load_config(["data=folder", f"data.root={tmp_path}", *overrides]).data)
         assert data.classes.names == names
 
 

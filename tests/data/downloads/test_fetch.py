@@ -225,12 +225,12 @@ def test_voc_by_the_command_line(server, voc_root, tmp_path, run: Run):
     body = tar_of_folder(voc_root / "VOCdevkit", "VOCdevkit/")
     server.files["VOCtrainval_11-May-2012.tar"] = body
     root = tmp_path / "fresh"
-    words = (f"data.root={root}", "data=voc", "data.download=true", f"data.url={server.url}")
-    refused = run("check", *words, check=False)
+    overrides = (f"data.root={root}", "data=voc", "data.download=true", f"data.url={server.url}")
+    refused = run("check", *overrides, check=False)
     assert refused.returncode == 1
     assert "is not the expected file: its md5 is" in refused.stderr
     assert not (root / "VOCdevkit").exists()
-    done = run("check", *words, f"data.checksum={md5(body)}")
+    done = run("check", *overrides, f"data.checksum={md5(body)}")
     assert "VOCdevkit/VOC2012 is complete" in done.stdout
     assert len(VOCDataModule(str(root)).dataset("train")) == 5
 
