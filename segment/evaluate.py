@@ -80,15 +80,15 @@ def build_evaluation_trainer(config: DictConfig, folder: RunFolder) -> Any:
     )
 
 
-def write_submission(
-    config: DictConfig, net: Any, data: "SegmentationDataModule", inference: Any, folder: RunFolder
-) -> None:
+def write_submission(config: DictConfig, net: Any, data: Any, inference: Any, folder: RunFolder) -> None:
     """Write the archive that VOC's evaluation server takes."""
     from segment.prediction.voc_archive import check_submit_options, write_voc_archive
 
     check_submit_options(config.submit, config.competition, data)
     net.to(build_evaluation_trainer(config, folder).strategy.root_device)
-    write_voc_archive(lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.path)
+    write_voc_archive(
+        lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.path
+    )
 
 
 def write_evaluation(

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from segment.cli.build import instantiate
 from segment.cli.entry_point import entry_point
 from segment.errors import SegmentError
-from segment.files import digest, printable, user_path
+from segment.files import checkpoint_digest, printable, user_path
 from segment.prediction.input_files import find_images
 from segment.prediction.output_files import EXTRAS, OutputFiles, plan_outputs, prepare_folder
 
@@ -36,7 +36,7 @@ def predict(config: DictConfig) -> None:
         raise SegmentError(f"input={source}: {error.strerror}") from None
     prepare_folder(output, plan)
     segmenter = load_segmenter(checkpoint, config.device, inference)
-    origin = f"{digest(checkpoint)} {inference.describe()}"
+    origin = f"{checkpoint_digest(checkpoint)} {inference.describe()}"
     new, existing = segment_images(segmenter, plan, origin, config.probabilities)
     names = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
     report = f"{new} image{'s' * (new != 1)} segmented"

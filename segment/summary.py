@@ -29,7 +29,9 @@ def summary(config: DictConfig) -> None:
     """
     check_summary(config)
     height, width = config.size
-    pairs = [(model, encoder) for model in config.models or group_options("model") for encoder in config.encoders or [None]]
+    pairs = [
+        (model, encoder) for model in config.models or group_options("model") for encoder in config.encoders or [None]
+    ]
     title = f"{height}x{width} pixels (height x width), {config.num_classes} classes"
     table = Table(title=title, title_justify="left")
     for name in ("model", "encoder", "params\nM", "GMACs", "memory\nGB", "strides", "receptive\nfield"):
@@ -53,6 +55,7 @@ def summary(config: DictConfig) -> None:
 
 
 def check_summary(config: DictConfig) -> None:
+    """Check the types and ranges of the command's values."""
     kinds: dict[str, Any] = {
         "models": list[str] | None,
         "encoders": list[str] | None,

@@ -1,5 +1,6 @@
 """Train a network: ``python -m segment.train model=fcn16s data=voc data.root=DIR``."""
 
+import functools
 import shlex
 import shutil
 from pathlib import Path
@@ -41,9 +42,8 @@ def train(config: DictConfig) -> None:
     module = build_module(config, data)
     with ending_run(start.folder) as run:
         run.loggers += build_loggers(config, start)
-        run.trainer = trainer = build_trainer(
-            config, start, run.loggers, lambda trainer: record_start(trainer, config, start)
-        )
+        begin = functools.partial(record_start, config=config, start=start)
+        run.trainer = trainer = build_trainer(config, start, run.loggers, begin)
         trainer.fit(module, data, ckpt_path=start.checkpoint)
         if start.checkpoint and not start.in_same_folder and trainer.global_step == start.step:
             raise SegmentError(f"resume={config.resume} was trained to its end: segment.evaluate takes its checkpoint")

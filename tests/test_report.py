@@ -12,7 +12,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from torch import nn
 
 from segment.cli.build import instantiate
 from segment.cli.config import load_config, plain, read_hydra_record
@@ -22,7 +21,6 @@ from segment.display.grid import tex
 from segment.display.plots import Point, against_cost, place_labels
 from segment.evaluation.intervals import mean_iou
 from segment.files import checkpoint_digest
-from segment.models.costs.measured import memory
 from segment.records.checkpoint import make_card
 from segment.report import main as report
 from tests.conftest import SMALL
@@ -410,25 +408,6 @@ def test_trained_and_evaluated_nets(main, tmp_path, capsys):
     assert "differ in split, images, protocol" in shown
     assert shown.count("not compared, fewer than two images with equal truth in common") == 3
     assert (tmp_path / "pictures.png").is_file()
-
-
-def test_memory_of_a_net_counted_by_hand():
-    """At the peak lie the float image, the first layer's output and its ReLU: 3, 8 and 8 planes of floats."""
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 3, padding=1)
-
-        def normalize(self, image):
-            return image.float()
-
-        def forward(self, image):
-            return self.second(torch.relu(self.first(image)))
-
-    net = Net()
-    weights = 4 * sum(parameter.numel() for parameter in net.parameters())
-    assert memory(net, torch.zeros(1, 3, 64, 80, dtype=torch.uint8)) == weights + 4 * 64 * 80 * (3 + 8 + 8)
 
 
 def test_labels_of_twenty_nets_do_not_overlap():

@@ -129,13 +129,21 @@ def section_grids(section: Section) -> list[Grid]:
     headings = [*names, "seeds", "mean IoU", *(["95 %"] * sure), *list(HEADINGS.values())[1:]]
     headings += ["params M", "forward ms", "memory MB"] * cost + ["measured on", "source"] * paper
     splits, images = (" and ".join(sorted({str(run.metrics.get(k)) for run in firsts})) for k in ("split", "images"))
-    grid = Grid(f"{section.title}, {splits} split, {images} images, per cent", headings, text_columns=len(names),
-        right_text=frozenset({"source", "measured on"}))
+    grid = Grid(
+        f"{section.title}, {splits} split, {images} images, per cent",
+        headings,
+        text_columns=len(names),
+        right_text=frozenset({"source", "measured on"}),
+    )
     for one, interval, price in zip(section.groups, section.intervals, section.costs, strict=True):
         means = [mean_and_spread(one.scores(metric)) for metric in HEADINGS]
         deviation = f" ± {percent(means[0][1])}" if means[0][1] is not None else ""
         row = [*(one.values.values() or [one.label]), str(len(one.seeds)), percent(means[0][0]) + deviation]
-        row += [*([format_interval(interval)] * sure), *(percent(mean) for mean, _ in means[1:]), *(_cost(price) * cost)]
+        row += [
+            *([format_interval(interval)] * sure),
+            *(percent(mean) for mean, _ in means[1:]),
+            *(_cost(price) * cost),
+        ]
         row += [f"{section.title} {one.runs[0].metrics.get('split')}", "these runs"] * paper
         grid.rows.append(row)
     if len(firsts) > 1 and len({repr(run.measurement) for run in firsts}) == 1:

@@ -82,7 +82,10 @@ def latex(grid: Grid) -> str:
     for i, row in enumerate(grid.rows):
         if i in grid.rules:
             lines.append(r"\midrule")
-        cells = [rf"\textbf{{{escape_tex(cell)}}}" if (i, j) in grid.strong else escape_tex(cell) for j, cell in enumerate(row)]
+        cells = [
+            rf"\textbf{{{escape_tex(cell)}}}" if (i, j) in grid.strong else escape_tex(cell)
+            for j, cell in enumerate(row)
+        ]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 

@@ -104,7 +104,13 @@ def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Fi
     figure = Figure(figsize=(5.5, 3.8 + 0.2 * len(points)), layout="constrained")
     axis = figure.subplots()
     for index, point in enumerate(points):
-        style = {"fmt": "o", "markersize": 5, "capsize": 3, "color": f"C{index % 10}", "label": point.label}
+        style: dict[str, Any] = {
+            "fmt": "o",
+            "markersize": 5,
+            "capsize": 3,
+            "color": f"C{index % 10}",
+            "label": point.label,
+        }
         axis.errorbar(point.cost, point.score, point.spread or None, **style)
     axis.margins(x=0.2, y=0.2)
     costs = [point.cost for point in points]

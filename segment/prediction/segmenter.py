@@ -21,7 +21,7 @@ from segment.errors import SegmentError
 from segment.files import user_path, whole_file
 from segment.models.net import SegmentationNet
 from segment.prediction.inference import Inference
-from segment.records.checkpoint import classes_of, load_checkpoint, load_net
+from segment.records.checkpoint import load_checkpoint, load_net, read_classes
 
 NOTEBOOK_SIDE = 800
 """Longer side of the picture in a notebook, in pixels."""
@@ -194,7 +194,7 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
         SegmentError: the file is missing or not a checkpoint, or there is no such device.
     """
     content: Mapping[str, Any] = load_checkpoint(checkpoint)
-    classes, net = classes_of(content), load_net(content, checkpoint)
+    classes, net = read_classes(content), load_net(content, checkpoint)
     try:
         net.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     except (RuntimeError, AssertionError) as error:

@@ -46,7 +46,9 @@ def collect_provenance(**facts: Any) -> dict[str, Any]:
     return {**facts, "git": code_version(), "versions": package_versions(), "platform": platform.platform()}
 
 
-def write_provenance(folder: RunFolder, record: Mapping[str, Any], step: int, earlier: Mapping[str, Any] | None) -> None:
+def write_provenance(
+    folder: RunFolder, record: Mapping[str, Any], step: int, earlier: Mapping[str, Any] | None
+) -> None:
     """Write ``provenance.json``, and uncommitted changes of the code to ``.hydra/git.diff``.
 
     Args:
@@ -67,7 +69,8 @@ def write_provenance(folder: RunFolder, record: Mapping[str, Any], step: int, ea
 
 def code_version() -> dict[str, Any]:
     """Return the commit of this package, a hash of later changes, and new files; None outside of a checkout."""
-    new, changed = git("ls-files", "--others", "--exclude-standard", "--full-name", "--", *SOURCES), uncommitted_changes()
+    new = git("ls-files", "--others", "--exclude-standard", "--full-name", "--", *SOURCES)
+    changed = uncommitted_changes()
     return {
         "commit": (git("rev-parse", "HEAD") or "").strip() or None,
         "changes": hashlib.sha256(changed.encode()).hexdigest()[:16] if changed else None,

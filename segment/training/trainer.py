@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning import Trainer
 from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint, ProgressBar, RichProgressBar, WeightAveraging
 
 from segment.cli.build import instantiate
@@ -17,7 +16,7 @@ PROGRESS_RATE = 4
 """Refreshes of the progress bar in a second, 2 to 5 ms each; Lightning refreshes up to a hundred times."""
 
 
-def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callable[[Trainer], None]) -> Trainer:
+def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callable[[Any], None]) -> Any:
     """Build a Trainer whose run can be stopped and resumed.
 
     Args:
