@@ -26,7 +26,7 @@ from torchvision.transforms import v2
 
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
 from segment.data.classes import voc_palette
-from segment.data.dataset import as_it_is
+from segment.data.dataset import identity_collate
 from segment.data.datasets.voc import VOCDataModule
 from segment.data.samplers import Draw
 from segment.data.transforms import MEAN_COLOUR
@@ -144,7 +144,7 @@ def ours(data: VOCDataModule, normalized: bool) -> Callable:
 
     def loader(epoch: int):
         draws = [Draw(i, epoch) for i in range(len(dataset))]
-        for batch in DataLoader(dataset, BATCH, sampler=draws, collate_fn=as_it_is):
+        for batch in DataLoader(dataset, BATCH, sampler=draws, collate_fn=identity_collate):
             yield {"image": net.normalize(batch["image"]), "mask": batch["mask"].long()} if normalized else batch
 
     return loader

@@ -16,7 +16,8 @@ from segment.data.datasets.camvid import CamVidDataModule
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.datasets.shapes import ShapesDataModule
 from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
-from segment.data.doctor import check, read
+from segment.data.doctor import examine
+from segment.data.inspection import summarize_pairs
 from tests.conftest import SHARED, Run, needs_shared, write_pair
 
 
@@ -34,12 +35,12 @@ def root(tmp_path: Path) -> Path:
 
 def found(root: Path, kind: str = "problems") -> dict[str, str]:
     data = FolderDataModule(str(root), classes=["a", "b", "c"])
-    return {finding.kind: finding.message for finding in getattr(check(data, ["train", "val"]), kind)}
+    return {finding.kind: finding.message for finding in getattr(examine(data, ["train", "val"]), kind)}
 
 
 def test_clean_data_is_clean(root):
     data = FolderDataModule(str(root), classes=["a", "b", "c"])
-    report = check(data, ["train", "val"])
+    report = examine(data, ["train", "val"])
     assert report.problems == report.notes == []
     assert [(s.samples, s.read) for s in report.splits.values()] == [(6, 6), (3, 3)]
     assert report.splits["train"].sizes == {(24, 20): 6}
@@ -164,7 +165,7 @@ def test_lists(voc_root):
     base = voc_root / "VOCdevkit" / "VOC2012"
     lists = base / "ImageSets" / "Segmentation"
     (lists / "train.txt").write_text("2007_00t0\n2007_00t1\n2007_00t1\n2007_00v0\n")
-    report = check(VOCDataModule(str(voc_root)), ["train", "val"])
+    report = examine(VOCDataModule(str(voc_root)), ["train", "val"])
     assert [p.kind for p in report.problems] == ["listed twice", "leakage"]
     assert report.problems[1].message == "1 images of train are in val, too: 2007_00v0"
     kinds = {note.kind: note.message for note in report.notes}
@@ -192,14 +193,14 @@ def test_more_files_than_one_process_reads(root):
             shutil.copy(root / f"train/{kind}/0.{suffix}", root / f"train/{kind}/{i}.{suffix}")
     truncate(root / "train/images/3.jpg")
     dataset = FolderDataModule(str(root), classes=["a", "b", "c"]).make_dataset("train", None)
-    facts = list(read(dataset))
+    facts = list(summarize_pairs(dataset))
     assert len(facts) == 40
     assert [i for i, fact in enumerate(facts) if fact.problem] == [[s.id for s in dataset.samples].index("3")]
 
 
 def test_other_data_sets(camvid_root, ade20k_root):
     for data in (CamVidDataModule(str(camvid_root)), ADE20KDataModule(str(ade20k_root)), ShapesDataModule(3, 2)):
-        report = check(data, ["train", "val"])
+        report = examine(data, ["train", "val"])
         assert report.problems == []
         assert {*report.splits} == {"train", "val"}
 
@@ -223,7 +224,7 @@ def test_the_entry_point(root, run: Run):
 @needs_shared
 def test_real_data_is_sound():
     data = CamVidDataModule(str(SHARED / "data" / "camvid"))
-    report = check(data, ["train", "val"])
+    report = examine(data, ["train", "val"])
     assert report.problems == []
     assert report.splits["val"].sizes == {(480, 360): 101}
 
@@ -232,17 +233,17 @@ def test_pairs_that_are_used_are_not_called_unlisted(voc_root):
     base = voc_root / "VOCdevkit" / "VOC2012"
     shutil.copytree(base / "SegmentationClass", base / "SegmentationClassAug")
     (base / "ImageSets" / "Segmentation" / "train_aug.txt").write_text("2007_00t0\n")
-    assert "unlisted" not in {n.kind for n in check(AugmentedVOCDataModule(str(voc_root)), ["train", "val"]).notes}
+    assert "unlisted" not in {n.kind for n in examine(AugmentedVOCDataModule(str(voc_root)), ["train", "val"]).notes}
 
 
 def test_images_and_masks_in_one_folder(root):
     for path in (root / "train" / "masks").iterdir():
         path.rename(root / "train" / "images" / f"{path.stem}_mask.png")
     data = FolderDataModule(str(root / "train"), ["a", "b", "c"], images="images", masks="images", mask_suffix="_mask")
-    report = check(data, ["train", "val"])
+    report = examine(data, ["train", "val"])
     assert report.problems == report.notes == []
 
 
 def test_a_fault_of_the_whole_folder_is_said_once(tmp_path):
-    report = check(FolderDataModule(str(tmp_path / "nowhere"), classes=["a", "b"]), ["train", "val"])
+    report = examine(FolderDataModule(str(tmp_path / "nowhere"), classes=["a", "b"]), ["train", "val"])
     assert [p.kind for p in report.problems] == ["split"]

@@ -13,7 +13,7 @@ import lazy_loader
 if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table below
     from segment.data.classes import IGNORE, Classes, voc_palette
     from segment.data.datamodule import SegmentationDataModule
-    from segment.data.dataset import Batch, Item, Sample, SegmentationDataset
+    from segment.data.dataset import Batch, Item, SegmentationDataset
     from segment.data.datasets.ade20k import ADE20KDataModule
     from segment.data.datasets.camvid import CamVidDataModule
     from segment.data.datasets.folder import FolderDataModule
@@ -22,13 +22,14 @@ if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table bel
     from segment.data.downloads.fetch import Archive, Release
     from segment.data.images import read_image
     from segment.data.labels import Labels, index_labels
+    from segment.data.pairs import Sample
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "classes": ["IGNORE", "Classes", "voc_palette"],
         "datamodule": ["SegmentationDataModule"],
-        "dataset": ["Batch", "Item", "Sample", "SegmentationDataset"],
+        "dataset": ["Batch", "Item", "SegmentationDataset"],
         "datasets.ade20k": ["ADE20KDataModule"],
         "datasets.camvid": ["CamVidDataModule"],
         "datasets.folder": ["FolderDataModule"],
@@ -37,5 +38,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "downloads.fetch": ["Archive", "Release"],
         "images": ["read_image"],
         "labels": ["Labels", "index_labels"],
+        "pairs": ["Sample"],
     },
 )

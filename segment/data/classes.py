@@ -1,26 +1,33 @@
-"""Class names and colours of a data set, and the label that stands for "no class"."""
+"""Class names and colours of a data set, and the label of ignored pixels."""
 
 from dataclasses import dataclass
 
 IGNORE = 255
-"""Label of pixels that neither train nor count: VOC's void, unlabelled ground, padding."""
+"""Label of pixels that are left out of loss and metrics: VOC's void, unlabelled areas, padding."""
 
 BACKGROUND = "background"
 """Name of the class that means "no object": overlays leave it clear."""
 
 Colour = tuple[int, int, int]
 VOID_COLOUR: Colour = (224, 224, 192)
-"""How VOC's palette shows label 255."""
+"""Colour of label 255 in VOC's palette."""
 
 
 @dataclass(frozen=True)
 class Classes:
     """Names and RGB colours (0 to 255) of the classes 0, 1, 2, ... of a data set.
 
-    ``stuff`` has the names of those that are amorphous (sky, road); all others are things (car, person).
+    Args:
+        names: name of each class.
+        palette: colour of each class.
+        stuff: names of the amorphous classes (sky, road); all others are things (car, person).
 
     Raises:
         ValueError: names and colours differ in number, or there are more classes than a uint8 mask holds.
+
+    >>> classes = Classes(("background", "cell"), voc_palette(2))
+    >>> len(classes), classes.palette[1]
+    (2, (128, 0, 0))
     """
 
     names: tuple[str, ...]
@@ -29,19 +36,21 @@ class Classes:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette) or not 0 < len(self.names) <= IGNORE:
-            raise ValueError(f"{len(self.names)} class names and {len(self.palette)} colours")
+            raise ValueError(
+                f"expected 1 to {IGNORE} class names and as many colours, got {len(self.names)} and {len(self.palette)}"
+            )
 
     def __len__(self) -> int:
         return len(self.names)
 
     def flat_palette(self) -> list[int]:
-        """The 256 x 3 values that a palette PNG wants; label 255 has VOC's void colour."""
+        """Return the 256 x 3 values of a palette PNG; label 255 has VOC's void colour."""
         colours = [*self.palette, *[(0, 0, 0)] * (IGNORE - len(self)), VOID_COLOUR]
         return [value for colour in colours for value in colour]
 
 
 def voc_palette(count: int) -> tuple[Colour, ...]:
-    """The first ``count`` colours of PASCAL VOC's colour map (VOCdevkit, ``VOClabelcolormap.m``).
+    """Return the first ``count`` colours of PASCAL VOC's colour map (VOCdevkit, ``VOClabelcolormap.m``).
 
     Bit 3k of the label is bit 7-k of red, bit 3k+1 of green, bit 3k+2 of blue.
     """

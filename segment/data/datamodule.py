@@ -1,4 +1,4 @@
-"""The LightningDataModule that every data set shares."""
+"""The LightningDataModule that all data sets share."""
 
 import math
 import os
@@ -13,17 +13,18 @@ from lightning.fabric.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
-from segment.data.dataset import Batch, Sample, SegmentationDataset, as_it_is, check_headers
+from segment.data.dataset import Batch, SegmentationDataset, identity_collate
 from segment.data.downloads.fetch import Release, download_missing
 from segment.data.labels import Labels, index_labels
-from segment.data.layout import Located
+from segment.data.layout import DiskLayout
+from segment.data.pairs import Sample, check_headers
 from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.errors import SegmentError
 
 
 def cores() -> int:
-    """Number of processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -31,13 +32,13 @@ def _is_pair(values: Any, kind: type | UnionType) -> bool:
     return isinstance(values, Sequence) and len(values) == 2 and all(isinstance(value, kind) for value in values)
 
 
-def outlive_signals(worker: int) -> None:
-    """Let a loader's worker serve for another minute when its whole process group is told to stop.
+def delay_signals(worker: int) -> None:
+    """Let a loader's worker run for another minute when its whole process group receives a signal to stop.
 
-    The training process wants to reach the end of its step and save; without its workers it can do neither.
+    The training process finishes its step and saves a checkpoint, and needs its workers for that.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
-    for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm's, for the training process
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm's signals for the training process
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -47,34 +48,41 @@ def count_shared(images: Iterable[Iterable[str]], others: Iterable[str]) -> int:
     return sum(not known.isdisjoint(fingerprints) for fingerprints in images)
 
 
-class SegmentationDataModule(Located, L.LightningDataModule):
+class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     """Loaders for training (random crops, in batches) and evaluation (whole images, one at a time).
 
-    A data set is a subclass that says what its classes are and which files belong to a split.
+    A data set is a subclass that states its ``name``, its ``classes``, its ``layout`` on disk and the files of each
+    split (``samples``). Where they apply, it also states how mask values become labels (``labels``), the published
+    number of samples (``official_sizes``) and the archives to download (``missing``).
 
     Args:
         root: folder of the data set; ``~`` is the home folder.
         batch_size: images per training step and process.
-        num_workers: loader processes per training process; None for as many as there are cores, 8 at most.
-        crop_size: height and width of a training crop, in pixels; None for whole images, one per batch.
+        num_workers: loader processes per training process; None for as many as there are cores, at most 8.
+        crop_size: height and width of a training crop in pixels; None for whole images, which needs batch_size=1.
         scale, short_side, cat_max_ratio, flip, rotation, elastic, colour: see
             :func:`segment.data.transforms.train_transform`.
-        train_split, val_split: what ``segment.train`` learns from and what it measures on.
-        seed: of order and augmentation.
-        download: whether what is missing below ``root`` is downloaded.
-        url, checksum: see :func:`segment.data.downloads.fetch.provide`.
+        train_split, val_split: splits for training and validation.
+        seed: seed of order and augmentation.
+        download: True to download what is missing below ``root``.
+        url, checksum: see :func:`segment.data.downloads.fetch.download_missing`.
 
     Raises:
         SegmentError: an argument is out of range.
+
+    >>> class Cells(SegmentationDataModule):
+    ...     name, classes = "cells", Classes(("background", "cell"), ((0, 0, 0), (255, 0, 0)))
+    >>> Cells("~/cells", batch_size=4).labels.table
+    {0: 0, 1: 1, 255: 255}
     """
 
     name: str = ""
-    """Name of the data set in metrics.json and reports, such as "voc"; by default the class's name."""
+    """Name of the data set in metrics.json and reports, such as "voc"; the default is the name of the class."""
     classes: Classes
     official_sizes: Mapping[str, int] = {}
-    """Number of samples of each split as published."""
+    """Published number of samples of each split."""
     mask_suffix = ""
-    """What a mask's name has behind its image's, before the suffix."""
+    """Ending of a mask's name that its image's name does not have, before the file's suffix."""
 
     def __init__(
         self,
@@ -116,21 +124,21 @@ class SegmentationDataModule(Located, L.LightningDataModule):
         self.download, self.url, self.checksum = download, url, checksum
         self.transform = train_transform(crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour)
         self.start = (0, 0)
-        """Epoch and batch that training begins with: a run that goes on had those before."""
+        """Epoch and batch at which training starts; not (0, 0) for a resumed run."""
         self._datasets: dict[tuple[str, bool], SegmentationDataset] = {}
         self._ready = False
 
     def samples(self, split: str) -> list[Sample]:
-        """The files of a split ("train", "val", "test" or one of the data set's own)."""
+        """Return the files of a split: "train", "val", "test" or one of the data set's own."""
         raise SegmentError(f"{type(self).__name__} has no split {split!r}")
 
     @property
     def labels(self) -> Labels:
-        """What the values of a mask file stand for."""
+        """Translation of mask values to labels; by default value k is class k and 255 is ignored."""
         return index_labels(len(self.classes))
 
     def missing(self) -> list[Release]:
-        """What ``download`` would have to bring.
+        """Return the releases to download.
 
         Raises:
             SegmentError: this data set can't be downloaded.
@@ -138,24 +146,24 @@ class SegmentationDataModule(Located, L.LightningDataModule):
         raise SegmentError(f"data.download=true: {type(self).__name__} has nothing to download")
 
     def dataset(self, split: str, augment: bool = False) -> SegmentationDataset:
-        """The checked data set of a split, with or without random augmentation; checked and made once.
+        """Return the data set of a split, with or without random augmentation. It is made and checked once.
 
         Raises:
-            SegmentError: a file is missing, or of the wrong size or mode.
+            SegmentError: a file is missing, or has a wrong size or mode.
         """
         key = (split, augment)
         if key not in self._datasets:
             dataset = self.make_dataset(split, self.transform if augment else None)
-            self.inspect(dataset)
+            self.check_dataset(dataset)
             self._datasets[key] = dataset
         return self._datasets[key]
 
     def make_dataset(self, split: str, transform: Callable | None) -> SegmentationDataset:
-        """What :meth:`dataset` checks and keeps."""
+        """Return the data set of a split, unchecked."""
         return SegmentationDataset(self.samples(split), self.labels, transform, self.seed)
 
-    def inspect(self, dataset: SegmentationDataset) -> None:
-        """What is looked at once, before a data set is used.
+    def check_dataset(self, dataset: SegmentationDataset) -> None:
+        """Check a data set before its first use.
 
         Raises:
             SegmentError: see :meth:`dataset`.
@@ -167,11 +175,11 @@ class SegmentationDataModule(Located, L.LightningDataModule):
             download_missing(self.missing, self.root, self.url, self.checksum)
 
     def setup(self, stage: str) -> None:
-        if stage == "fit" and not self._ready:  # segment.train sets up first, Lightning's Trainer again
+        if stage == "fit" and not self._ready:  # first called by segment.train, again by Lightning's Trainer
             self._ready = True
             train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
-            self.expect_masks(self.train_split, train)
-            self.expect_masks(self.val_split, val)
+            self.require_masks(self.train_split, train)
+            self.require_masks(self.val_split, val)
             self._note_shared_images(val)
 
     @rank_zero_only
@@ -181,22 +189,22 @@ class SegmentationDataModule(Located, L.LightningDataModule):
             print(f"note: {share} are also in {self.train_split}, so these scores are optimistic")
 
     def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
-        """Return the fingerprints of each image: two images with one in common are the same, in other runs too."""
+        """Return the fingerprints of each image: two images are the same if they have one in common."""
         return [(fingerprint,) for fingerprint in dataset.image_fingerprints]
 
     def training_fingerprints(self) -> list[str]:
-        """Return all fingerprints of the training images for the checkpoint's metadata.
+        """Return all fingerprints of the training images, for a checkpoint's metadata.
 
-        The files are read on rank 0 alone, which writes the checkpoint; other ranks return an empty list.
+        Only rank 0 writes checkpoints: other ranks read no image and return an empty list.
         """
         images = rank_zero_only(self.fingerprints, [])(self.dataset(self.train_split, augment=True))
         return [fingerprint for image in images for fingerprint in image]
 
-    def expect_masks(self, split: str, dataset: SegmentationDataset) -> None:
-        """What training and measuring need.
+    def require_masks(self, split: str, dataset: SegmentationDataset) -> None:
+        """Check that all images of a split have masks.
 
         Raises:
-            SegmentError: the images of this split have no masks.
+            SegmentError: masks are missing.
         """
         if not dataset.has_masks:
             raise SegmentError(
@@ -212,13 +220,12 @@ class SegmentationDataModule(Located, L.LightningDataModule):
         return self.eval_dataloader(self.val_split)
 
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Every image of a split once, whole and unchanged, one per batch; shared out between processes."""
+        """Return a loader of every image of a split once, whole and unchanged, one per batch, shared between ranks."""
         data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
     def content_hashes(self) -> dict[str, str]:
-        """Return a hash of the training and of the validation split, by name; see
-        :meth:`SegmentationDataset.content_hash`."""
+        """Return :meth:`SegmentationDataset.content_hash` of the training and the validation split, by split."""
         train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
         return {self.train_split: train.content_hash(), self.val_split: val.content_hash()}
 
@@ -231,8 +238,8 @@ class SegmentationDataModule(Located, L.LightningDataModule):
             batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=as_it_is,
+            collate_fn=identity_collate,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=outlive_signals if hasattr(signal, "alarm") else None,  # Windows has no such signals
+            worker_init_fn=delay_signals if hasattr(signal, "alarm") else None,  # Windows has no such signals
         )

@@ -1,48 +1,66 @@
-"""Read a whole data set and find what would spoil a training or its figures."""
+"""Examination of a whole data set: problems that would spoil a training or its metrics."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import Problem, Sample
 from segment.data.images import IMAGE_SUFFIXES
-from segment.data.inspection import Facts, read
+from segment.data.inspection import PairSummary, summarize_pairs
+from segment.data.pairs import Finding, Sample
 from segment.errors import SegmentError
 
 
 @dataclass
-class Split:
-    """One split's totals."""
+class SplitTotals:
+    """Totals of one split.
+
+    Args:
+        samples: number of samples.
+        read: number of samples without a problem.
+        sizes: number of images by (width, height).
+        pixels: number of pixels by label; label 255 is void.
+    """
 
     samples: int = 0
     read: int = 0
     sizes: Counter = field(default_factory=Counter)
-    """Number of images by (width, height)."""
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
-    """Number of pixels by label; those at 255 are void."""
 
 
 @dataclass
-class Report:
-    """Totals by split; problems, which spoil a training or its figures, and notes, which need not."""
+class DataReport:
+    """Result of :func:`examine`.
 
-    splits: dict[str, Split] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[Problem] = field(default_factory=list)
+    Args:
+        splits: totals by split.
+        problems: findings that would spoil a training or its metrics.
+        notes: findings that may be harmless.
+    """
+
+    splits: dict[str, SplitTotals] = field(default_factory=dict)
+    problems: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+    def add_problem(self, kind: str, message: str) -> None:
+        self.problems.append(Finding(kind, message))
+
+    def add_note(self, kind: str, message: str) -> None:
+        self.notes.append(Finding(kind, message))
 
     def shares(self, name: str, count: int) -> list[float]:
-        """Of a split, each class's share of all pixels, and void's last."""
+        """Return the share of all pixels of a split for each of ``count`` classes, then for void."""
         pixels = self.splits[name].pixels
         return [float(n) / max(1, int(pixels.sum())) for n in (*pixels[:count], pixels[IGNORE])]
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """Plain data: counts, sizes, pixels by class name, problems and notes by kind."""
+        """Return plain data: counts, sizes, pixels by class name, problems and notes by kind."""
         return {
             "splits": {
                 name: {
@@ -58,114 +76,122 @@ class Report:
         }
 
 
-def check(
+def examine(
     data: SegmentationDataModule,
     splits: Sequence[str],
-    progress: Callable[[Iterable[Facts], str, int], Iterable[Facts]] = lambda facts, split, total: facts,
-) -> Report:
-    """Read all pairs of the given splits and judge them.
+    progress: Callable[[Iterable[PairSummary], str, int], Iterable[PairSummary]] = lambda pairs, split, total: pairs,
+) -> DataReport:
+    """Read all pairs of the given splits and report what is wrong with them.
 
     Args:
-        progress: wraps the iterable of a split's facts, as ``rich.progress.track`` does.
+        progress: wraps the iterable of a split's pairs, as ``rich.progress.track`` does; it gets the iterable, the
+            split's name and the number of pairs.
     """
-    report = Report()
-    seen: dict[str, dict[str, str]] = {}  # split: digest: id
+    report = DataReport()
+    images: dict[str, dict[str, str]] = {}  # by split: id by hash
     samples: list[Sample] = []
     for name in splits:
         try:
             dataset = data.make_dataset(name, None)
         except SegmentError as error:
-            problem = Problem("split", str(error))
-            report.problems += [problem] if problem not in report.problems else []  # of a whole folder, say it once
+            if not any(problem.message == str(error) for problem in report.problems):  # each split has the same one
+                report.add_problem("split", str(error))
             continue
         if name in {data.train_split, data.val_split}:
             try:
-                data.expect_masks(name, dataset)
+                data.require_masks(name, dataset)
             except SegmentError as error:
-                report.problems.append(Problem("no masks", str(error)))
+                report.add_problem("no masks", str(error))
         ids = [dataset.id(i) for i in range(len(dataset))]
-        report.splits[name], seen[name] = _totals(progress(read(dataset), name, len(ids)), ids, name, report)
+        pairs = progress(summarize_pairs(dataset), name, len(ids))
+        report.splits[name], images[name] = _totals(pairs, ids, name, report)
         samples += dataset.samples
-        _judge_list(name, ids, data, report)
-    _judge_leaks(seen, report)
-    _judge_classes(data, report)
-    _judge_leftovers(samples, data.mask_suffix, report)
+        _check_list(name, ids, data, report)
+    _check_leakage(images, report)
+    _check_classes(data, report)
+    used = {path for sample in samples for path in (sample.image, sample.mask)}
+    _check_unused_images(samples, used, report)
+    _check_unused_masks(samples, used, data.mask_suffix, report)
     return report
 
 
-def _totals(facts: Iterable[Facts], ids: Sequence[str], name: str, report: Report) -> tuple[Split, dict[str, str]]:
-    """A split's totals, and its ids by content; problems of single pairs go into the report."""
-    total = Split(samples=len(ids))
-    seen: dict[str, str] = {}
-    for identity, fact in zip(ids, facts, strict=True):
-        if fact.problem:
-            report.problems.append(fact.problem)
+def _totals(
+    pairs: Iterable[PairSummary], ids: Sequence[str], name: str, report: DataReport
+) -> tuple[SplitTotals, dict[str, str]]:
+    """Return a split's totals, and the id of each image by its hash; add problems of single pairs to the report."""
+    total = SplitTotals(samples=len(ids))
+    images: dict[str, str] = {}
+    for identity, pair in zip(ids, pairs, strict=True):
+        if pair.problem:
+            report.problems.append(pair.problem)
             continue
         total.read += 1
-        total.sizes[fact.size] += 1
-        if seen.setdefault(fact.digest, identity) != identity:
-            report.notes.append(
-                Problem("same content", f"{name}: {seen[fact.digest]} and {identity} are the same image")
-            )
-        if fact.pixels is not None:
-            total.pixels += fact.pixels
-            if not fact.pixels[:IGNORE].any():
-                report.notes.append(Problem("only void", f"{name}: {identity} has no labelled pixel"))
-    return total, seen
+        total.sizes[pair.size] += 1
+        if (first := images.setdefault(pair.image_hash, identity)) != identity:
+            report.add_note("same content", f"{name}: {first} and {identity} are the same image")
+        if pair.pixels is not None:
+            total.pixels += pair.pixels
+            if not pair.pixels[:IGNORE].any():
+                report.add_note("only void", f"{name}: {identity} has no labelled pixel")
+    return total, images
 
 
-def _judge_list(name: str, ids: Sequence[str], data: SegmentationDataModule, report: Report) -> None:
+def _check_list(name: str, ids: Sequence[str], data: SegmentationDataModule, report: DataReport) -> None:
+    """Report ids that are listed twice, and a number of samples that differs from the published one."""
     twice = [identity for identity, count in Counter(ids).items() if count > 1]
     if twice:
-        report.problems.append(Problem("listed twice", f"{name}: {_some(twice)}"))
+        report.add_problem("listed twice", f"{name}: {_some(twice)}")
     official = data.official_sizes.get(name)
     if official is not None and len(ids) != official:
-        report.notes.append(Problem("number", f"{name}: {len(ids)} samples; as published it has {official}"))
+        report.add_note("number", f"{name}: {len(ids)} samples; as published it has {official}")
 
 
-def _judge_leaks(seen: dict[str, dict[str, str]], report: Report) -> None:
-    """Images of one split in another, under the same name or another."""
-    for first, second in combinations(seen, 2):
-        pairs = [(seen[first][digest], seen[second][digest]) for digest in seen[first] if digest in seen[second]]
-        if pairs:
-            shown = [a if a == b else f"{a} (there {b})" for a, b in pairs]
-            report.problems.append(
-                Problem("leakage", f"{len(pairs)} images of {first} are in {second}, too: {_some(shown)}")
-            )
+def _check_leakage(images: dict[str, dict[str, str]], report: DataReport) -> None:
+    """Report images of one split that are also in another, under the same name or another."""
+    for first, second in combinations(images, 2):
+        shared = [(images[first][key], images[second][key]) for key in images[first] if key in images[second]]
+        if shared:
+            names = [a if a == b else f"{a} (there {b})" for a, b in shared]
+            report.add_problem("leakage", f"{len(shared)} images of {first} are in {second}, too: {_some(names)}")
 
 
-def _judge_leftovers(samples: Sequence[Sample], mask_suffix: str, report: Report) -> None:
-    """What no split uses: images in folders within folders; masks whose image is missing, or there and not listed."""
-    used = {path for sample in samples for path in (sample.image, sample.mask)}
-    shown = {(sample.image.parent, sample.image.stem) for sample in samples}
-    folders = {sample.mask.parent: sample.image.parent for sample in samples if sample.mask is not None}
-    for images in sorted({sample.image.parent for sample in samples}):
-        deeper = [path for path in images.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES and path not in used]
-        if deeper:
-            names = sorted(str(path.relative_to(images)) for path in deeper)
-            report.notes.append(
-                Problem("deeper", f"{len(names)} images in folders within {images} are not used: {_some(names)}")
-            )
+def _check_unused_images(samples: Sequence[Sample], used: Set[Path | None], report: DataReport) -> None:
+    """Report unused images in sub-folders of the folders of images."""
+    for folder in sorted({sample.image.parent for sample in samples}):
+        unused = [path for path in folder.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES and path not in used]
+        if unused:
+            names = sorted(str(path.relative_to(folder)) for path in unused)
+            report.add_note("deeper", f"{len(names)} images in folders within {folder} are not used: {_some(names)}")
+
+
+def _check_unused_masks(
+    samples: Sequence[Sample], used: Set[Path | None], mask_suffix: str, report: DataReport
+) -> None:
+    """Report unused masks: their image is missing, or it exists and is not listed."""
+    have_mask = {(sample.image.parent, sample.image.stem) for sample in samples}
     unlisted = []
-    for masks, images in folders.items():
-        stems = {path.stem for path in images.iterdir()} if images.is_dir() else set()
-        for mask in sorted(masks.iterdir()) if masks.is_dir() else ():
+    for masks, images in {sample.mask.parent: sample.image.parent for sample in samples if sample.mask}.items():
+        stems = {path.stem for path in _content(images)}
+        for mask in _content(masks):
             if mask.suffix.lower() not in IMAGE_SUFFIXES or mask.name.startswith(".") or mask in used:
                 continue
             stem = mask.stem.removesuffix(mask_suffix)
-            if not mask.stem.endswith(mask_suffix) or (images, stem) in shown:
-                continue  # no mask, or one of several masks of an image
+            if not mask.stem.endswith(mask_suffix) or (images, stem) in have_mask:
+                continue  # the file is no mask, or one of several masks of an image
             if stem in stems:
                 unlisted.append(stem)
             else:
-                report.problems.append(Problem("missing image", f"{mask} has no image in {images}"))
+                report.add_problem("missing image", f"{mask} has no image in {images}")
     if unlisted:
-        report.notes.append(
-            Problem("unlisted", f"{len(unlisted)} pairs are in none of these splits: {_some(unlisted)}")
-        )
+        report.add_note("unlisted", f"{len(unlisted)} pairs are in none of these splits: {_some(unlisted)}")
 
 
-def _judge_classes(data: SegmentationDataModule, report: Report) -> None:
+def _content(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _check_classes(data: SegmentationDataModule, report: DataReport) -> None:
+    """Report splits with fewer than two classes, absent classes, and classes that are not in the training split."""
     names = data.classes.names
     train = report.splits.get(data.train_split)
     for name, split in report.splits.items():
@@ -173,21 +199,19 @@ def _judge_classes(data: SegmentationDataModule, report: Report) -> None:
             continue
         present = np.flatnonzero(split.pixels[: len(names)])
         if len(present) == 0:
-            report.problems.append(Problem("only void", f"{name}: no mask has a labelled pixel"))
+            report.add_problem("only void", f"{name}: no mask has a labelled pixel")
         elif len(present) == 1:
             hint = (
                 ": if 255 is a class, name it with data.classes={0:background,255:NAME}" if split.pixels[IGNORE] else ""
             )
-            report.problems.append(Problem("one class", f"{name}: all labelled pixels are {names[present[0]]!r}{hint}"))
+            report.add_problem("one class", f"{name}: all labelled pixels are {names[present[0]]!r}{hint}")
         absent = [label for i, label in enumerate(names) if not split.pixels[i]]
         if absent and len(present) > 1:
-            report.notes.append(Problem("absent", f"{name}: no pixel of {_some(absent)}"))
+            report.add_note("absent", f"{name}: no pixel of {_some(absent)}")
         if train is not None and split is not train and train.pixels.any():
             unseen = [names[i] for i in present if not train.pixels[i]]
             if unseen:
-                report.notes.append(
-                    Problem("never trained", f"{name} has classes that {data.train_split} has not: {_some(unseen)}")
-                )
+                report.add_note("never trained", f"{name} has classes that {data.train_split} has not: {_some(unseen)}")
 
 
 def _some(names: Sequence[str], limit: int = 5) -> str:

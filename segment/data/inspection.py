@@ -1,4 +1,4 @@
-"""What reading the pairs of a data set tells, with all cores."""
+"""Summaries of all pairs of a data set, read on all cores."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,20 +9,28 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segment.data.datamodule import cores
-from segment.data.dataset import Problem, SegmentationDataset, as_it_is, header_problem, read_pair
+from segment.data.dataset import SegmentationDataset, identity_collate
+from segment.data.pairs import Finding, header_problem, read_pair
 
 
-class Facts(NamedTuple):
-    """What reading a pair gave; ``pixels`` (256,) are counts by label, ``digest`` stands for the image's content."""
+class PairSummary(NamedTuple):
+    """Result of reading one pair.
 
-    problem: Problem | None
+    Args:
+        problem: the pair's problem; all other values are empty then.
+        size: (width, height).
+        image_hash: hash of the image's pixels.
+        pixels: number of pixels by label (256,); None if the sample has no mask.
+    """
+
+    problem: Finding | None
     size: tuple[int, int] = (0, 0)
-    digest: str = ""
+    image_hash: str = ""
     pixels: np.ndarray | None = None
 
 
-class Inspection(Dataset[Facts]):
-    """A data set's pairs as facts, for a loader whose workers share the reading."""
+class PairSummaries(Dataset[PairSummary]):
+    """Summary of each pair of a data set, for a loader whose workers share the reading."""
 
     def __init__(self, dataset: SegmentationDataset) -> None:
         self.dataset = dataset
@@ -30,29 +38,30 @@ class Inspection(Dataset[Facts]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Facts:
+    def __getitem__(self, index: int) -> PairSummary:
         data = self.dataset
-        if not data.samples:  # drawn, not read
-            return _facts(*data.load(index))
+        if not data.samples:  # the data set has no files
+            return _summary(*data.load(index))
         sample = data.samples[index]
         found = header_problem(sample, data.labels) or read_pair(sample, data.labels)
-        return Facts(found) if isinstance(found, Problem) else _facts(*found)
+        return PairSummary(found) if isinstance(found, Finding) else _summary(*found)
 
 
-def _facts(image: Tensor, mask: Tensor | None) -> Facts:
-    digest = hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).hexdigest()
+def _summary(image: Tensor, mask: Tensor | None) -> PairSummary:
+    pixel_hash = hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).hexdigest()
     pixels = None if mask is None else np.bincount(mask.numpy().ravel(), minlength=256)
-    return Facts(None, (image.shape[2], image.shape[1]), f"{digest}/{tuple(image.shape)}", pixels)
+    return PairSummary(None, (image.shape[2], image.shape[1]), f"{pixel_hash}/{tuple(image.shape)}", pixels)
 
 
-def read(dataset: SegmentationDataset) -> Iterator[Facts]:
-    """The facts of every sample in order, read by as many processes as there are cores."""
+def summarize_pairs(dataset: SegmentationDataset) -> Iterator[PairSummary]:
+    """Yield the summary of every sample in order, read by one process per core."""
+    parallel = len(dataset) > 32
     return iter(
         DataLoader(
-            Inspection(dataset),
+            PairSummaries(dataset),
             batch_size=None,
-            num_workers=cores() if len(dataset) > 32 else 0,
-            collate_fn=as_it_is,  # type: ignore[arg-type]  # without batches it takes one item
-            prefetch_factor=16 if len(dataset) > 32 else None,  # so that no worker waits for a large picture's
+            num_workers=cores() if parallel else 0,
+            collate_fn=identity_collate,  # type: ignore[arg-type]  # without batches it takes one item
+            prefetch_factor=16 if parallel else None,  # so that no worker waits for another one's large image
         )
     )

@@ -1,6 +1,7 @@
-"""What the values of a mask file stand for."""
+"""Translation of mask values and mask colours to class labels."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,19 +12,25 @@ from PIL import Image
 from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
-from segment.data.classes import IGNORE
+from segment.data.classes import IGNORE, Classes, Colour, voc_palette
 from segment.data.images import PNG, PngHeader, unpack_png
 from segment.errors import SegmentError
 
 INVALID = 254
-"""What values become that no mask of the data set may hold."""
+"""Label that marks mask values which the table does not have."""
+VOID = "void"
+"""Name of values that are ignored."""
 
 
 class Labels:
-    """How a data set's mask values, of one channel or colours, become class indices.
+    """Table from a data set's mask values, or mask colours, to class labels.
 
     Args:
-        table: label by value (0 to 255) or by RGB colour, all keys of one kind; 255 as a label is "ignore".
+        table: label by value (0 to 255) or by RGB colour, all keys of one kind; label 255 means "ignore".
+
+    >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
+    >>> labels.coloured
+    True
     """
 
     def __init__(self, table: Mapping[Any, int]) -> None:
@@ -32,7 +39,7 @@ class Labels:
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """PIL modes of masks that have such values."""
+        """PIL modes of the masks that have such values."""
         return ("RGB", "RGBA", "P", "L", "1") if self.coloured else ("P", "L", "1")
 
     @cached_property
@@ -44,96 +51,150 @@ class Labels:
         return lookup
 
     def read(self, path: Path) -> Tensor:
-        """The labels uint8 (H,W) of a mask file.
+        """Read a mask file as labels uint8 (H,W).
 
         Raises:
-            SegmentError: the file can't be read, or holds a value that the table does not have.
+            SegmentError: the file can't be read, or it has a value that is not in the table.
         """
-        return self.translate(self.values(path), path)
+        return self.translate(self.read_values(path), path)
 
     def translate(self, values: np.ndarray, path: Path) -> Tensor:
-        """The labels uint8 (H,W) of a mask's values, which the file at ``path`` holds.
+        """Return the labels uint8 (H,W) of a mask's values (H,W).
+
+        Args:
+            path: the mask's file, for the error message.
 
         Raises:
-            SegmentError: the table does not have one of them.
+            SegmentError: a value is not in the table.
         """
         if self.coloured:
             mask = self._lookup.take(values)
         else:  # twice as fast as numpy's take
             mask = np.frombuffer(bytearray(values).translate(self._lookup.tobytes()), np.uint8).reshape(values.shape)
         if (mask == INVALID).any():
-            self._complain(path, values[mask == INVALID].flat[0])
+            raise self._unknown_value(path, values[mask == INVALID].flat[0])
         return from_numpy(mask)
 
-    def values(self, path: Path) -> np.ndarray:
-        """The values (H,W) of a mask file, colours as one number of 24 bits.
+    def read_values(self, path: Path) -> np.ndarray:
+        """Read the values (H,W) of a mask file; a colour is one number of 24 bits.
 
         Raises:
             SegmentError: the file can't be read.
         """
         if path.suffix == ".mat":
-            return mat_values(path)
+            return read_mat(path)
         try:
             content = path.read_bytes()
             if content.startswith(PNG):
-                rows, header = unpack_png(content), PngHeader.of(content)
-                # Colours of kind 0 are grey, of 3 a palette's: with 8 bits they take half of PIL's time.
+                rows, header = unpack_png(content), PngHeader.from_bytes(content)
+                # Colour type 0 is grey, 3 a palette. This takes half of PIL's time for 8 bits.
                 if not self.coloured and header.depth == 8 and header.colour in {0, 3}:
-                    return _byte_rows(content, header, rows)
+                    return _values_of_8_bits(content, header, rows)
             with Image.open(io.BytesIO(content)) as image:
                 if not self.coloured:
                     white = 255 if image.mode == "1" and 1 not in self.table else 1
-                    return np.array(image, dtype=np.uint8) * np.uint8(white)  # of a palette image the indices
+                    return np.array(image, dtype=np.uint8) * np.uint8(white)  # the indices of a palette image
                 red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.int32), -1, 0)
                 return (red << 16) + (green << 8) + blue
-        except Exception as error:  # PIL raises whatever a broken file makes it run into
+        except Exception as error:  # a damaged file makes PIL raise all kinds of errors
             reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
             raise SegmentError(f"cannot read the mask {path}: {reason}") from None
 
-    def _complain(self, path: Path, value: int) -> None:
+    def _unknown_value(self, path: Path, value: int) -> SegmentError:
         if self.coloured:
             colour = f"{value >> 16}/{value >> 8 & 255}/{value & 255}"
-            raise SegmentError(
+            return SegmentError(
                 f"{path} holds the colour {colour}, which data.classes does not name: add {colour}: NAME, "
                 f"or {colour}: void to ignore it"
             )
-        raise SegmentError(
+        return SegmentError(
             f"{path} holds the label {value}, but this data set's labels are "
             f"{ranges(sorted(v for v in self.table if isinstance(v, int)))}: is it a mask of another data set, "
-            "or do the classes leave one out?"
+            "or is a class missing?"
         )
 
 
-def _byte_rows(content: bytes, header: PngHeader, rows: bytes) -> np.ndarray:
-    """The values (H,W) of a sound PNG of 8 bits, one value a pixel, of which the rows are unpacked."""
+def _values_of_8_bits(content: bytes, header: PngHeader, rows: bytes) -> np.ndarray:
+    """Return the values (H,W) of an intact PNG with one channel of 8 bits, given its unpacked rows."""
     if not header.interlaced:
         table = np.frombuffer(rows, np.uint8).reshape(header.height, 1 + header.width)
-        if not table[:, 0].any():  # no filter: that is what VOC's have
+        if not table[:, 0].any():  # no row is filtered, as in VOC's masks
             return np.ascontiguousarray(table[:, 1:])
     return decode_image(frombuffer(bytearray(content), dtype=uint8)).numpy()[0]
 
 
 def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNORE,)) -> Labels:
-    """Value ``offset + k`` is class k; the values in ``void`` are ignored."""
+    """Return labels for masks in which value ``offset + k`` is class k and the values in ``void`` are ignored.
+
+    >>> index_labels(2, offset=1, void=(0, 255)).table
+    {1: 0, 2: 1, 0: 255, 255: 255}
+    """
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
 
 
-def mat_values(path: Path) -> np.ndarray:
-    """The class map uint8 (H,W) of one of SBD's ``cls/*.mat`` files.
+def parse_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Classes, Labels]:
+    """Return the classes and labels that ``data.classes`` describes.
+
+    Args:
+        classes: names in order of index, or a table from mask value or colour to name.
 
     Raises:
-        SegmentError: the file can't be read or is none of SBD's.
+        SegmentError: names or values are missing, repeated, of mixed kinds or out of range.
+    """
+    if not classes:
+        raise SegmentError(
+            "data.classes is missing: give the names in order of index, data.classes=[background,cell], or a table of "
+            "mask values, data.classes={0:background,255:cell}, or of colours, data.classes={128/64/128:road}"
+        )
+    if isinstance(classes, str):
+        raise SegmentError(f"data.classes={classes}: expected a list, [{classes},...], or a table, {{0:{classes},...}}")
+    if not isinstance(classes, Mapping):
+        names = [str(name) for name in classes if str(name) != VOID]
+        if len({*names}) < len(names):
+            raise SegmentError(f"data.classes: {', '.join(sorted({n for n in names if names.count(n) > 1}))} repeated")
+        classes = {**dict(enumerate(classes)), IGNORE: VOID}
+    values = {_parse_value(key): str(name) for key, name in classes.items()}
+    if len({isinstance(value, tuple) for value in values}) > 1:
+        raise SegmentError("data.classes: either mask values or colours, not both")
+    names = [name for name in dict.fromkeys(values.values()) if name != VOID]
+    if not 1 < len(names) <= 254:
+        raise SegmentError(f"data.classes names {len(names)} classes; expected 2 to 254")
+    own = {name: value for value, name in reversed(values.items()) if isinstance(value, tuple)}
+    colours = tuple(own[name] for name in names) if own else voc_palette(len(names))
+    labels = {value: IGNORE if name == VOID else names.index(name) for value, name in values.items()}
+    return Classes(tuple(names), colours), Labels(labels)
+
+
+def _parse_value(key: Any) -> int | Colour:
+    """Return a key of the table as a mask value, or as a colour if it is "128/64/128" or "#804080"."""
+    text = str(key).strip()
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    if re.fullmatch(r"\d{1,3}/\d{1,3}/\d{1,3}", text):  # Hydra's grammar has no # in a key
+        red, green, blue = map(int, text.split("/"))
+        if max(red, green, blue) <= 255:
+            return red, green, blue
+    if text.isdecimal() and int(text) <= 255:
+        return int(text)
+    raise SegmentError(f"data.classes: {text!r} is neither a mask value from 0 to 255 nor a colour RED/GREEN/BLUE")
+
+
+def read_mat(path: Path) -> np.ndarray:
+    """Read the class map uint8 (H,W) of one of SBD's ``cls/*.mat`` files.
+
+    Raises:
+        SegmentError: the file can't be read, or is not one of SBD's.
     """
     from scipy.io import loadmat  # here, since only SBD needs it
 
     try:
         return np.asarray(loadmat(path)["GTcls"][0]["Segmentation"][0], dtype=np.uint8)
-    except Exception as error:  # scipy raises whatever a broken file makes it run into
+    except Exception as error:  # a damaged file makes scipy raise all kinds of errors
         raise SegmentError(f"cannot read the mask {path}: {str(error) or type(error).__name__}") from None
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """[0, 1, 2, 5] as "0 to 2 and 5"."""
+    """Return sorted numbers as text: [0, 1, 2, 5] as "0 to 2 and 5"."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and parts[-1][-1] == number - 1:

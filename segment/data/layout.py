@@ -1,57 +1,61 @@
-"""Where the folders and lists of a data set lie below its root."""
+"""Folders and split lists of a data set on disk."""
 
 from pathlib import Path
 
 from segment.errors import SegmentError
 
 
-class Located:
-    """A data set on disk; ``root`` is the folder that it is in, or its own folder."""
+class DiskLayout:
+    """Look-up of a data set's folders. ``root`` may be the folder that holds the data set, or the data set's own.
+
+    For VOC, ``root`` may be the folder of ``VOCdevkit``, ``VOCdevkit`` itself, or ``VOCdevkit/VOC2012``.
+    """
 
     root: Path
-    layout: str
-    """What is expected below ``root``, for the error message."""
+    layout: str = "its images and masks"
+    """Description of the expected folders below ``root``, for error messages."""
 
     def location(self) -> dict[str, str]:
-        """Where the data lies, for a checkpoint that will be evaluated from another folder."""
+        """Return the absolute ``root``, for a checkpoint that will be evaluated from another working directory."""
         return {"root": str(self.root.absolute())}
 
-    def _places(self, *parts: str) -> list[Path]:
+    def _candidates(self, *parts: str) -> list[Path]:
         names = {self.root.absolute().name, self.root.resolve().name}
         return [self.root.joinpath(*parts[n:]) for n in range(len(parts) + 1) if n == 0 or parts[n - 1] in names]
 
-    def find(self, *parts: str) -> Path | None:
-        """A folder of the data set, if it exists; ``parts`` may start at ``root`` or already be its end."""
-        return next((path for path in self._places(*parts) if path.is_dir()), None)
+    def find_folder(self, *parts: str) -> Path | None:
+        """Return the folder ``parts`` of the data set, or None if it is missing; ``root`` may end with some of the
+        parts."""
+        return next((path for path in self._candidates(*parts) if path.is_dir()), None)
 
-    def place(self, *parts: str) -> Path:
-        """Where a folder of the data set is, or belongs if there is none."""
-        return self.find(*parts) or self._places(*parts)[-1]
+    def expected_folder(self, *parts: str) -> Path:
+        """Return the path of a folder of the data set, whether it exists or not."""
+        return self.find_folder(*parts) or self._candidates(*parts)[-1]
 
-    def within(self, path: Path) -> str:
-        """A path below ``root``, as a :class:`segment.data.downloads.fetch.Release` has it."""
+    def below_root(self, path: Path) -> str:
+        """Return a path relative to ``root``, as the target of a :class:`segment.data.downloads.fetch.Release`."""
         return str(path.relative_to(self.root))
 
     def folder(self, *parts: str) -> Path:
-        """:meth:`find`, where there is no going on without it.
+        """Return an existing folder of the data set.
 
         Raises:
-            SegmentError: there is no such folder.
+            SegmentError: the folder is missing.
         """
-        path = self.find(*parts)
+        path = self.find_folder(*parts)
         if path is None:
             raise SegmentError(f"no data set at data.root={self.root}: expected {self.layout} there")
         return path
 
-    def list_ids(self, path: Path) -> list[str]:
-        """The lines of a split's list, with slashes for a Windows list's backslashes, without comments ("# ...").
+    def read_list(self, path: Path) -> list[str]:
+        """Return the lines of a split's list without comments ("# ..."); a Windows list's backslashes become slashes.
 
         Raises:
-            SegmentError: the list is missing, empty or no text.
+            SegmentError: the list is missing, empty or not a text.
         """
         if not path.is_file():
-            have = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
-            raise SegmentError(f"the split list {path} is missing; lists found there: {have}")
+            found = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
+            raise SegmentError(f"the split list {path} is missing; lists found there: {found}")
         try:
             text = path.read_text("utf-8-sig").replace("\\", "/")
         except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""What happens to an image and its mask together before training.
+"""Random augmentation of an image together with its mask.
 
-Every random choice is drawn from torch's default CPU generator, which the data set seeds for each draw.
+All random numbers come from torch's default CPU generator, which the data set seeds for each draw.
 """
 
 import math
@@ -17,10 +17,10 @@ from segment.data.classes import IGNORE
 from segment.errors import SegmentError
 
 MEAN_COLOUR = (124, 116, 104)
-"""ImageNet's mean, in 0..255: what pads an image, so that the net sees zero after normalisation."""
+"""ImageNet's mean colour in 0..255. It pads images, so that the net sees zero after normalisation."""
 
-TRIES = 10
-"""Places that a crop is tried at."""
+CROP_TRIES = 10
+"""Number of places that are tried for a crop."""
 
 
 def _uniform(low: float, high: float) -> float:
@@ -28,28 +28,33 @@ def _uniform(low: float, high: float) -> float:
 
 
 def _randint(high: int) -> int:
-    """A whole number from 0 to ``high``, both included."""
+    """Return a random integer from 0 to ``high`` inclusive."""
     return int(torch.randint(high + 1, ()))
 
 
 def _nearest(start: int, length: int, scaled: int) -> np.ndarray:
-    """Which pixels ``length`` of them become when they are resized to ``scaled``: those whose centres are nearest."""
+    """Return the indices, by nearest centre, that resize ``length`` pixels from ``start`` to ``scaled`` pixels."""
     return start + ((np.arange(scaled) + 0.5) * (length / scaled)).astype(np.intp)
 
 
 class RandomScaleCrop(v2.Transform):
-    """Scale by a random factor, cut out a crop, padded where the scaled image is smaller, and flip it perhaps.
+    """Scale by a random factor, crop, pad where the scaled image is smaller than the crop, and flip at random.
 
-    The region that will fill the crop is chosen first, and only that region is flipped and resized: a fraction of
-    the work of doing it to the whole image, for the same result.
+    The region that will fill the crop is chosen first, and only that region is flipped and resized. The result is the
+    same as for the whole image at a fraction of the work.
 
     Args:
         size: height and width of the crop, in pixels.
         scale: lowest and highest factor, relative to the image's own size or to ``short_side``.
         short_side: if given, factor 1 is the scale at which the shorter side has this many pixels.
-        cat_max_ratio: another place is tried (up to ten times) while one class has more than this share of the
-            region's labelled pixels; 1 takes the first place.
+        cat_max_ratio: largest share of the region's labelled pixels that one class may have. While a class has more,
+            another place is tried, up to ten; 1 takes the first place.
         flip: probability of a left-right flip.
+
+    >>> crop = RandomScaleCrop((32, 48), scale=(0.5, 2.0))
+    >>> image = tv_tensors.Image(torch.zeros(3, 40, 60, dtype=torch.uint8))
+    >>> crop(image, tv_tensors.Mask(image[0]))[1].shape
+    torch.Size([32, 48])
     """
 
     def __init__(
@@ -71,13 +76,13 @@ class RandomScaleCrop(v2.Transform):
             factor *= self.short_side / min(image.shape[-2:])
         # Per axis: length of the region in the image, and its length in the crop.
         lengths, scaled = [], []
-        for have, want in zip(image.shape[-2:], self.size, strict=True):
-            length = min(max(1, round(want / factor)), have)
+        for side, wanted in zip(image.shape[-2:], self.size, strict=True):
+            length = min(max(1, round(wanted / factor)), side)
             lengths.append(length)
-            scaled.append(want if length < have else min(want, max(1, round(have * factor))))
+            scaled.append(wanted if length < side else min(wanted, max(1, round(side * factor))))
         labels = mask.as_subclass(Tensor)
-        top, left = self._place(labels, lengths)
-        # A decoded image is channels last, and so its crop has to be: torch then resizes bytes twice as fast.
+        top, left = self._choose_place(labels, lengths)
+        # Channels last, as the image was decoded: torch then resizes bytes twice as fast.
         region = image.as_subclass(Tensor)[None, :, top : top + lengths[0], left : left + lengths[1]]
         region = region.contiguous(memory_format=torch.channels_last)
         rows, columns = _nearest(top, lengths[0], scaled[0]), _nearest(left, lengths[1], scaled[1])
@@ -89,14 +94,14 @@ class RandomScaleCrop(v2.Transform):
         pixels, labels = self._pad(pixels, labels)
         return tv_tensors.Image(pixels), tv_tensors.Mask(labels)
 
-    def _place(self, mask: Tensor, lengths: Sequence[int]) -> tuple[int, int]:
-        """The region's first row and column."""
+    def _choose_place(self, mask: Tensor, lengths: Sequence[int]) -> tuple[int, int]:
+        """Return the region's first row and column."""
         step = max(1, min(lengths) // 64)
-        for _ in range(TRIES):
-            top, left = (_randint(have - length) for have, length in zip(mask.shape[-2:], lengths, strict=True))
+        for _ in range(CROP_TRIES):
+            top, left = (_randint(side - length) for side, length in zip(mask.shape[-2:], lengths, strict=True))
             if self.cat_max_ratio >= 1:
                 break
-            # A share needs no more than some thousand pixels.
+            # A few thousand pixels are enough to estimate a share.
             sparse = mask[top : top + lengths[0] : step, left : left + lengths[1] : step]
             counts = sparse.flatten().bincount(minlength=256)[:IGNORE]
             if counts.max() <= self.cat_max_ratio * counts.sum() and counts.sum() > 0:
@@ -104,7 +109,7 @@ class RandomScaleCrop(v2.Transform):
         return top, left
 
     def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        free_y, free_x = (want - have for want, have in zip(self.size, image.shape[-2:], strict=True))
+        free_y, free_x = (wanted - side for wanted, side in zip(self.size, image.shape[-2:], strict=True))
         if free_y == free_x == 0:
             return image, mask
         top, left = _randint(free_y), _randint(free_x)
@@ -117,18 +122,18 @@ class RandomScaleCrop(v2.Transform):
 
 
 def _sample(planes: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """Planes (C,H,W) at the places of a grid (H,W,2) from -1 to 1, the nearest pixel's value beyond them; float32."""
+    """Sample planes (C,H,W) at a grid (H,W,2) of places in -1..1 as float32; places outside take the nearest pixel."""
     return grid_sample(planes[None].float(), grid[None], mode, padding_mode="border", align_corners=False)[0]
 
 
 class RandomWarp(v2.Transform):
-    """Rotate and deform in one go, so that pixels are interpolated once.
+    """Rotate and deform in one step, so that pixels are interpolated once.
 
-    The deformation is that of U-Net's authors (section 3.1): random shifts on a 3x3 grid, bicubic in between.
-    torchvision's own warps darken the border between the image and what fills the uncovered rest.
+    The deformation is that of the U-Net paper (Ronneberger et al., 2015, section 3.1): random shifts on a 3x3 grid,
+    bicubic in between. torchvision's own warps darken the image's border, where they interpolate with the padding.
 
     Args:
-        rotation: largest angle in degrees, either way.
+        rotation: largest angle in degrees, in either direction.
         elastic: standard deviation of the shifts in pixels (10 in the paper).
     """
 
@@ -141,7 +146,7 @@ class RandomWarp(v2.Transform):
         angle = _uniform(-self.rotation, self.rotation)
         y = torch.arange(height)[:, None] - (height - 1) / 2
         x = torch.arange(width) - (width - 1) / 2
-        # Where each pixel comes from, in pixels from the middle.
+        # The place that each pixel comes from, in pixels from the centre.
         source = torch.stack([math.cos(angle) * x - math.sin(angle) * y, math.sin(angle) * x + math.cos(angle) * y])
         if self.elastic:
             shifts = torch.randn(1, 2, 3, 3) * self.elastic
@@ -165,18 +170,22 @@ def train_transform(
     elastic: float = 0.0,
     colour: float = 0.0,
 ) -> v2.Compose:
-    """Scale, crop, flip, warp and change the colours of a uint8 image (3,H,W) and its mask (H,W), in this order.
+    """Return a transform that scales, crops, flips, warps and changes colours, in this order.
 
-    What padding or warping uncovers has the mean colour in the image and 255 in the mask.
+    It takes a uint8 image (3,H,W) and its mask (H,W). Areas that padding or warping uncovers have the mean colour in
+    the image and 255 in the mask.
 
     Args:
         crop_size, scale, short_side, cat_max_ratio, flip: see :class:`RandomScaleCrop`; without a crop size images stay
             whole, at their own scale.
         rotation, elastic: see :class:`RandomWarp`; 0 for none.
-        colour: probability of each step of SSD's photometric distortion; 0 leaves colours alone.
+        colour: probability of each step of SSD's photometric distortion; 0 leaves colours unchanged.
 
     Returns:
-        A transform ``(Image, Mask) -> (Image, Mask)``; both results have exactly ``crop_size``, if there is one.
+        A transform ``(Image, Mask) -> (Image, Mask)``; both results have exactly ``crop_size``, if it is given.
+
+    Raises:
+        SegmentError: an argument is out of range.
     """
     shares = 0 < cat_max_ratio <= 1 and 0 <= flip <= 1 and 0 <= colour <= 1
     if not (shares and 0 <= rotation < math.inf and 0 <= elastic < math.inf and (short_side is None or short_side > 0)):

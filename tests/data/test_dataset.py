@@ -12,7 +12,7 @@ from segment.data.datasets.ade20k import ADE20K, ADE20KDataModule
 from segment.data.datasets.camvid import CamVidDataModule
 from segment.data.datasets.shapes import SHAPES, ShapesDataModule, draw
 from segment.data.datasets.voc import VOC, VOCDataModule
-from segment.data.doctor import check
+from segment.data.doctor import examine
 from segment.data.images import PNG, PngHeader, read_image
 from segment.data.labels import Labels
 from segment.data.samplers import Draw, EvalSampler, TrainSampler
@@ -143,7 +143,7 @@ def test_nothing_is_trained_or_measured_without_masks(voc_root):
         data = VOCDataModule(str(voc_root), **splits)
         with pytest.raises(SegmentError, match=r"images of the split 'test' have no masks at data.root=.*Segmentation"):
             data.setup("fit")
-        assert [p.kind for p in check(data, ["train", "val", "test"]).problems] == ["no masks"]
+        assert [p.kind for p in examine(data, ["train", "val", "test"]).problems] == ["no masks"]
 
 
 def test_a_mask_of_one_bit(voc_root):
@@ -227,7 +227,7 @@ def test_rows_of_an_interlaced_png():
             rows = (passes == number).sum(1)
             length += sum(1 + 3 * count for count in rows if count)
         head = b"".join(n.to_bytes(4, "big") for n in (width, height)) + bytes([8, 2, 0, 0, 1])
-        assert PngHeader.of(PNG + bytes(8) + head).row_bytes() == length
+        assert PngHeader.from_bytes(PNG + bytes(8) + head).row_bytes() == length
 
 
 @pytest.mark.parametrize(
@@ -357,12 +357,12 @@ def test_a_data_set_smaller_than_a_batch_fills_it():
 def test_evaluation_counts_each_image_once(world_size):
     draws = [list(EvalSampler(5, rank, world_size)) for rank in range(world_size)]
     assert len({len(share) for share in draws}) == 1
-    assert sorted(d.sample for share in draws for d in share if not d.filler) == list(range(5))
+    assert sorted(d.sample for share in draws for d in share if not d.padding) == list(range(5))
 
 
-def test_a_filler_is_all_void(voc_root):
+def test_padding_is_all_void(voc_root):
     data = VOCDataModule(str(voc_root)).dataset("val")
-    assert (data[Draw(0, filler=True)]["mask"] == 255).all()
+    assert (data[Draw(0, padding=True)]["mask"] == 255).all()
 
 
 def test_equal_batches_for_any_number_of_workers(voc_root):

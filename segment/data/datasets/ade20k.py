@@ -6,9 +6,9 @@ from pathlib import Path
 
 from segment.data.classes import IGNORE, Classes
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import Sample
 from segment.data.downloads.fetch import Archive, Release
 from segment.data.labels import Labels, index_labels
+from segment.data.pairs import Sample
 from segment.errors import SegmentError
 
 
@@ -25,8 +25,10 @@ def _read_classes() -> Classes:
 
 ADE20K = _read_classes()
 
-FOLDER = "ADEChallengeData2016"
-SPLITS = {"train": "training", "val": "validation"}
+CHALLENGE = "ADEChallengeData2016"
+"""Name of the challenge's folder and archive."""
+SUBFOLDERS = {"train": "training", "val": "validation"}
+"""Folder of each split."""
 
 
 class ADE20KDataModule(SegmentationDataModule):
@@ -37,11 +39,15 @@ class ADE20KDataModule(SegmentationDataModule):
     Args:
         root: the folder that holds ``ADEChallengeData2016``, or that folder itself.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
+
+    >>> data = ADE20KDataModule("data/ade20k")
+    >>> data.name, len(data.classes), data.labels.table[1]
+    ('ade20k', 150, 0)
     """
 
     name = "ade20k"
     classes = ADE20K
-    layout = f"{FOLDER}/ with images/{{training,validation}} and annotations/{{training,validation}}"
+    layout = f"{CHALLENGE}/ with images/{{training,validation}} and annotations/{{training,validation}}"
     official_sizes = {"train": 20210, "val": 2000}
 
     @property
@@ -49,41 +55,45 @@ class ADE20KDataModule(SegmentationDataModule):
         return index_labels(len(ADE20K), offset=1, void=(0, IGNORE))
 
     def missing(self) -> list[Release]:
-        url = f"http://data.csail.mit.edu/places/ADEchallenge/{FOLDER}.zip"
+        url = f"http://data.csail.mit.edu/places/ADEchallenge/{CHALLENGE}.zip"
         archive = Archive(url, "sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7")
-        base = self.place(FOLDER)
+        base = self.expected_folder(CHALLENGE)
         if base.is_dir():
             _refuse_full_release(base)
-        parts = [base / kind / part for kind in ("images", "annotations") for part in SPLITS.values()]
-        return [] if all(part.is_dir() for part in parts) else [Release((archive,), FOLDER, self.within(base))]
+        parts = [base / kind / part for kind in ("images", "annotations") for part in SUBFOLDERS.values()]
+        return [] if all(part.is_dir() for part in parts) else [Release((archive,), CHALLENGE, self.below_root(base))]
 
     def folder(self, *parts: str) -> Path:
-        """The challenge's folder, after a look at whether this is the full release instead."""
-        base = self.find(*parts) or self.root
+        """Return the challenge's folder.
+
+        Raises:
+            SegmentError: the folder is missing, or it holds the full release.
+        """
+        base = self.find_folder(*parts) or self.root
         if base.is_dir():
             _refuse_full_release(base)
         return super().folder(*parts)
 
     def samples(self, split: str) -> list[Sample]:
-        """Every JPEG of the split's folder, in the order of their names."""
-        if split not in SPLITS:
+        """Return every JPEG of the split's folder and its mask, in the order of their names."""
+        if split not in SUBFOLDERS:
             raise SegmentError(f"ADE20K has the splits train and val, not {split!r}: the test set has no masks")
-        base = self.folder(FOLDER)
-        images = sorted((base / "images" / SPLITS[split]).glob("*.jpg"))
+        base = self.folder(CHALLENGE)
+        images = sorted((base / "images" / SUBFOLDERS[split]).glob("*.jpg"))
         if not images:
-            raise SegmentError(f"no image in {base / 'images' / SPLITS[split]}: expected {self.layout}")
-        masks = base / "annotations" / SPLITS[split]
+            raise SegmentError(f"no image in {base / 'images' / SUBFOLDERS[split]}: expected {self.layout}")
+        masks = base / "annotations" / SUBFOLDERS[split]
         return [Sample(image.stem, image, masks / f"{image.stem}.png") for image in images]
 
     def scenes(self) -> dict[str, str]:
-        """The scene of each image ("street", "bedroom"), by its id.
+        """Return the scene of each image ("street", "bedroom"), by its id.
 
         Raises:
-            SegmentError: ``sceneCategories.txt`` is missing, or has other lines than "ID SCENE".
+            SegmentError: ``sceneCategories.txt`` is missing, or a line is not "ID SCENE".
         """
-        path = self.folder(FOLDER) / "sceneCategories.txt"
+        path = self.folder(CHALLENGE) / "sceneCategories.txt"
         scenes = {}
-        for line in self.list_ids(path):
+        for line in self.read_list(path):
             name, _, scene = line.partition(" ")
             if not scene:
                 raise SegmentError(f"{path}: expected 'ID SCENE' in each line, but one reads {line!r}")
@@ -93,15 +103,15 @@ class ADE20KDataModule(SegmentationDataModule):
 
 def _refuse_full_release(base: Path) -> None:
     if not (base / "annotations").is_dir() and _is_full_release(base):
-        first = f"rename {base} and " if base.name == FOLDER else ""
+        first = f"rename {base} and " if base.name == CHALLENGE else ""
         raise SegmentError(
             f"{base} holds the full ADE20K release, with object parts and thousands of names; the 150 classes are "
-            f"those of the SceneParsing challenge: {first}get {FOLDER}.zip (data.download=true)"
+            f"those of the SceneParsing challenge: {first}get {CHALLENGE}.zip (data.download=true)"
         )
 
 
 def _is_full_release(base: Path) -> bool:
-    """The 2021 release has ``images/ADE/``, that of 2016 a folder for each scene, both masks named ``*_seg.png``."""
+    """Recognise the release of 2021 by ``images/ADE/``, that of 2016 by a folder per scene with ``*_seg.png`` masks."""
     names = {path.name for path in base.iterdir()}
     if any(name.startswith("ADE20K_20") or name == "index_ade20k.pkl" for name in names):
         return True

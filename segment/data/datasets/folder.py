@@ -1,6 +1,5 @@
-"""Own images and masks."""
+"""A user's own images and masks."""
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -9,40 +8,42 @@ from typing import Any
 
 import numpy as np
 
-from segment.data.classes import IGNORE, Classes, Colour, voc_palette
+from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import Sample, SegmentationDataset
+from segment.data.dataset import SegmentationDataset
 from segment.data.images import IMAGE_SUFFIXES
-from segment.data.labels import Labels
+from segment.data.labels import Labels, parse_classes
+from segment.data.pairs import Sample
 from segment.errors import SegmentError
 
-SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
-"""Names that a list or folder of a split may have."""
-
-VOID = "void"
-"""The name of values that are no class: they are ignored."""
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
+"""Names by which a list or folder is recognised as a split."""
 
 
 class FolderDataModule(SegmentationDataModule):
-    """A folder of images and a folder of masks; an image and its mask have the same name but for the suffix.
+    """A folder of images and a folder of masks. An image and its mask have the same name except for the suffix.
 
-    The splits are taken from what is there: lists of names (``train.txt``, ``val.txt``), folders (``images/train/`` or
-    ``train/images/``), or else a fraction of all images, drawn by ``split_seed``.
+    Splits come from lists of names (``train.txt``, ``val.txt``) or from folders (``images/train/`` or
+    ``train/images/``). Without either, a fraction of all images becomes the validation split.
 
     Args:
-        root: the folder that holds the two.
-        classes: names by index, ``[background, cell]``, for masks that hold 0, 1, 2, ... (255 is ignored); or a
-            table from mask value or colour to name, ``{0: membrane, 255: cell}`` or ``{128/64/128: road}``. Values of
-            one name are one class, values named "void" are ignored.
+        root: the folder that holds both folders.
+        classes: names by index, ``[background, cell]``, for masks with values 0, 1, 2, ... (255 is ignored); or a
+            table from mask value or colour to name, ``{0: membrane, 255: cell}`` or ``{128/64/128: road}``. Values with
+            the same name are one class, values named "void" are ignored.
         images, masks: names of the two folders.
-        mask_suffix: what a mask's name has behind its image's, before the ``.png``.
-        val_fraction: share of the images that are the validation split, where neither lists nor folders say.
-        split_seed: of that choice; it is not the run's seed, so that all runs measure on the same images.
+        mask_suffix: ending of a mask's name that its image's name does not have, before the ``.png``.
+        val_fraction: share of the images that are held out for validation, without lists and folders of splits.
+        split_seed: seed of that choice. It is not the run's seed, so that all runs are evaluated on the same images.
         name: name of the data set in metrics.json and reports.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
     Raises:
-        SegmentError: the classes are none, repeated, or of mixed kinds.
+        SegmentError: classes are missing, repeated, or of mixed kinds; an argument is out of range.
+
+    >>> data = FolderDataModule("cells", classes={0: "membrane", 255: "cell"})
+    >>> data.classes.names, data.labels.table
+    (('membrane', 'cell'), {0: 0, 255: 1})
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class FolderDataModule(SegmentationDataModule):
     ) -> None:
         super().__init__(root, **loading)
         self.name = name
-        self.classes, self._labels = read_classes(classes)
+        self.classes, self._labels = parse_classes(classes)
         self.by_index = not isinstance(classes, Mapping)
         self.images, self.masks, self.mask_suffix = images, masks, mask_suffix
         if not 0 < val_fraction < 1:
@@ -72,10 +73,10 @@ class FolderDataModule(SegmentationDataModule):
         return self._labels
 
     def samples(self, split: str) -> list[Sample]:
-        """The pairs of a split; without a masks folder, images alone."""
+        """Return the pairs of a split; without a folder of masks, images alone."""
         root = self.folder()
         folders = [(root / self.images / split, root / self.masks / split)]
-        if not Path(self.images).is_absolute():  # or this were that folder itself, for each split
+        if not Path(self.images).is_absolute():  # an absolute folder would be found for every split
             folders.append((root / split / self.images, root / split / self.masks))
         own = next(((images, masks) for images, masks in folders if images.is_dir()), None)
         if (root / f"{split}.txt").is_file():
@@ -83,6 +84,10 @@ class FolderDataModule(SegmentationDataModule):
             return self._listed(root / f"{split}.txt", images, masks)
         if own:
             return list(self._pairs(*own).values())
+        return self._fraction(root, split)
+
+    def _fraction(self, root: Path, split: str) -> list[Sample]:
+        """Return the training or validation part of all pairs, if no list or folder names a split."""
         places = (*root.glob("*.txt"), *root.glob("*/"), *(root / self.images).glob("*/"))
         others = {path.name for path in places if self._is_split(path)}
         if split not in {"train", "val"} or others or not (root / self.images).is_dir():
@@ -92,24 +97,26 @@ class FolderDataModule(SegmentationDataModule):
             )
         samples = list(self._pairs(root / self.images, root / self.masks).values())
         if len(samples) < 2:
-            raise SegmentError(f"{root / self.images} has one image; a training and a validation split want one each")
-        # In an order of their names, so that further images move none but a few of these to the other split.
+            raise SegmentError(
+                f"{root / self.images} has one image: expected at least one for training and one for validation"
+            )
+        # Ordered by a hash of the name, so that adding images moves few of the others to another split.
         order = sorted(samples, key=lambda sample: sha256(f"{self.split_seed}/{sample.id}".encode()).digest())
         held_out = {sample.id for sample in order[: max(1, round(len(samples) * self.val_fraction))]}
         return [sample for sample in samples if (sample.id in held_out) == (split == "val")]
 
     def _is_split(self, path: Path) -> bool:
-        """Whether a list or folder has the name of a split; a README.txt or classes.txt has not."""
-        there = path.suffix == ".txt" or path.parent.name == Path(self.images).name or (path / self.images).is_dir()
-        return there and path.stem in SPLITS
+        """Return True for a list or folder with the name of a split, but not for README.txt or classes.txt."""
+        exists = path.suffix == ".txt" or path.parent.name == Path(self.images).name or (path / self.images).is_dir()
+        return exists and path.stem in SPLIT_NAMES
 
     def _pairs(self, images: Path, masks: Path) -> dict[str, Sample]:
-        """Samples by the image's name without its suffix, in the order of names."""
+        """Return samples by the image's name without its suffix, in the order of names."""
         if not images.is_dir():
             raise SegmentError(f"no folder {images}: expected {self.layout} at data.root={self.root}")
-        present = {path.stem: path for path in _files(masks)} if masks.is_dir() else None
+        present = {path.stem: path for path in _image_files(masks)} if masks.is_dir() else None
         pairs: dict[str, Sample] = {}
-        for path in _files(images):
+        for path in _image_files(images):
             if images == masks and self.mask_suffix and path.stem.endswith(self.mask_suffix):
                 continue
             if path.stem in pairs:
@@ -124,93 +131,49 @@ class FolderDataModule(SegmentationDataModule):
         if present and not any(pair.mask in present.values() for pair in pairs.values()):
             example = next(iter(present.values())).name
             raise SegmentError(
-                f"no image in {images} has a mask of its name in {masks}, where there is {example}: "
-                "set data.mask_suffix to what the masks' names have more"
+                f"no image in {images} has a mask of the same name in {masks}, which has {example}: "
+                "set data.mask_suffix to the ending that the masks' names have in addition"
             )
         return pairs
 
     def _listed(self, path: Path, images: Path, masks: Path) -> list[Sample]:
         pairs = self._pairs(images, masks)
         samples = []
-        for line in self.list_ids(path):
-            # A name may have spaces; behind a name without any there may be the mask's.
+        for line in self.read_list(path):
+            # A name may have spaces; after a name without spaces the mask's name may follow.
             sample = pairs.get(_stem(line)) or pairs.get(_stem(line.split()[0]))
             if sample is None:
                 raise SegmentError(f"{path} lists {line!r}, but there is no such image in {images}")
             samples.append(sample)
         return samples
 
-    def inspect(self, dataset: SegmentationDataset) -> None:
-        """Headers as of any data set; masks of nothing but 0 and 255 are refused where 255 would be "ignore"."""
-        super().inspect(dataset)
+    def check_dataset(self, dataset: SegmentationDataset) -> None:
+        """Check the headers. If 255 means "ignore", also check that not all masks hold only 0 and 255."""
+        super().check_dataset(dataset)
         if not self.by_index:
             return
-        seen = self._values(dataset.samples)
+        found = self._values(dataset.samples)
         for split in (self.train_split, self.val_split):
-            if seen == {0, IGNORE}:  # what of the others? A few masks may well have no object
+            if found == {0, IGNORE}:  # a few masks may have no object: look at the other split, too
                 with suppress(SegmentError):
-                    seen |= self._values(self.samples(split))
-        if seen == {0, IGNORE}:
+                    found |= self._values(self.samples(split))
+        if found == {0, IGNORE}:
             raise SegmentError(
                 f"the masks at data.root={self.root} hold 0 and 255 alone, and 255 means 'ignore': if it is a class, "
                 "say so with data.classes={0:background,255:NAME}"
             )
 
     def _values(self, samples: Sequence[Sample]) -> set[int]:
-        """The values of the masks up to the first one, as a rule the first at all, that has more than 0 and 255."""
-        seen: set[int] = set()
+        """Return the values of the masks up to the first one with more than 0 and 255, usually the first of all."""
+        found: set[int] = set()
         for sample in samples:
-            if sample.mask is not None and not seen - {0, IGNORE}:
-                seen |= {*np.unique(self.labels.values(sample.mask)).tolist()}
-        return seen
+            if sample.mask is not None and not found - {0, IGNORE}:
+                found |= {*np.unique(self.labels.read_values(sample.mask)).tolist()}
+        return found
 
 
-def read_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Classes, Labels]:
-    """What ``data.classes`` says: names in order of index, or a table from value or colour to name.
-
-    Raises:
-        SegmentError: it says nothing usable.
-    """
-    if not classes:
-        raise SegmentError(
-            "data.classes is missing: give the names in order of index, data.classes=[background,cell], or a table of "
-            "mask values, data.classes={0:background,255:cell}, or of colours, data.classes={128/64/128:road}"
-        )
-    if isinstance(classes, str):
-        raise SegmentError(f"data.classes={classes}: expected a list, [{classes},...], or a table, {{0:{classes},...}}")
-    if not isinstance(classes, Mapping):
-        names = [str(name) for name in classes if str(name) != VOID]
-        if len({*names}) < len(names):
-            raise SegmentError(f"data.classes: {', '.join(sorted({n for n in names if names.count(n) > 1}))} repeated")
-        classes = {**dict(enumerate(classes)), IGNORE: VOID}
-    values = {_value(key): str(name) for key, name in classes.items()}
-    if len({isinstance(value, tuple) for value in values}) > 1:
-        raise SegmentError("data.classes: either mask values or colours, not both")
-    names = [name for name in dict.fromkeys(values.values()) if name != VOID]
-    if not 1 < len(names) <= 254:
-        raise SegmentError(f"data.classes names {len(names)} classes; expected 2 to 254")
-    own = {name: value for value, name in reversed(values.items()) if isinstance(value, tuple)}
-    colours = tuple(own[name] for name in names) if own else voc_palette(len(names))
-    labels = {value: IGNORE if name == VOID else names.index(name) for value, name in values.items()}
-    return Classes(tuple(names), colours), Labels(labels)
-
-
-def _value(key: Any) -> int | Colour:
-    """A key of the table: a mask value, or a colour as "128/64/128" or "#804080"."""
-    text = str(key).strip()
-    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-    if re.fullmatch(r"\d{1,3}/\d{1,3}/\d{1,3}", text):  # Hydra's grammar has no # in a key
-        red, green, blue = map(int, text.split("/"))
-        if max(red, green, blue) <= 255:
-            return red, green, blue
-    if text.isdecimal() and int(text) <= 255:
-        return int(text)
-    raise SegmentError(f"data.classes: {text!r} is neither a mask value from 0 to 255 nor a colour RED/GREEN/BLUE")
-
-
-def _files(folder: Path) -> list[Path]:
-    """The image files of a folder by name, without those that macOS hides beside them."""
+def _image_files(folder: Path) -> list[Path]:
+    """Return the image files of a folder by name, without the hidden files that macOS adds."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
 
 

@@ -1,8 +1,8 @@
-"""``shapes``: a data set that is drawn, not downloaded, and is VOC-like in everything but its size.
+"""``shapes``: a data set that is drawn instead of downloaded, similar to VOC except for its size.
 
-Textured objects overlap on textured ground; a border of 5 pixels around each is void, and so are objects
-marked difficult. What makes a class is its outline and the kind of its texture. Colours are drawn from one
-distribution for objects and ground alike, so that colour says next to nothing about the class.
+Textured objects overlap on a textured background. A border of 5 pixels around each object is void, and so are objects
+marked difficult. A class is defined by its outline and its kind of texture. Colours of objects and background come
+from one distribution, so that colour says almost nothing about the class.
 """
 
 import math
@@ -25,18 +25,18 @@ Points = list[tuple[float, float]]
 Texture = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 BORDER = 5
-"""Width in pixels of the void border between an object and what surrounds it, as in VOC."""
+"""Width of the void border around an object in pixels, as in VOC."""
 DIFFICULT = 0.05
-"""Share of the objects that are marked difficult: faint, and void in the mask."""
+"""Share of the objects that are marked difficult: they are faint, and void in the mask."""
 
 
 def _polygon(angles: Sequence[float], radii: Sequence[float]) -> Points:
-    """Corners in the unit circle, from polar coordinates (angles in turns)."""
+    """Return corners in the unit circle from polar coordinates, with angles in turns."""
     return [(r * math.cos(math.tau * a), r * math.sin(math.tau * a)) for a, r in zip(angles, radii, strict=True)]
 
 
 def _regular(corners: int, inner: float = 1.0) -> Points:
-    """A regular polygon; with ``inner`` below 1 every second corner is drawn in: a star."""
+    """Return a regular polygon, or a star if every second corner has the radius ``inner`` below 1."""
     return _polygon([k / corners for k in range(corners)], [1.0 if k % 2 == 0 else inner for k in range(corners)])
 
 
@@ -85,28 +85,28 @@ SHAPES = Classes(("background", *OBJECTS), voc_palette(1 + len(OBJECTS)))
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two colours (3,) in 0..255 that differ enough for the pattern between them to be seen."""
+    """Return two colours (3,) in 0..255 that differ enough for a visible pattern."""
     first = rng.uniform(40, 215, 3)
     step = rng.normal(size=3)
     return first, np.clip(first + step * (rng.uniform(90, 150) / np.linalg.norm(step)), 0, 255)
 
 
-def _ground(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Large soft waves between two colours, float32 (H,W,3)."""
+def _background(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Return large soft waves between two colours, float32 (H,W,3)."""
     y, x = np.ogrid[:height, :width]
     first, second = _two_colours(rng)
     waves = np.zeros((height, width), np.float32)
     for _ in range(3):
         along_y, along_x, phase = rng.normal(0, 0.08), rng.normal(0, 0.08), rng.uniform(0, math.tau)
-        # sin(a + b) from the sines of two lines is far cheaper than a sine for each pixel
+        # sin(a + b) computed from one row and one column is far cheaper than a sine per pixel.
         waves += np.sin(along_y * y + phase) * np.cos(along_x * x) + np.cos(along_y * y + phase) * np.sin(along_x * x)
     return (first + (second - first) * (0.5 + waves[..., None] / 6)).astype(np.float32)
 
 
 def draw(rng: np.random.Generator, low: int = 96, high: int = 160) -> tuple[np.ndarray, np.ndarray]:
-    """One image uint8 (H,W,3) and its mask uint8 (H,W), each side between ``low`` and ``high`` pixels."""
+    """Return an image uint8 (H,W,3) and its mask uint8 (H,W), each side between ``low`` and ``high`` pixels."""
     height, width = (int(side) for side in rng.integers(low, high + 1, 2))
-    image = _ground(height, width, rng)
+    image = _background(height, width, rng)
     mask = Image.new("L", (width, height))
     pen = ImageDraw.Draw(mask)
     for _ in range(rng.integers(3, 7)):
@@ -120,7 +120,7 @@ def draw(rng: np.random.Generator, low: int = 96, high: int = 160) -> tuple[np.n
         _paint(image, corners, (x, y), texture, 0.35 if difficult else 1.0, rng)
         pen.polygon(corners, fill=IGNORE if difficult else label)
         pen.line([*corners, *corners[:2]], fill=IGNORE, width=BORDER, joint="curve")
-    noise = rng.integers(-14, 15, image.shape, dtype=np.int8)  # as a sensor has it
+    noise = rng.integers(-14, 15, image.shape, dtype=np.int8)  # like a sensor's
     return np.clip(image + noise, 0, 255).astype(np.uint8), np.array(mask)
 
 
@@ -132,7 +132,7 @@ def _paint(
     opacity: float,
     rng: np.random.Generator,
 ) -> None:
-    """Fill a polygon with a texture in two colours, in place and only within the polygon's box."""
+    """Fill a polygon in place with a texture of two colours; only the polygon's bounding box is computed."""
     height, width = image.shape[:2]
     (left, top), (right, bottom) = np.floor(np.min(corners, 0)), np.ceil(np.max(corners, 0)) + 1
     left, right = int(np.clip(left, 0, width)), int(np.clip(right, 0, width))
@@ -148,7 +148,7 @@ def _paint(
 
 
 class ShapesDataset(SegmentationDataset):
-    """``length`` images of a split; number ``i`` is a function of (seed, split, i)."""
+    """A split of ``length`` images; image ``i`` depends on (seed, split, i) alone."""
 
     def __init__(self, length: int, split: int, transform: Callable | None, seed: int) -> None:
         super().__init__([], index_labels(len(SHAPES)), transform, seed)
@@ -173,13 +173,19 @@ class ShapesDataset(SegmentationDataset):
 
 
 class ShapesDataModule(SegmentationDataModule):
-    """Images drawn on the fly, different ones in every split: by the seed for training, always the same ones otherwise.
+    """Images drawn on the fly, different ones in each split.
 
-    So runs with several seeds are measured on the same images, as on any other data set.
+    The training images depend on the seed. Those for validation and test do not, so that runs with different seeds
+    are evaluated on the same images, as for any other data set.
 
     Args:
         train_size, val_size, test_size: number of images of each split.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`; there is no ``root``.
+
+    >>> data = ShapesDataModule(train_size=4, val_size=2)
+    >>> item = data.dataset("val")[1]
+    >>> item["id"], item["image"].shape[1:] == item["mask"].shape
+    ('00001', True)
     """
 
     name = "shapes"

@@ -1,5 +1,6 @@
-"""PASCAL VOC's segmentation task (Everingham et al., 2010) and its extension by SBD (Hariharan et al., 2011)."""
+"""PASCAL VOC's segmentation task (Everingham et al., 2010) and its extension SBD (Hariharan et al., 2011)."""
 
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,31 +10,37 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from segment.data.classes import Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.dataset import Sample, SegmentationDataset
+from segment.data.dataset import SegmentationDataset
 from segment.data.downloads.fetch import Archive, Release
+from segment.data.pairs import Sample
 from segment.errors import SegmentError
 
-NAMES = """
+VOC_NAMES = """
 background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person
 pottedplant sheep sofa train tvmonitor
 """
-VOC = Classes(tuple(NAMES.split()), voc_palette(21))
+VOC = Classes(tuple(VOC_NAMES.split()), voc_palette(21))
 
 SBD = "benchmark_RELEASE"
+"""Name of SBD's folder in its archive."""
 AUGMENTED_SIZE = 10582
-"""Training images of VOC 2012 and SBD together, without those of VOC 2012 val."""
+"""Number of training images of VOC 2012 and SBD together, without those of VOC 2012 val."""
 
 
 class VOCDataModule(SegmentationDataModule):
-    """``VOCdevkit/VOC<year>`` as its archives unpack it; splits train, val, trainval, test and seg11valid.
+    """``VOCdevkit/VOC<year>`` as unpacked from its archives; splits train, val, trainval, test and seg11valid.
 
     Masks are palette PNGs of class indices; 255 is the 5-pixel border and the objects marked difficult.
     ``seg11valid`` is the validation set of the FCN papers: the images of VOC 2011 val that SBD does not train on.
 
     Args:
         root: the folder that holds ``VOCdevkit``, or ``VOCdevkit`` or ``VOC<year>`` itself.
-        year: of the challenge, 2007 to 2012.
+        year: year of the challenge, 2007 to 2012.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
+
+    >>> data = VOCDataModule("data/voc", year=2012, batch_size=4)
+    >>> data.name, len(data.classes), len(data.ids("seg11valid"))
+    ('voc', 21, 736)
     """
 
     name = "voc"
@@ -49,29 +56,29 @@ class VOCDataModule(SegmentationDataModule):
         self.layout = f"VOCdevkit/VOC{year}/ with JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/"
 
     def missing(self) -> list[Release]:
-        base = self._find() or self.place("VOCdevkit", f"VOC{self.year}")
+        base = self._find_base() or self.expected_folder("VOCdevkit", f"VOC{self.year}")
         lists = {f"{self.year}": "train.txt", f"{self.year}-test": "test.txt"}
-        facts = [
+        entries = [
             DATASET_YEAR_DICT[name]
             for name, path in lists.items()
             if name in DATASET_YEAR_DICT and not (base / "ImageSets" / "Segmentation" / path).is_file()
         ]
-        if not facts:
+        if not entries:
             return []
-        archives = tuple(Archive(fact["url"], f"md5:{fact['md5']}") for fact in facts)
-        inside = PurePosixPath(*Path(facts[0]["base_dir"]).parts)  # that of 2011 begins with TrainVal
-        return [Release(archives, str(inside), self.within(base))]
+        archives = tuple(Archive(entry["url"], f"md5:{entry['md5']}") for entry in entries)
+        inside = PurePosixPath(*Path(entries[0]["base_dir"]).parts)  # begins with TrainVal for 2011
+        return [Release(archives, str(inside), self.below_root(base))]
 
     def base(self) -> Path:
-        """The folder ``VOC<year>``."""
-        return self._find() or self.folder("VOCdevkit", f"VOC{self.year}")
+        """Return the folder ``VOC<year>``."""
+        return self._find_base() or self.folder("VOCdevkit", f"VOC{self.year}")
 
-    def _find(self) -> Path | None:
+    def _find_base(self) -> Path | None:
         parts = ("VOCdevkit", f"VOC{self.year}")
-        return self.find(*parts) or self.find("TrainVal", *parts)  # the latter as 2011's archive has it
+        return self.find_folder(*parts) or self.find_folder("TrainVal", *parts)  # TrainVal is in 2011's archive
 
     def ids(self, split: str) -> list[str]:
-        """The ids that ``ImageSets/Segmentation/<split>.txt`` lists."""
+        """Return the ids that ``ImageSets/Segmentation/<split>.txt`` lists."""
         if split == "seg11valid":
             if self.year < 2011:
                 raise SegmentError(f"data.year={self.year}: seg11valid are images of VOC 2011 and 2012")
@@ -82,14 +89,14 @@ class VOCDataModule(SegmentationDataModule):
                 f"{path} is missing: VOC {self.year}'s test images come in an archive of their own"
                 + (", with masks" if self.year == 2007 else ", without masks, after registration at the VOC server")
             )
-        return [PurePosixPath(line.split()[0]).stem for line in self.list_ids(path)]
+        return [PurePosixPath(line.split()[0]).stem for line in self.read_list(path)]
 
     def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
-        """Add the id of each image: SBD has the image under the same id, encoded anew."""
+        """Add each image's id to its fingerprints: SBD's copy of an image has the same id, but other bytes."""
         return [(sample.id, *own) for sample, own in zip(dataset.samples, super().fingerprints(dataset), strict=True)]
 
     def samples(self, split: str) -> list[Sample]:
-        """The pairs of :meth:`ids`; of the test splits only that of 2007 has masks."""
+        """Return the pairs of :meth:`ids`; of the test splits only that of 2007 has masks."""
         base = self.base()
         samples = []
         for name in self.ids(split):
@@ -100,16 +107,20 @@ class VOCDataModule(SegmentationDataModule):
 
 
 class AugmentedVOCDataModule(VOCDataModule):
-    """VOC 2012 whose training split is that of VOC and SBD together, without VOC's validation images.
+    """VOC 2012 whose training split joins those of VOC and SBD, without VOC's validation images.
 
-    The further masks are those of SBD's own release (``benchmark_RELEASE/`` beside ``VOCdevkit/``, .mat files) or of
+    The additional masks come from SBD's own release (``benchmark_RELEASE/`` beside ``VOCdevkit/``, .mat files) or from
     the common ``SegmentationClassAug`` folder with ``ImageSets/Segmentation/train_aug.txt``. Neither has VOC's
-    void border. Images that VOC trains on itself keep VOC's masks. The split ``sbd_train`` is SBD's own training
-    set of 8,498 images, on which the FCN papers train; it and VOC's val overlap, it and ``seg11valid`` do not.
+    void border. Images of VOC's own training split keep VOC's masks. The split ``sbd_train`` is SBD's own training
+    set of 8,498 images, on which the FCN papers train. It overlaps with VOC's val, but not with ``seg11valid``.
 
     Args:
         root: see :class:`VOCDataModule`.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
+
+    >>> data = AugmentedVOCDataModule("data/voc")
+    >>> data.name, data.official_sizes["train"]
+    ('voc_sbd', 10582)
     """
 
     name = "voc_sbd"
@@ -120,56 +131,62 @@ class AugmentedVOCDataModule(VOCDataModule):
 
     def missing(self) -> list[Release]:
         releases = super().missing()
-        if not (self._sbd() or self._list()):
+        if not (self._find_sbd() or self._find_list()):
             archive = Archive(SBDataset.url, f"md5:{SBDataset.md5}")
             releases.append(Release((archive,), SBD, SBD))
         return releases
 
     def samples(self, split: str) -> list[Sample]:
-        """VOC's own splits, but "train" with what SBD adds.
+        """Return VOC's own split; for "train" also SBD's pairs, for "sbd_train" those alone.
 
         Raises:
-            SegmentError: neither form of SBD is there, or its list names images of VOC's validation split.
+            SegmentError: neither form of SBD exists, or its list names images of VOC's validation split.
         """
         if split == "sbd_train":
-            base = self._sbd() or self.folder(SBD, "dataset")
-            return [
-                Sample(name, base / "img" / f"{name}.jpg", base / "cls" / f"{name}.mat")
-                for name in self.list_ids(base / "train.txt")
-            ]
+            base = self._find_sbd() or self.folder(SBD, "dataset")
+            return _pairs(self.read_list(base / "train.txt"), base / "img", base / "cls", ".mat")
         if split != "train":
             return super().samples(split)
-        own, held_out = super().samples("train"), {*self.ids("val")}
-        names = {sample.id for sample in own}
-        if path := self._list():
-            further = [PurePosixPath(line.split()[0]).stem for line in self.list_ids(path)]
-            leaked = [name for name in further if name in held_out]
+        own = super().samples("train")
+        added = {sample.id: sample for sample in self._additional({*self.ids("val")})}  # lists repeat ids
+        for sample in own:
+            added.pop(sample.id, None)
+        return [*own, *added.values()]
+
+    def _additional(self, held_out: set[str]) -> list[Sample]:
+        """Return SBD's pairs, none of them a held-out image.
+
+        Raises:
+            SegmentError: see :meth:`samples`.
+        """
+        if path := self._find_list():
+            listed = [PurePosixPath(line.split()[0]).stem for line in self.read_list(path)]
+            leaked = [name for name in listed if name in held_out]
             if leaked:
                 raise SegmentError(f"{path} lists {len(leaked)} images of VOC 2012 val ({', '.join(leaked[:3])}, ...)")
-            masks, suffix = self.base() / "SegmentationClassAug", ".png"
-            images = self.base() / "JPEGImages"
-        elif sbd := self._sbd():
-            listed = [name for part in ("train", "val") for name in self.list_ids(sbd / f"{part}.txt")]
-            further = [name for name in listed if name not in held_out]
-            masks, suffix, images = sbd / "cls", ".mat", sbd / "img"
-        else:
-            raise SegmentError(
-                f"no SBD at data.root={self.root}: expected {SBD}/dataset/ beside VOCdevkit/ (data.download=true), or "
-                f"SegmentationClassAug/ and ImageSets/Segmentation/train_aug.txt in {self.base()}"
-            )
-        added = [name for name in dict.fromkeys(further) if name not in names]
-        return own + [Sample(name, images / f"{name}.jpg", masks / f"{name}{suffix}") for name in added]
+            return _pairs(listed, self.base() / "JPEGImages", self.base() / "SegmentationClassAug", ".png")
+        if sbd := self._find_sbd():
+            listed = [name for part in ("train", "val") for name in self.read_list(sbd / f"{part}.txt")]
+            return _pairs((name for name in listed if name not in held_out), sbd / "img", sbd / "cls", ".mat")
+        raise SegmentError(
+            f"no SBD at data.root={self.root}: expected {SBD}/dataset/ beside VOCdevkit/ (data.download=true), or "
+            f"SegmentationClassAug/ and ImageSets/Segmentation/train_aug.txt in {self.base()}"
+        )
 
-    def _list(self) -> Path | None:
-        """The list that goes with ``SegmentationClassAug``."""
-        base = self._find()
+    def _find_list(self) -> Path | None:
+        """Return the list that belongs to ``SegmentationClassAug``."""
+        base = self._find_base()
         if base is None or not (base / "SegmentationClassAug").is_dir():
             return None
         lists = (base / "ImageSets" / "Segmentation" / name for name in ("train_aug.txt", "trainaug.txt"))
         return next((path for path in lists if path.is_file()), None)
 
-    def _sbd(self) -> Path | None:
-        """SBD's ``dataset`` folder: below ``root``, or beside ``VOCdevkit``."""
-        base = self._find()
+    def _find_sbd(self) -> Path | None:
+        """Return SBD's ``dataset`` folder, below ``root`` or beside ``VOCdevkit``."""
+        base = self._find_base()
         places = [self.root, *([base.absolute().parents[1], base.resolve().parents[1]] if base else [])]
         return next((p / SBD / "dataset" for p in places if (p / SBD / "dataset").is_dir()), None)
+
+
+def _pairs(ids: Iterable[str], images: Path, masks: Path, suffix: str) -> list[Sample]:
+    return [Sample(name, images / f"{name}.jpg", masks / f"{name}{suffix}") for name in ids]

@@ -96,7 +96,7 @@ def test_a_damaged_mask_is_never_read(tmp_path, mode):
         for damaged in (content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :], content[:i]):
             (tmp_path / "mask.png").write_bytes(damaged)
             with pytest.raises(SegmentError, match=r"cannot read the mask .*mask.png: (it is damaged|the file is cut)"):
-                labels.values(tmp_path / "mask.png")
+                labels.read_values(tmp_path / "mask.png")
 
 
 def test_binary_masks_without_a_table_get_the_hint(tmp_path):
@@ -325,7 +325,7 @@ def test_void_in_a_list_is_ignored_too(tmp_path):
 
 def test_one_image_makes_no_two_splits(tmp_path):
     several(tmp_path, 1)
-    with pytest.raises(SegmentError, match="has one image; a training and a validation split want one each"):
+    with pytest.raises(SegmentError, match="has one image: expected at least one for training and one for validation"):
         FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).samples("train")
 
 
@@ -333,7 +333,7 @@ def test_hints_for_other_habits(tmp_path):
     several(tmp_path)
     for path in (tmp_path / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    with pytest.raises(SegmentError, match=r"where there is img_0_mask.png: set data.mask_suffix"):
+    with pytest.raises(SegmentError, match=r"which has img_0_mask.png: set data.mask_suffix"):
         FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).samples("train")
     (tmp_path / "deep" / "images" / "city").mkdir(parents=True)
     shutil.copy(tmp_path / "images" / "img_0.jpg", tmp_path / "deep" / "images" / "city")

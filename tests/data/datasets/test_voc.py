@@ -12,7 +12,7 @@ from scipy.io import savemat
 from segment.data.datasets.ade20k import ADE20K, ADE20KDataModule
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
-from segment.data.doctor import check
+from segment.data.doctor import examine
 from segment.errors import SegmentError
 from segment.evaluation.evaluator import trained_on
 from tests.conftest import SHARED, labels, needs_shared, write_pair
@@ -56,7 +56,7 @@ def test_the_union_leaves_out_vocs_validation_images(sbd_root):
     item = data.dataset("train")[6]
     assert {*item["mask"].unique().tolist()} <= {0, 3, 20}
     assert [s.id for s in data.samples("sbd_train")] == ["2007_00t0", "2008_00s0", "2007_00v1"]
-    assert check(data, ["train", "val"]).problems == []
+    assert examine(data, ["train", "val"]).problems == []
 
 
 def test_sbds_copies_of_validation_images_are_noted(sbd_root, capsys):
@@ -87,7 +87,7 @@ def test_of_2007_the_test_split_has_masks(voc_root):
     data = VOCDataModule(str(voc_root), 2007)
     assert data.dataset("test").has_masks
     (base / "SegmentationClass" / "2007_00v1.png").unlink()
-    assert [p.kind for p in check(data, ["test"]).problems] == ["missing mask"]
+    assert [p.kind for p in examine(data, ["test"]).problems] == ["missing mask"]
 
 
 def test_the_common_folder_of_masks(voc_root):
@@ -109,7 +109,7 @@ def test_faults_of_sbd(sbd_root):
     data = AugmentedVOCDataModule(str(sbd_root))
     with pytest.raises(SegmentError, match=r"cannot read the mask .*2008_00s1.mat"):
         data.dataset("train")[6]
-    assert [p.kind for p in check(data, ["train"]).problems] == ["unreadable mask"]
+    assert [p.kind for p in examine(data, ["train"]).problems] == ["unreadable mask"]
     write_mat(path, np.zeros((3, 4)))
     with pytest.raises(SegmentError, match=r"2008_00s1.mat is 4x3, its image"):
         data.dataset("train")[6]
