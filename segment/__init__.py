@@ -18,19 +18,36 @@ How data flows, from the commands down to the ground floor::
 Each folder says in its ``__init__.py`` what belongs there, and gives its public names.
 """
 
-from typing import TYPE_CHECKING
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lazy_loader
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from segment.prediction.inference import Inference
     from segment.prediction.segmenter import Segmenter
 
 __version__ = "0.1.0"
 
 
-def load(checkpoint: "str | Path", device: str | None = None, inference: "Inference | None" = None) -> "Segmenter":
+def load(checkpoint: str | Path, device: str | None = None, inference: "Inference | None" = None) -> "Segmenter":
     """Load a trained net that predicts: see :func:`segment.prediction.load_segmenter`, imported only when called."""
     from segment.prediction.segmenter import load_segmenter
 
     return load_segmenter(checkpoint, device, inference)
+
+
+def public_names(package: str) -> tuple[Any, Any, list[str]]:
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a folder, which import its public names on first use.
+
+    Args:
+        package: name of the folder; its ``__init__.py`` imports the public names below ``if TYPE_CHECKING:``.
+    """
+    tree = ast.parse(Path(str(sys.modules[package].__file__)).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    homes = {str(node.module): [alias.name for alias in node.names] for node in imports}
+    inside = f"{package}."
+    names = {module.removeprefix(inside): found for module, found in homes.items() if module.startswith(inside)}
+    return lazy_loader.attach(package, submod_attrs=names)

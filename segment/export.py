@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXPORT_SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 OUTPUT_TYPES = {"classes": "classes: uint8 (N,H,W)", "scores": "scores: float32 (N,classes,H,W)"}
-"""What a program can return: the values of ``answer=``, each with the output's name, type and shape."""
+"""Values of ``answer=``: each output that a program can return, with its name, type and shape."""
 COMPARED_SIZES = ((1, 65, 97), (3, 130, 74))
 """Number, height and width of the images on which the exported program is compared with the net."""
 EXPORT_TOLERANCE = 1e-3

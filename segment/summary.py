@@ -55,6 +55,7 @@ def summary(config: DictConfig) -> None:
 
 
 def check_summary(config: DictConfig) -> None:
+    """Check the types and ranges of the command's values."""
     kinds: dict[str, Any] = {
         "models": list[str] | None,
         "encoders": list[str] | None,

@@ -5,12 +5,10 @@ Only this folder, ``sweeps`` and the commands know Hydra. Everything else takes 
 
 from typing import TYPE_CHECKING
 
-import lazy_loader
+from segment import public_names
 
 if TYPE_CHECKING:
-    from segment.cli.build import instantiate as instantiate
-    from segment.cli.config import load_config as load_config
+    from segment.cli.build import instantiate
+    from segment.cli.config import load_config
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"build": ["instantiate"], "config": ["load_config"]}
-)
+__getattr__, __dir__, __all__ = public_names(__name__)

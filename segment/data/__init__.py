@@ -4,13 +4,11 @@ Here belongs all that is known about a data set: its files, labels, classes, spl
 metrics do not: nothing in this folder imports :mod:`segment.models`.
 """
 
-# ruff: noqa: F401 (the imports are the public names)
-
 from typing import TYPE_CHECKING
 
-import lazy_loader
+from segment import public_names
 
-if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table below
+if TYPE_CHECKING:
     from segment.data.classes import IGNORE, Classes, voc_palette
     from segment.data.datamodule import SegmentationDataModule
     from segment.data.dataset import Batch, Item, SegmentationDataset
@@ -24,20 +22,4 @@ if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table bel
     from segment.data.labels import Labels, index_labels
     from segment.data.pairs import Sample
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "classes": ["IGNORE", "Classes", "voc_palette"],
-        "datamodule": ["SegmentationDataModule"],
-        "dataset": ["Batch", "Item", "SegmentationDataset"],
-        "datasets.ade20k": ["ADE20KDataModule"],
-        "datasets.camvid": ["CamVidDataModule"],
-        "datasets.folder": ["FolderDataModule"],
-        "datasets.shapes": ["ShapesDataModule"],
-        "datasets.voc": ["AugmentedVOCDataModule", "VOCDataModule"],
-        "downloads.fetch": ["Archive", "Release"],
-        "images": ["read_image"],
-        "labels": ["Labels", "index_labels"],
-        "pairs": ["Sample"],
-    },
-)
+__getattr__, __dir__, __all__ = public_names(__name__)

@@ -7,13 +7,11 @@ YAML files and checkpoints name a class as ``segment.models.FCNDecoder``, so a c
 checkpoint may name only what is in ``__all__``.
 """
 
-# ruff: noqa: F401 (the imports are the public names)
-
 from typing import TYPE_CHECKING
 
-import lazy_loader
+from segment import public_names
 
-if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table below
+if TYPE_CHECKING:
     from segment.models.decoders.fcn import FCNDecoder
     from segment.models.decoders.unet import UNetDecoder
     from segment.models.encoders.encoder import Encoder
@@ -29,22 +27,4 @@ if TYPE_CHECKING:  # what mypy and editors read; keep in step with the table bel
     from segment.models.published.fcn_resnet import FCNHead
     from segment.models.published.unet_paper import PaperUNet, PaperUNetDecoder, PaperUNetEncoder
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "decoders.fcn": ["FCNDecoder"],
-        "decoders.unet": ["UNetDecoder"],
-        "encoders.encoder": ["Encoder"],
-        "encoders.mobilenet": ["MobileNetV2Encoder"],
-        "encoders.resnet": ["ResNetEncoder"],
-        "encoders.timm_encoder": ["TimmEncoder"],
-        "encoders.unet_encoder": ["UNetEncoder"],
-        "encoders.vgg": ["VGGEncoder", "VGGFullyConvolutional"],
-        "net": ["DecoderLike", "EncoderLike", "SegmentationNet"],
-        "normalization": ["NORMALIZATIONS", "Normalization"],
-        "published.classifier": ["convolutional_classifier"],
-        "published.fcn_paper": ["PaperFCNDecoder"],
-        "published.fcn_resnet": ["FCNHead"],
-        "published.unet_paper": ["PaperUNet", "PaperUNetDecoder", "PaperUNetEncoder"],
-    },
-)
+__getattr__, __dir__, __all__ = public_names(__name__)

@@ -114,13 +114,13 @@ def torchvision_model(
         raise SegmentError(f"model.encoder.name={name}: expected a {family.__name__} of torchvision")
     if weights == IMAGENET:
         source = get_model_weights(name)["IMAGENET1K_V1"]
-        load_state(model, _download(source.get_state_dict, source.url), source.url)
+        load_state(model, _download_weights(source.get_state_dict, source.url), source.url)
     elif weights is not None:
         load_state(model, load_file(weights), weights, unused)
     return model
 
 
-def _download(get: Callable[..., Mapping[str, Tensor]], url: str) -> Mapping[str, Tensor]:
+def _download_weights(get: Callable[..., Mapping[str, Tensor]], url: str) -> Mapping[str, Tensor]:
     try:
         return get(progress=True, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:

@@ -6,15 +6,10 @@ single images. Metrics over many images belong in ``segment.evaluation``, the fi
 
 from typing import TYPE_CHECKING
 
-import lazy_loader
+from segment import public_names
 
 if TYPE_CHECKING:
-    from segment.prediction.inference import Inference as Inference
-    from segment.prediction.segmenter import Segmentation as Segmentation
-    from segment.prediction.segmenter import Segmenter as Segmenter
-    from segment.prediction.segmenter import load_segmenter as load_segmenter
+    from segment.prediction.inference import Inference
+    from segment.prediction.segmenter import Segmentation, Segmenter, load_segmenter
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={"inference": ["Inference"], "segmenter": ["Segmentation", "Segmenter", "load_segmenter"]},
-)
+__getattr__, __dir__, __all__ = public_names(__name__)

@@ -26,7 +26,8 @@ def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
     suffixes = IMAGE_SUFFIXES | {".gif"}
     if glob.has_magic(source.name) and not glob.has_magic(source.suffix):
         suffixes |= {source.suffix.lower()} - {""}  # *.xyz says that such files are images
-    images = sorted(path for path in candidates(source) if is_visible_file(path) and path.suffix.lower() in suffixes)
+    known = [path for path in candidates(source) if path.suffix.lower() in suffixes]
+    images = sorted(path for path in known if not path.name.startswith(".") and not path.is_dir())
     base = source
     if images and not source.is_dir():
         base = Path(os.path.commonpath([path.parent for path in images]))
@@ -34,13 +35,13 @@ def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
     if base.resolve() == target:
         raise SegmentError(f"output={output} is the folder of the images: choose another, since masks are images, too")
     images = [path for path in images if target not in Path(os.path.realpath(path)).parents]
-    if not images and source.is_dir():
-        known = ", ".join(sorted(suffixes))
-        searched = f"no image in this folder ({known}); 'input={source}/**/*' searches the folders below, too"
-        raise SegmentError(f"input={source}: {searched}")
-    if not images:
-        raise SegmentError(f"input={source}: no image matches")
-    return images, base
+    if images:
+        return images, base
+    problem = "no image matches"
+    if source.is_dir():
+        expected = ", ".join(sorted(suffixes))
+        problem = f"no image in this folder ({expected}); 'input={source}/**/*' searches the folders below, too"
+    raise SegmentError(f"input={source}: {problem}")
 
 
 def candidates(source: Path) -> set[Path]:
@@ -55,11 +56,6 @@ def candidates(source: Path) -> set[Path]:
         return {*matches(source)}
     problem = "it is neither file nor folder" if os.path.lexists(source) else "no such file or folder"
     raise SegmentError(f"input={source}: {problem}")
-
-
-def is_visible_file(path: Path) -> bool:
-    """Return whether a path is no folder and its name does not begin with a dot. Broken links are reported later."""
-    return not path.name.startswith(".") and not path.is_dir()
 
 
 def matches(pattern: Path) -> Iterator[Path]:

@@ -4,16 +4,16 @@ It is a tar file, gzipped or not, with a palette PNG of class indices for each i
 ``results/VOC2012/Segmentation/comp6_test_cls/ID.png`` (VOC2012 development kit, section 5.3).
 """
 
-import gzip
 import tarfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from io import BufferedIOBase, BytesIO
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from segment.data.classes import IGNORE
+from segment.data.downloads.unpack import tar_members
 from segment.errors import SegmentError
 from segment.files import printable, whole_file
 
@@ -119,7 +119,7 @@ def archive_faults(
     allowed = {str(masks_folder(year, name, split)) for name in COMPETITIONS}
     files: Counter[PurePosixPath] = Counter()
     try:
-        for member, content in read_tar(path):
+        for member, content in tar_members(path, "r:gz" if is_gzipped(path) else "r:"):
             name = PurePosixPath(printable(member.name))
             files[name] += member.isfile()
             try:
@@ -146,21 +146,10 @@ def archive_faults(
             yield ArchiveFault("missing image", f"{image}.png is missing: {split}.txt lists {len(sizes)} images")
 
 
-def read_tar(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    """Yield each member of a tar file, gzipped or not, with the content of a file and None for all else.
-
-    Raises:
-        Exception: the file is not a tar file, or is damaged anywhere up to its end.
-    """
+def is_gzipped(path: Path) -> bool:
+    """Return whether a file begins as gzip's do."""
     with path.open("rb") as file:
-        stream: BufferedIOBase = gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
-            for member in archive:
-                yield member, archive.extractfile(member) if member.isfile() else None
-            stream.seek(archive.offset)
-            while rest := stream.read(2**20):  # the checksum of a gzipped file is at its end
-                if rest.strip(b"\0"):
-                    raise tarfile.ReadError("the bytes that follow are not part of a tar file")
+        return file.read(2) == b"\x1f\x8b"
 
 
 def check_member(member: tarfile.TarInfo, name: PurePosixPath, allowed: set[str]) -> None:

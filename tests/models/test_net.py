@@ -1,20 +1,21 @@
-"""What can be asked of any net: frozen parts, checkpointing, memory formats, precision, compilation, export."""
+"""The net with its options: frozen parts, checkpointing, memory formats, precision, compilation, export."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from segment.cli.build import instantiate
-from segment.cli.config import load_config
 from segment.data.datasets.voc import VOCDataModule
 from segment.errors import SegmentError
 from segment.evaluation.metrics import scores
-from segment.models.costs.memory import Living
+from segment.models.costs.memory import LiveTensors
+from segment.models.decoders.unet import UNetDecoder
+from segment.models.encoders.unet_encoder import UNetEncoder
 from segment.models.net import SegmentationNet
 from segment.records.checkpoint import load_checkpoint, load_net
 from segment.training.losses import CrossEntropy
 from tests.conftest import SHARED, needs_shared
+from tests.models.conftest import build_net, build_scoring_net
 
 SMALL = {
     "fcn": ["model=fcn8s", "model/encoder=mobilenet_v2"],
@@ -23,22 +24,6 @@ SMALL = {
     "unet_own": ["model=unet", "model.encoder.width=8", "model.decoder.upsampling=transposed"],
     "timm": ["model=fcn8s", "model/encoder=timm"],
 }
-NAMED_TIMM = [
-    "resnet26d",
-    "efficientnet_lite0",
-    "mobilenetv3_large_100",
-    "convnext_atto",
-    "regnety_002",
-    "densenet121",
-]
-
-
-def build(*words: str, classes: int = 5) -> SegmentationNet:
-    torch.manual_seed(0)
-    net = instantiate(load_config([*words, "model.encoder.weights=null"]).model, num_classes=classes)
-    for parameter in net.decoder.score.parameters():
-        nn.init.normal_(parameter, std=0.1)
-    return net
 
 
 def step(net: SegmentationNet, optimizer: torch.optim.Optimizer) -> None:
@@ -50,8 +35,8 @@ def step(net: SegmentationNet, optimizer: torch.optim.Optimizer) -> None:
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_gradients_reach_every_parameter_within_two_steps(kind):
-    """From zero scores, as the FCN papers have them."""
-    net = instantiate(load_config([*SMALL[kind], "model.encoder.weights=null"]).model, num_classes=5).train()
+    """This holds although the scores of FCNs start at zero, as in the papers."""
+    net = build_net(*SMALL[kind], "model.encoder.weights=null", num_classes=5).train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     step(net, optimizer)
     step(net, optimizer)
@@ -60,7 +45,7 @@ def test_gradients_reach_every_parameter_within_two_steps(kind):
 
 @pytest.mark.parametrize("kind", ["fcn", "timm"])
 def test_frozen_stages_and_batch_norms_stay_as_they_are(kind):
-    net = build(*SMALL[kind], "model.frozen_stages=2", "model.frozen_batch_norm=true").train()
+    net = build_scoring_net(*SMALL[kind], "model.frozen_stages=2", "model.frozen_batch_norm=true").train()
     before = {name: value.clone() for name, value in net.encoder.state_dict().items()}
     step(net, torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1))
     changed = {name for name, value in net.encoder.state_dict().items() if not torch.equal(value, before[name])}
@@ -70,18 +55,19 @@ def test_frozen_stages_and_batch_norms_stay_as_they_are(kind):
     assert not changed & frozen
     assert not any("running" in name for name in changed)
     with pytest.raises(SegmentError, match=r"model.frozen_stages=9: this encoder has"):
-        build(*SMALL[kind], "model.frozen_stages=9")
+        build_scoring_net(*SMALL[kind], "model.frozen_stages=9")
 
 
-def test_frozen_batch_norms_stay_frozen_in_lightnings_hands(main):
-    """Its Trainer does not call train(), and trainer.sync_batchnorm puts other batch norms in their place."""
-    words = ["data.train_size=4", "data.val_size=2", "trainer.max_epochs=1", "callbacks=[default,ema]"]
-    folder = main("train", *words, "model.frozen_batch_norm=true")
+def test_frozen_batch_norms_stay_frozen_in_a_trainer(main):
+    """Lightning's Trainer does not call train(), and trainer.sync_batchnorm replaces batch norms."""
+    overrides = ["data.train_size=4", "data.val_size=2", "trainer.max_epochs=1", "callbacks=[default,ema]"]
+    folder = main("train", *overrides, "model.frozen_batch_norm=true")
     state = load_net(load_checkpoint(folder / "checkpoints" / "best.ckpt"), "best.ckpt").state_dict()
     means = {name: value for name, value in state.items() if name.endswith("running_mean")}
     assert {name.partition(".")[0] for name in means} == {"encoder"}
-    assert not any(value.any() for value in means.values())  # as they began
-    net = nn.SyncBatchNorm.convert_sync_batchnorm(build(*SMALL["fcn"], "model.frozen_batch_norm=true")).train()
+    assert not any(value.any() for value in means.values())  # as initialised
+    net = build_scoring_net(*SMALL["fcn"], "model.frozen_batch_norm=true")
+    net = nn.SyncBatchNorm.convert_sync_batchnorm(net).train()
     norms = [part for part in net.encoder.modules() if isinstance(part, nn.SyncBatchNorm)]
     assert norms
     assert not any(part.training for part in norms)
@@ -89,8 +75,8 @@ def test_frozen_batch_norms_stay_frozen_in_lightnings_hands(main):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_gradients_of_scores_are_summed_in_32_bits(dtype):
-    """A CPU sums so by itself, a GPU in the scores' own type: 64x64 ones are 256 in bfloat16."""
-    net = build("model=fcn32s", "model/encoder=mobilenet_v2")
+    """A CPU does so by itself, but a GPU sums in the type of the scores: 64x64 ones are 256 in bfloat16."""
+    net = build_scoring_net("model=fcn32s", "model/encoder=mobilenet_v2")
     assert net.enlarge(torch.zeros(1, 5, 2, 2, dtype=dtype), 64, 64).dtype.itemsize == max(dtype.itemsize, 4)
 
 
@@ -99,8 +85,8 @@ def test_checkpointing_changes_no_gradient(kind):
     torch.manual_seed(1)
     image, mask = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))
     gradients = []
-    for words in ([], ["model.checkpointing=true"]):
-        net = build(*SMALL[kind], *words).train()
+    for overrides in ([], ["model.checkpointing=true"]):
+        net = build_scoring_net(*SMALL[kind], *overrides).train()
         torch.manual_seed(2)
         CrossEntropy()(net(image), mask).backward()
         gradients.append([p.grad for p in net.parameters()])
@@ -110,17 +96,17 @@ def test_checkpointing_changes_no_gradient(kind):
 @pytest.mark.parametrize("kind", ["fcn", "timm"])
 def test_checkpointing_takes_less_memory(kind):
     image, peaks = torch.zeros(2, 3, 256, 256), []
-    for words in ([], ["model.checkpointing=true"]):
-        net = build(*SMALL[kind], *words).train()
-        with Living() as living:
+    for overrides in ([], ["model.checkpointing=true"]):
+        net = build_scoring_net(*SMALL[kind], *overrides).train()
+        with LiveTensors() as live:
             net.encoder(image)[32].sum().backward()
-        peaks.append(living.peak)
+        peaks.append(live.peak)
     assert peaks[1] < 0.9 * peaks[0]
 
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_channels_last_bf16_and_inference_mode(kind):
-    net = build(*SMALL[kind]).eval()
+    net = build_scoring_net(*SMALL[kind])
     kernels = [p for p in net.parameters() if p.ndim == 4 and min(p.shape) > 1]
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
     image = torch.randint(0, 256, (2, 3, 65, 97), dtype=torch.uint8)
@@ -135,60 +121,44 @@ def test_channels_last_bf16_and_inference_mode(kind):
         assert (rounded - expected).abs().mean() < 0.1 * expected.std()
 
 
-def test_contiguous_where_there_is_an_apple_gpu(monkeypatch):
+def test_nets_are_contiguous_on_apples_gpus(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert all(p.is_contiguous() for p in build(*SMALL["fcn"]).parameters())
+    assert all(p.is_contiguous() for p in build_scoring_net(*SMALL["fcn"]).parameters())
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
-        (["model/encoder=resnet18", "model.encoder.output_stride=8"], "resnet18 has no dilation; use 32"),
-        (["model/encoder=resnet50", "model.encoder.output_stride=4"], "expected 8, 16 or 32"),
         (
-            ["model/encoder=timm", "model.encoder.name=densenet121", "model.encoder.output_stride=8"],
-            "no output stride 8",
+            ["model=fcn8s_paper", "model/encoder=unet_small"],
+            "needs an encoder with layout 'FCN paper', got 'aligned': use model/encoder=vgg16_fc_paper",
         ),
-        (["model/encoder=timm", "model.encoder.name=vgg11", "model.encoder.output_stride=8"], "has no output stride 8"),
-        (["model/encoder=timm", "model.encoder.name=vit_tiny_patch16_224"], "choose a convolutional network"),
+        (
+            ["model=unet", "model/encoder=unet_paper"],
+            "needs an encoder with layout 'aligned' or 'rounded down', got 'U-Net paper': use model/encoder=resnet50",
+        ),
     ],
 )
-def test_encoders_that_cannot(words, message):
+def test_decoders_name_the_encoder_that_they_need(overrides, message):
     with pytest.raises(SegmentError, match=message):
-        build("model=unet", *words)
+        build_net(*overrides)
 
 
-@pytest.mark.parametrize("stride", [8, 16])
-@pytest.mark.parametrize("encoder", ["resnet50", "timm"])
-def test_output_stride_by_dilation(encoder, stride):
-    """The same weights; features of the same place, more of them."""
-    net = build("model=fcn32s", f"model/encoder={encoder}", f"model.encoder.output_stride={stride}").eval()
-    coarse = build("model=fcn32s", f"model/encoder={encoder}").eval()
-    assert max(net.encoder.channels) == stride
-    assert {*net.encoder.state_dict()} == {*coarse.encoder.state_dict()}
-    with torch.no_grad():
-        features = net.encoder(torch.randn(1, 3, 64, 96))
-    assert {s: f.shape[1:] for s, f in features.items()} == {
-        s: (c, 64 // s, 96 // s) for s, c in net.encoder.channels.items()
-    }
+def test_own_layouts():
+    class Decoder(UNetDecoder):
+        layouts = ("mine",)
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMED_TIMM)
-@pytest.mark.parametrize("model", ["fcn8s", "unet", "fcn32s"])
-def test_named_networks_of_timm(name, model):
-    net = build(f"model={model}", "model/encoder=timm", f"model.encoder.name={name}")
-    for batch, height, width in ((1, 1, 1), (1, 33, 65), (2, 375, 500)):
-        image = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
-        with torch.no_grad():
-            assert net.eval()(net.normalize(image)).shape == (batch, 5, height, width)
-    net.train()(net.normalize(torch.randint(0, 256, (2, 3, 64, 70), dtype=torch.uint8))).mean().backward()
+    encoder = UNetEncoder(width=4)
+    with pytest.raises(SegmentError, match=r"needs an encoder with layout 'mine', got 'aligned'$"):
+        SegmentationNet(encoder, Decoder, 2)
+    encoder.layout = "mine"
+    assert SegmentationNet(encoder, Decoder, 2)(torch.zeros(2, 3, 16, 16)).shape == (2, 2, 16, 16)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_compiled_nets_give_the_same(kind):
-    net = build(*SMALL[kind]).eval()
+    net = build_scoring_net(*SMALL[kind])
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         expected = net(image)
@@ -201,10 +171,10 @@ def test_compiled_nets_give_the_same(kind):
 @pytest.mark.parametrize("kind", [*SMALL, "fcn8s_paper"])
 def test_export_at_any_size_and_onnx(kind, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
-    net = build(*SMALL.get(kind, [f"model={kind}"])).eval()
+    net = build_scoring_net(*SMALL.get(kind, [f"model={kind}"]))
     height, width = (torch.export.Dim(name, min=33, max=2048) for name in ("height", "width"))
     sizes = {"image": {2: height, 3: width}}
-    if kind == "fcn8s_paper":  # padding 100 makes conditions of the sizes that torch can't prove, but can trust
+    if kind == "fcn8s_paper":  # padding 100 gives conditions on the sizes that torch cannot prove
         sizes = {"image": {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}}
     example = torch.randn(1, 3, 96, 128)
     program = torch.export.export(net, (example,), dynamic_shapes=sizes)
@@ -226,16 +196,15 @@ def test_export_at_any_size_and_onnx(kind, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fcn", "unet"])
 def test_a_net_overfits_four_real_images(kind):
-    """Four VOC photos by heart: mIoU above 0.95, so nothing stands between the net and the labels."""
+    """A mIoU above 0.95 on four VOC photos shows that nothing is lost between the net and the labels."""
     half = VOCDataModule(str(SHARED / "data" / "voc"), crop_size=(160, 192), scale=(0.5, 0.5), flip=0)
     batch = half.dataset("val", augment=True).__getitems__([0, 1, 2, 3])
     image, mask = batch["image"], batch["mask"].long()
     weights = SHARED / "weights" / "mobilenet_v2-b0353104.pth"
     model = {"fcn": "fcn8s", "unet": "unet"}[kind]
-    words = [f"model={model}", "model/encoder=mobilenet_v2", f"model.encoder.weights={weights}"]
-    words += ["model.decoder.skip_strides=[16,8,4]"] if kind == "fcn" else []
-    torch.manual_seed(0)
-    net = instantiate(load_config(words).model, num_classes=21).train()
+    overrides = [f"model={model}", "model/encoder=mobilenet_v2", f"model.encoder.weights={weights}"]
+    overrides += ["model.decoder.skip_strides=[16,8,4]"] if kind == "fcn" else []
+    net = build_net(*overrides).train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     for _ in range(150):
         loss = CrossEntropy()(net(net.normalize(image)), mask)

@@ -1,8 +1,6 @@
 """Inference protocols: windows, scales, flips and memory, each against a plain computation of the same."""
 
 import copy
-import random
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from segment.cli.config import load_config
 from segment.errors import SegmentError
 from segment.models.costs.memory import bytes_per_pixel
 from segment.prediction.inference import Inference, window_weights
-from segment.prediction.parts import MARGIN, cut
 
 
 @pytest.fixture(scope="module")
@@ -116,22 +113,6 @@ def test_a_large_image_in_parts_gives_the_result_of_the_whole(net):
     assert torch.equal(Inference(max_memory=1).class_map(net, image), net.predict(image[None])[0])
     with pytest.raises(SegmentError, match=r"max_memory=0.001: an image of 600x430 needs 0\.\d+ GiB with this net"):
         Inference(max_memory=0.001).class_map(net, image)
-
-
-def test_the_parts_of_a_line():
-    generator = random.Random(0)
-    for _ in range(500):
-        side, count, stride = generator.randint(1, 7000), generator.randint(1, 30), generator.choice([1, 8, 32, 48])
-        spans = cut(side, count, stride)
-        assert len(spans) <= count
-        assert len({seen.stop - seen.start for seen, _, _ in spans}) == 1
-        assert (spans[0].kept.start, spans[-1].kept.stop) == (0, side)
-        for seen, kept, inside in spans:
-            assert seen.start % stride == (side - seen.stop) % stride == 0  # on the net's grid, mirrored or not
-            assert (seen.start + inside.start, seen.start + inside.stop) == (kept.start, kept.stop)
-        for before, after in pairwise(spans):
-            assert before.kept.stop == after.kept.start
-            assert min(before.seen.stop - before.kept.stop, after.kept.start - after.seen.start) >= MARGIN
 
 
 def test_the_protocol_is_described():

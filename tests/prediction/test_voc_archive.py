@@ -139,13 +139,13 @@ def test_files_that_are_not_complete_archives(tmp_path):
     long = tarfile.TarInfo("././@LongLink")
     long.type, long.size = tarfile.GNUTYPE_LONGNAME, 2**80
     for name, content, expected in (
-        ("zip.tgz", b"PK" + bytes(100), "0 files: truncated header\n"),
+        ("zip.tgz", b"PK" + bytes(100), r"0 files: it is cut off or damaged \(truncated header\)\n"),
         ("cut.tgz", good[: len(good) * 2 // 3], "[12] files: Compressed file ended"),
         ("end.tgz", good[:-9], "3 files: Compressed file ended before the end-of-stream marker"),
         ("checksum.tgz", good[:-8] + bytes(8), "3 files: CRC check failed"),
         ("more.tgz", good + b"more", "3 files: Not a gzipped file"),
         ("xz.tgz", lzma.compress(plain), "0 files"),
-        ("header.tar", damaged, "1 files: the bytes that follow are not part of a tar file"),
+        ("header.tar", damaged, r"1 files: it is cut off or damaged \(bad checksum\)\n"),
         ("size.tar", long.tobuf(tarfile.GNU_FORMAT) + bytes(1024), "0 files"),
     ):
         (tmp_path / name).write_bytes(content)

@@ -1,0 +1,73 @@
+"""The contract that every encoder fulfils, with every decoder."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from segment.cli.config import CONF_DIR, instantiate, load_config
+from segment.errors import SegmentError
+from segment.models.decoders.fcn import FCNDecoder
+from segment.models.decoders.unet import UNetDecoder
+from segment.models.encoders.encoder import CeilMaxPool2d
+from segment.models.net import SegmentationNet
+from segment.models.published.fcn_resnet import FCNHead
+
+ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml") if "paper" not in path.stem)
+QUICK = {"mobilenet_v2", "resnet18", "timm", "unet_small"}
+DECODERS = {
+    "fcn": partial(FCNDecoder, skip_strides=[8, 4]),
+    "fcn_transposed": partial(FCNDecoder, skip_strides=[8, 4], upsampling="transposed"),
+    "fcn_head": FCNHead,
+    "unet": UNetDecoder,
+    "unet_transposed": partial(UNetDecoder, upsampling="transposed", norm="group"),
+}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in ENCODERS]
+)
+def encoder(request):
+    config = load_config([f"model/encoder={request.param}", "model.encoder.weights=null"]).model.encoder
+    return instantiate(config)
+
+
+def test_features_have_the_declared_channels_and_strides(encoder):
+    encoder.eval()
+    with torch.no_grad():
+        features = encoder(torch.randn(1, 3, 64, 96))
+    assert {stride: f.shape for stride, f in features.items()} == {
+        stride: (1, channels, 64 // stride, 96 // stride) for stride, channels in encoder.channels.items()
+    }
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_any_size_in_same_size_out(encoder, decoder):
+    if encoder.layout == "rounded down" and "fcn" in decoder:
+        pytest.skip("these decoders do not accept this layout")
+    net = SegmentationNet(encoder, DECODERS[decoder], num_classes=5)
+    for parameter in net.decoder.score.parameters():
+        torch.nn.init.normal_(parameter)
+    net.eval()
+    for height, width in ((1, 1), (33, 65), (75, 50)):
+        if min(height, width) < encoder.min_size:
+            with pytest.raises(SegmentError, match="this encoder needs 16 pixels or more on each side"):
+                net(torch.zeros(1, 3, height, width))
+            continue
+        image = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
+        with torch.no_grad():
+            scores = net(net.normalize(image))
+        assert scores.shape == (1, 5, height, width)
+        assert torch.equal(net.predict(image), scores.argmax(1))
+    net.train()
+    net(net.normalize(torch.randint(0, 256, (2, 3, 64, 70), dtype=torch.uint8))).square().mean().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (5, 8), (7, 9)])
+def test_pooling_is_the_same_when_exported(size, monkeypatch):
+    image = torch.randn(2, 3, *size)
+    expected = CeilMaxPool2d()(image)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert torch.equal(CeilMaxPool2d()(image), expected)

@@ -1,0 +1,22 @@
+"""The parts into which a large image is cut."""
+
+import random
+from itertools import pairwise
+
+from segment.prediction.parts import MARGIN, cut
+
+
+def test_the_parts_of_a_line():
+    generator = random.Random(0)
+    for _ in range(500):
+        side, count, stride = generator.randint(1, 7000), generator.randint(1, 30), generator.choice([1, 8, 32, 48])
+        spans = cut(side, count, stride)
+        assert len(spans) <= count
+        assert len({seen.stop - seen.start for seen, _, _ in spans}) == 1
+        assert (spans[0].kept.start, spans[-1].kept.stop) == (0, side)
+        for seen, kept, inside in spans:
+            assert seen.start % stride == (side - seen.stop) % stride == 0  # on the net's grid, mirrored or not
+            assert (seen.start + inside.start, seen.start + inside.stop) == (kept.start, kept.stop)
+        for before, after in pairwise(spans):
+            assert before.kept.stop == after.kept.start
+            assert min(before.seen.stop - before.kept.stop, after.kept.start - after.seen.start) >= MARGIN

@@ -1,0 +1,100 @@
+"""segment.report as a user starts it: text on the terminal, files in the output folder, and errors."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from segment.report import main as report
+from tests.comparison.conftest import random_pixels, read_report, write_job, write_run, write_strides
+from tests.conftest import SMALL
+
+
+def fails(capsys, *arguments) -> str:
+    """Return the exit code or message of a report that fails, and check that no traceback is printed."""
+    with pytest.raises(SystemExit) as end:
+        report(list(map(str, arguments)))
+    assert "Traceback" not in capsys.readouterr().err
+    return str(end.value.code)
+
+
+def test_the_same_table_on_the_terminal_and_in_three_files(tmp_path, capsys):
+    write_strides(tmp_path / "runs")
+    report([str(tmp_path / "runs"), "--output", str(tmp_path), "--no-cost", "--paper"])
+    text = capsys.readouterr().out
+    rows = [row for row in read_report(tmp_path) if not row["source"]]
+    for row in rows:
+        assert f"{100 * float(row['mIoU']):.1f} ± {100 * float(row['mIoU_deviation']):.1f}" in text
+    assert "skip_strides=[16,8] - skip_strides=[]" in text
+    assert "FCN-8s heavy at once" in text
+    assert "Tiramisu" not in text
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert lines[2].startswith("| settings | seeds | mean IoU | 95 % |")
+    source = (tmp_path / "report.tex").read_text()
+    assert source.count(r"\toprule") == source.count(r"\bottomrule") == 2
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_runs_without_metrics_are_listed_below(tmp_path, capsys):
+    write_strides(tmp_path)
+    write_job(tmp_path / "failed", "failed", signal="SIGKILL")
+    (tmp_path / "2" / "per_image.npz").write_bytes(b"PK\x03\x04 and no more")
+    report([str(tmp_path), "--no-cost", "--output", str(tmp_path), "--images", "0"])
+    text = capsys.readouterr().out
+    assert f"without metrics:\n  {tmp_path}/failed: failed (seed=7): SIGKILL\n" in text
+    assert f"{tmp_path}/2: no intervals, per_image.npz is damaged" in text
+    assert f"- {tmp_path}/failed: failed (seed=7): SIGKILL\n" in (tmp_path / "report.md").read_text()
+
+
+def test_each_data_set_has_a_table(tmp_path, capsys):
+    write_strides(tmp_path)
+    write_run(tmp_path / "other", {}, random_pixels(40, 0.7), data="camvid")
+    report([str(tmp_path), "--no-cost", "--paper"])
+    text = capsys.readouterr().out
+    assert text.index("voc, val split") < text.index("FCN-16s") < text.index("camvid, val") < text.index("FC-DenseNet")
+
+
+def test_nothing_to_report(tmp_path, capsys):
+    assert "no run with metrics below" in fails(capsys, tmp_path)
+    assert "is no folder" in fails(capsys, tmp_path / "none")
+    write_job(tmp_path / "a", "failed", exit_code=1)
+    assert "no run with metrics below" in fails(capsys, tmp_path)
+    (tmp_path / "file").touch()
+    assert "expected a folder" in fails(capsys, tmp_path, "--output", tmp_path / "file")
+    assert fails(capsys, tmp_path, "--size", "12") == "2"
+    assert fails(capsys, tmp_path, "--images", "-1") == "2"
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, segment.report; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.slow
+def test_trained_and_evaluated_nets(main, tmp_path, capsys):
+    words = [*SMALL, "data.train_size=4", "data.val_size=5", "data.crop_size=[64,64]", "trainer.max_epochs=1"]
+    for i, skips in enumerate(("[]", "[16,8]")):
+        main("train", *words, f"model.decoder.skip_strides={skips}", f"hydra.run.dir={tmp_path}/runs/{i}")
+    checkpoint = f"checkpoint={tmp_path}/runs/1/checkpoints/best.ckpt"
+    capsys.readouterr()
+    for i, words in enumerate(((), ("split=test", "data.test_size=3"), ("inference.flip=true",))):
+        main("evaluate", checkpoint, *words, f"hydra.run.dir={tmp_path}/runs/evaluation{i}")
+    evaluated = capsys.readouterr().out
+    report([str(tmp_path / "runs"), "--no-cost", "--output", str(tmp_path)])
+    text, rows = capsys.readouterr().out, read_report(tmp_path)
+    assert [row["model.decoder.skip_strides"] for row in rows] == ["[]", "[16,8]", "[16,8]", "[16,8]"]
+    assert [row["split"] for row in rows] == ["val", "val", "test", "val"]
+    assert "evaluation0 repeats the evaluation of another run" in text
+    assert "the measurements differ in split, images, protocol, files\n" in text
+    assert text.count("not compared, fewer than two images with equal truth in common") == 3
+    assert (tmp_path / "pictures.png").is_file()
+    # metrics.json, the table of segment.evaluate and the report have the same intervals.
+    for row, name in zip(rows, ("0", "1", "evaluation1", "evaluation2"), strict=True):
+        interval = json.loads((tmp_path / "runs" / name / "metrics.json").read_text())["mIoU_interval"]
+        assert [float(row["mIoU_low"]), float(row["mIoU_high"])] == pytest.approx(interval, abs=1e-12)
+        low, high = (f"{100 * end:.1f}" for end in interval)
+        assert f"[{low}, {high}]" in text
+        if name.startswith("evaluation"):
+            assert re.search(f"{re.escape(low)} to {re.escape(high)} \\(95 %\\)", evaluated)
