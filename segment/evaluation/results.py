@@ -59,10 +59,12 @@ def describe_source(
         metadata: of the checkpoint.
         precision: of the trainer.
     """
-    known = data.fingerprints(data.dataset(split))[:images]
+    dataset = data.dataset(split)
+    known = data.fingerprints(dataset)[:images]
     return {
         "data": data.name,
         **data.location(),
+        "files": dataset.content_hash(),
         "split": split,
         "images": images,
         "images_trained_on": count_trained_on(metadata, known),
