@@ -25,11 +25,11 @@ def test_hydra_s_own_instantiate_builds_the_net():
 
 
 def test_the_error_of_a_part_replaces_hydra_s():
-    with pytest.raises(SegmentError, match="^the part's own segment$"):
+    with pytest.raises(SegmentError, match=r"^the part's own segment$"):
         instantiate(part("segment"))
-    with pytest.raises(SegmentError, match="^fail: the part's own value$"):
+    with pytest.raises(SegmentError, match=r"^fail: the part's own value$"):
         instantiate(part("value"))
-    with pytest.raises(OSError, match="^the part's own os$"):
+    with pytest.raises(OSError, match=r"^the part's own os$"):
         instantiate(part("os"))
 
 
@@ -37,7 +37,7 @@ def test_an_unknown_target_or_argument_is_one_line():
     with pytest.raises(SegmentError, match=r"segment.models.Nothing") as error:
         instantiate({"_target_": "segment.models.Nothing"})
     assert "\n" not in str(error.value)
-    with pytest.raises(SegmentError, match="^Throughput: .*unexpected keyword argument 'x'"):
+    with pytest.raises(SegmentError, match=r"^Throughput: .*unexpected keyword argument 'x'"):
         instantiate({"_target_": "segment.training.Throughput", "x": 1})
 
 
