@@ -16,26 +16,34 @@ from tests.data_sets import ade20k_root, camvid_root, folder_root, sbd_root, voc
 
 SHARED = Path(__file__).parents[2] / "shared"
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared, real data that is not in the project")
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="needs ../shared, which holds real data and is not part of the repository"
+)
 
 SMALL = ("model=fcn_small", "model.encoder.width=8", "data.num_workers=0", "data.batch_size=2")
-"""A net that is built and trained in no time."""
+"""Overrides for a net that is built and trained in a moment."""
 
 
-def untrained(path: Path, *words: str) -> Path:
-    """Write a checkpoint of a small net as it begins, for the data set and model of some words."""
+def untrained(path: Path, *overrides: str) -> Path:
+    """Write a checkpoint of a small net that was not trained.
+
+    Args:
+        path: of the checkpoint.
+        overrides: that choose the data set and the model.
+    """
     import torch
 
     from segment.cli.build import instantiate
     from segment.cli.config import load_config, plain
-    from segment.records.checkpoint import make_card
+    from segment.models.state_dicts import METADATA
+    from segment.records.checkpoint import make_metadata
 
-    config = load_config([*SMALL, *words])
+    config = load_config([*SMALL, *overrides])
     data = instantiate(config.data)
     torch.manual_seed(0)
     state = instantiate(config.model, num_classes=len(data.classes)).state_dict()
-    card = make_card(plain(config.model), plain(config.data), data.classes)
-    torch.save({"segment": card, "state_dict": {f"net.{key}": value for key, value in state.items()}}, path)
+    metadata = make_metadata(plain(config.model), plain(config.data), data.classes)
+    torch.save({METADATA: metadata, "state_dict": {f"net.{key}": value for key, value in state.items()}}, path)
     return path
 
 
@@ -44,12 +52,12 @@ Run = Callable[..., subprocess.CompletedProcess]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Start ``python -m segment.NAME WORDS`` in a folder of its own."""
+    """Run ``python -m segment.NAME OVERRIDES`` in a new process, by default in the test's own folder."""
 
-    def start(name: str, *words: str, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess:
+    def start(name: str, *overrides: str, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess:
         environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true", "COLUMNS": "120"}
         done = subprocess.run(
-            [sys.executable, "-m", f"segment.{name}", *words],
+            [sys.executable, "-m", f"segment.{name}", *overrides],
             cwd=cwd or tmp_path,
             env=environment,
             capture_output=True,
@@ -65,19 +73,19 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Run an entry point as ``python -m`` does, but in this process, which saves the imports' ten seconds.
+    """Run a command as ``python -m`` does, but in this process: the imports would take ten seconds.
 
     Returns:
-        A function of the entry point's name and its words that gives the run directory.
+        A function of the command's name and its overrides that returns the run folder.
     """
     folders = (tmp_path / f"run{i}" for i in itertools.count())
 
-    def start(name: str, *words: str) -> Path:
-        given = [word.partition("=")[2] for word in words if word.startswith("hydra.run.dir=")]
+    def start(name: str, *overrides: str) -> Path:
+        given = [one.partition("=")[2] for one in overrides if one.startswith("hydra.run.dir=")]
         folder = Path(given[0]) if given else next(folders)
         if not given and name != "predict":
-            words = (*words, f"hydra.run.dir={folder}")
-        monkeypatch.setattr(sys, "argv", [name, *words])
+            overrides = (*overrides, f"hydra.run.dir={folder}")
+        monkeypatch.setattr(sys, "argv", [name, *overrides])
         monkeypatch.chdir(tmp_path)
         GlobalHydra.instance().clear()
         runpy.run_module(f"segment.{name}", run_name="__main__")
@@ -87,7 +95,7 @@ def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
 
 
 def chunks(content: bytes):
-    """The parts of a PNG behind its first eight bytes: kind and content of each."""
+    """Yield the kind and the content of each chunk of a PNG."""
     start = 8
     while start < len(content):
         length = int.from_bytes(content[start : start + 4], "big")
@@ -96,7 +104,7 @@ def chunks(content: bytes):
 
 
 def without_rows(content: bytes) -> bytes:
-    """A PNG whose pixels end too early, under checksums that are right."""
+    """Return a PNG whose pixel data end too early, with correct checksums."""
     parts = dict(chunks(content))
     pixels = zlib.decompress(parts[b"IDAT"])
     parts[b"IDAT"] = zlib.compress(pixels[: len(pixels) // 2])
