@@ -28,14 +28,14 @@ def untrained(path: Path, *words: str) -> Path:
 
     from segment.cli.build import instantiate
     from segment.cli.config import load_config, plain
-    from segment.records.checkpoint import make_card
+    from segment.records.checkpoint import make_metadata
 
     config = load_config([*SMALL, *words])
     data = instantiate(config.data)
     torch.manual_seed(0)
     state = instantiate(config.model, num_classes=len(data.classes)).state_dict()
-    card = make_card(plain(config.model), plain(config.data), data.classes)
-    torch.save({"segment": card, "state_dict": {f"net.{key}": value for key, value in state.items()}}, path)
+    metadata = make_metadata(plain(config.model), plain(config.data), data.classes)
+    torch.save({"segment": metadata, "state_dict": {f"net.{key}": value for key, value in state.items()}}, path)
     return path
 
 
