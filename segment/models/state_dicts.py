@@ -35,7 +35,7 @@ TORCHFCN = {
     "upscore_pool4": "decoder.up.16to8",
     "upscore8": "decoder.up.8to1",
 }
-"""Names of layers: torchfcn's, and ours; convolutions of VGG16 come on top."""
+"""Names of layers: torchfcn's, and ours. The convolutions, ``conv1_1`` and so on, are translated by their numbers."""
 FCN_RESNET = {
     "backbone.conv1.": "encoder.stages.0.0.",
     "backbone.bn1.": "encoder.stages.0.1.",
@@ -55,8 +55,8 @@ def load_published(net: nn.Module, path: str) -> Any:
 
     The file is a checkpoint of ``segment.train``, or a state dict of the net itself, of torchfcn's FCNs, of
     torchvision's VGG16 (for the encoder alone) or ``fcn_resnet50|101``, or of milesial's U-Net. The whole encoder must
-    fit. Of the decoder those tensors are loaded that fit: score layers for another number of classes, and skips that
-    the file's net does not have, keep their values.
+    fit. The decoder need not: score layers for another number of classes, and skips that the file's net does not have,
+    keep their values.
 
     Returns:
         The normalisation of the file's net as a checkpoint records it, or None where the file records none.
