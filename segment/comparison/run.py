@@ -101,7 +101,9 @@ def read_run(folder: RunFolder) -> Run:
     if not checkpoint.is_file():
         checkpoint = Path(str(metrics.get("checkpoint")))
     if checkpoint.is_file() and metrics.get("checkpoint_digest") not in {None, checkpoint_digest(checkpoint)}:
-        raise SegmentError(f"the metrics are those of an earlier {checkpoint}, which was overwritten: evaluate it again")
+        raise SegmentError(
+            f"the metrics are those of an earlier {checkpoint}, which was overwritten: evaluate it again"
+        )
     config, choices = training_config(folder)
     data_config = config.get("data") or {}
     if isinstance(config.get("checkpoint"), str):  # the configuration of an evaluation

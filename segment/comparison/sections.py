@@ -99,7 +99,9 @@ def _note_intervals(section: Section) -> None:
         section.notes.append(f"no intervals, since a run has no per_image.npz: {', '.join(without)}")
     for group, interval in zip(section.groups, section.intervals, strict=True):
         if interval and interval.images < len(group.counts[0].ids):
-            section.notes.append(f"{group.label}: the interval is that of {interval.images} images, which all runs share")
+            section.notes.append(
+                f"{group.label}: the interval is that of {interval.images} images, which all runs share"
+            )
     known = [interval for interval in section.intervals if interval]
     if known:
         images = " or ".join(map(str, sorted({interval.images for interval in known})))
@@ -140,7 +142,9 @@ def _groups_grid(section: Section) -> Grid:
     rows = [_group_row(section, i) for i in range(len(section.groups))]
     headings = list(rows[0])
     firsts = [group.runs[0] for group in section.groups]
-    splits, images = (" and ".join(sorted({str(run.metrics.get(key)) for run in firsts})) for key in ("split", "images"))
+    splits, images = (
+        " and ".join(sorted({str(run.metrics.get(key)) for run in firsts})) for key in ("split", "images")
+    )
     grid = Grid(
         f"{section.title}, {splits} split, {images} images, per cent",
         headings,

@@ -46,7 +46,12 @@ def write_run(path: Path, config: dict[str, Any], pixels: np.ndarray | None = No
     known |= {"checkpoint": str(folder.best_checkpoint)}
     folder.metrics.write_text(json.dumps(known | metrics))
     nested: dict[str, Any] = {"checkpoint": {"every_n_steps": None}}
-    keys = {"seed": 0, "data.root": str(path), "data.seed": "${seed}", "model._target_": "segment.models.SegmentationNet"}
+    keys = {
+        "seed": 0,
+        "data.root": str(path),
+        "data.seed": "${seed}",
+        "model._target_": "segment.models.SegmentationNet",
+    }
     for key, value in (keys | config).items():
         *parts, last = key.split(".")
         table = nested

@@ -17,7 +17,9 @@ def numbered(pixels: np.ndarray) -> ImageCounts:
 
 
 def test_intervals_against_a_slow_jackknife():
-    nets = [[numbered(random_pixels(30, skill, seed)) for seed in seeds] for skill, seeds in ((0.9, (1, 2)), (0.7, (3,)))]
+    nets = [
+        [numbered(random_pixels(30, skill, seed)) for seed in seeds] for skill, seeds in ((0.9, (1, 2)), (0.7, (3,)))
+    ]
 
     def difference(images: list[int]) -> float:
         means = []

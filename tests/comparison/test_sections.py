@@ -68,7 +68,9 @@ def test_runs_that_share_no_image_are_not_compared(tmp_path):
     write_run(tmp_path / "1", {"optimizer.lr": 1}, random_pixels(40, 0.9)[::-1])
     [section] = sections_of(tmp_path)
     assert section.differences == []
-    assert any(note.endswith("not compared, fewer than two images with equal truth in common") for note in section.notes)
+    assert any(
+        note.endswith("not compared, fewer than two images with equal truth in common") for note in section.notes
+    )
 
 
 def test_an_interval_over_fewer_images_than_the_scores_is_noted(tmp_path):
