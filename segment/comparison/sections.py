@@ -123,8 +123,8 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None
     """Return the mean of the values, and their sample standard deviation if there are two or more.
 
     Example:
-        >>> mean_and_spread([0.5, 0.7]), mean_and_spread([0.5]), mean_and_spread([])
-        ((0.6, 0.1414213562373095), (0.5, None), (None, None))
+        >>> mean_and_spread([0.5, 0.5]), mean_and_spread([0.5]), mean_and_spread([])
+        ((0.5, 0.0), (0.5, None), (None, None))
     """
     return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
 
