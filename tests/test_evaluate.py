@@ -1,4 +1,4 @@
-"""segment.evaluate through the real command: the files that it writes, by any protocol and on any number of processes."""
+"""segment.evaluate by the real command: its files, by any protocol and on any number of processes."""
 
 import csv
 import json
