@@ -19,7 +19,6 @@ from segment.cli.overrides import (
     typed_path,
 )
 from segment.errors import SegmentError
-from segment.records.checkpoint import read_step
 from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
 
@@ -40,7 +39,9 @@ class RunStart:
 
     @cached_property
     def step(self) -> int:
-        """The number of optimiser steps that the run has already had."""
+        """The number of optimiser steps before this start."""
+        from segment.records.checkpoint import read_step  # it imports torch, which --help need not wait for
+
         return read_step(self.checkpoint) if self.checkpoint else 0
 
     @property
