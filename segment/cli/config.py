@@ -1,7 +1,9 @@
 """The composed configuration: where the YAML files lie, and how to compose and read a configuration."""
 
+import itertools
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,26 @@ def read_hydra_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             found.append(None)
     config, choices = (part if isinstance(part, dict) else {} for part in found)
     return config, choices
+
+
+def unique_folder(path: str) -> str:
+    """Make a folder that no other run has, and return its path: ``path``, or ``path_2``, ``path_3``, ...
+
+    Two runs that begin in the same second get different folders, since a folder is made only once.
+    """
+    if any(argument in {"--help", "-h", "--cfg", "-c", "--info", "-i"} for argument in sys.argv):
+        return path
+    for number in itertools.count(1):
+        folder = f"{path}_{number}" if number > 1 else path
+        with suppress(FileExistsError):
+            Path(folder).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir()
+            return folder
+    raise AssertionError("unreachable")
+
+
+# Cached, since Hydra resolves hydra.run.dir several times in one run.
+OmegaConf.register_new_resolver("unique_folder", unique_folder, use_cache=True, replace=True)
 
 
 def output_folder() -> Path:
