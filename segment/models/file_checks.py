@@ -70,6 +70,17 @@ def check_content(content: Any, path: Path) -> None:
             waiting.extend((child, depth + 1) for child in children)
 
 
+def check_finite(state: Mapping[str, Any], source: Any) -> None:
+    """Check that all weights and buffers are finite numbers.
+
+    Raises:
+        SegmentError: a tensor holds NaN or an infinite value.
+    """
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+            raise SegmentError(f"{source} is damaged: {key[:100]} holds values that are not finite")
+
+
 def check_size(metadata: Any, path: Any) -> None:
     """Check the number of values in a checkpoint's metadata, where a shared reference counts each time.
 

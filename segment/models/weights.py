@@ -12,7 +12,7 @@ from torchvision.models import get_model, get_model_weights
 
 from segment.errors import SegmentError
 from segment.files import user_path
-from segment.models.file_checks import check_archive, check_content
+from segment.models.file_checks import check_archive, check_content, check_finite
 
 IMAGENET = "imagenet"
 
@@ -93,6 +93,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unus
         raise SegmentError(f"{source} is the checkpoint of a whole net: use model.weights={source}")
     if mismatches:
         raise SegmentError(f"{source} does not fit {type(module).__name__}: keys {mismatches}")
+    check_finite(given, source)
     module.load_state_dict(given, strict=False)
 
 

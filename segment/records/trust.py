@@ -28,13 +28,17 @@ KINDS = (
 )
 """Base classes of what may be built from torch and Lightning."""
 DOWNLOAD_KEYS = {"download", "url", "checksum"}
+PATH_KEYS = {"dirpath", "save_dir", "default_root_dir"}
+"""Keys by which Lightning's classes write into folders of their own."""
 REFUSED_KEYS = (
-    r"hydra([./@].*)?|trust|data\.(download|url|checksum)|(.*[./])?(dirpath|save_dir|default_root_dir|plugins)(\..*)?"
+    r"hydra([./@].*)?|trust|data\.(download|url|checksum)|(.*[./])?(dirpath|save_dir|default_root_dir)"
 )
 """Keys that no recorded override may set: they run code, download, or write elsewhere."""
 
 
-def check_stranger_config(config: Any, source: str, folders: Sequence[str] = FOLDERS, trust: Sequence[str] = ()) -> None:
+def check_stranger_config(
+    config: Any, source: str, folders: Sequence[str] = FOLDERS, trust: Sequence[str] = ()
+) -> None:
     """Check a configuration that comes from a file, before anything is built from it.
 
     Args:
@@ -52,10 +56,12 @@ def check_stranger_config(config: Any, source: str, folders: Sequence[str] = FOL
     for depth, key, value in _walk(config):
         if key == "_target_":
             _check_target(value, source, folders, trust)
-        elif key in {"_args_", "_recursive_"}:
-            raise SegmentError(f"{source}: refused, its configuration has {key}, expected named arguments only")
-        elif key in DOWNLOAD_KEYS and depth and value not in {None, False}:
+        elif key is None and value in ("_args_", "_recursive_"):
+            raise SegmentError(f"{source}: refused, its configuration has {value}, expected named arguments only")
+        elif key in DOWNLOAD_KEYS and depth and value not in (None, False):
             raise SegmentError(f"{source}: refused, its configuration asks for a download ({key}={value!r:.100})")
+        elif key in PATH_KEYS and value is not None:
+            raise SegmentError(f"{source}: refused, it writes into another folder ({key}={value!r:.100})")
         elif isinstance(value, str) and "${" in value:
             raise SegmentError(f"{source}: refused, it has the interpolation {value!r:.100}, expected plain values")
         elif not isinstance(value, str | int | float | None):
@@ -72,27 +78,60 @@ def check_recorded_overrides(overrides: Sequence[Any], source: str) -> None:
         if not isinstance(override, str) or override.startswith("-"):
             raise SegmentError(f"{source}: refused, {override!r:.100} is no override")
         key = override_key(override).lstrip("+~")
-        if re.fullmatch(REFUSED_KEYS, key) or "${oc." in override or "_target_" in override and "hydra" in override:
+        if re.fullmatch(REFUSED_KEYS, key) or "${oc.env" in override:
             raise SegmentError(f"{source}: refused, the recorded override {override!r:.100} is not used from a file")
 
 
-def is_trusted(target: str, trust: Sequence[str]) -> bool:
-    """Return whether a dotted name lies in a trusted package: ``mylab`` covers ``mylab.nets``, not ``mylabel``."""
+def _check_target(target: Any, source: str, folders: Sequence[str], trust: Sequence[str]) -> None:
+    if isinstance(target, str) and (_is_trusted(target, trust) or _is_public(target, folders)):
+        return
+    if isinstance(target, str) and folders == FOLDERS and _is_standard_part(target):
+        return
+    package = str(target).partition(".")[0]
+    raise SegmentError(
+        f"{source}: refused, it names {str(target)[:100]!r}, expected a public class of {' or '.join(folders)}; "
+        f"if you trust that package, add trust=[{package[:50]}]"
+    )
+
+
+def _is_trusted(target: str, trust: Sequence[str]) -> bool:
+    """Return whether a name lies in a trusted package: ``mylab`` covers ``mylab.nets``, not ``mylabel``."""
     return any(target == package or target.startswith(f"{package}.") for package in trust)
 
 
-def is_public(target: str, folders: Sequence[str] = FOLDERS) -> bool:
-    """Return whether a dotted name is a public name of one of this package's folders."""
+def _is_public(target: str, folders: Sequence[str]) -> bool:
+    """Return whether a name is a public class, or a public function of ``training`` (schedules are functions)."""
     folder, _, name = target.rpartition(".")
-    return folder in folders and name in importlib.import_module(folder).__all__
+    if folder not in folders or name not in (module := importlib.import_module(folder)).__all__:
+        return False
+    return isinstance(getattr(module, name), type) or folder == "segment.training"
 
 
-def is_standard_part(target: str) -> bool:
-    """Return whether a dotted name is a class of torch or Lightning of one of :data:`KINDS`."""
+def _is_standard_part(target: str) -> bool:
+    """Return whether a name is a class of torch or Lightning of one of :data:`KINDS`."""
     if not re.fullmatch(r"(torch|lightning)(\.\w+)+", target):
         return False
+    part = _locate(target)
+    kinds = tuple(filter(None, map(_locate, KINDS)))
+    return isinstance(part, type) and issubclass(part, kinds)
+
+
+def _locate(target: str) -> Any:
+    """Return what a dotted name means; None where it is not found or its module cannot be imported."""
     try:
-        part = pydoc.locate(target)
+        return pydoc.locate(target)
     except Exception:  # importing a module may raise anything
-        return False
-    return isinstance(part, type) and issubclass(part, tuple(pydoc.locate(kind) for kind in KINDS))  # type: ignore[arg-type,misc]  # classes
+        return None
+
+
+def _walk(config: Any, depth: int = 0, key: Any = None) -> Iterator[tuple[int, Any, Any]]:
+    """Yield depth, key and value of everything within tables and lists; keys are values, too, with the key None."""
+    if isinstance(config, Mapping) and key != "_target_":
+        for name, value in config.items():
+            yield depth, None, name
+            yield from _walk(value, depth + (key is not None), name)
+    elif isinstance(config, list | tuple) and key != "_target_":
+        for value in config:
+            yield from _walk(value, depth + 1, "")
+    else:
+        yield depth, key, config

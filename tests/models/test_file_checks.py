@@ -75,9 +75,7 @@ def test_a_cycle_is_refused(tmp_path):
         check_size(loaded, "a.ckpt")
 
 
-@pytest.mark.parametrize(
-    "weight", [torch.eye(3).to_sparse(), torch.zeros(1).expand(10**9)], ids=["sparse", "expanded"]
-)
+@pytest.mark.parametrize("weight", [torch.eye(3).to_sparse(), torch.zeros(1).expand(10**9)], ids=["sparse", "expanded"])
 def test_tensors_that_are_larger_than_their_bytes_are_refused(tmp_path, weight):
     refusal(saved(tmp_path / "a.ckpt", {"weight": weight}))
 
