@@ -44,8 +44,8 @@ def delay_signals(worker: int) -> None:
 
 def count_shared(images: Iterable[Iterable[str]], others: Iterable[str]) -> int:
     """Return the number of images that have one of their fingerprints among those of other images."""
-    known = {*others}
-    return sum(not known.isdisjoint(fingerprints) for fingerprints in images)
+    among = {*others}
+    return sum(not among.isdisjoint(fingerprints) for fingerprints in images)
 
 
 class SegmentationDataModule(DiskLayout, L.LightningDataModule):
@@ -186,7 +186,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     def _note_shared_images(self, val: SegmentationDataset) -> None:
         if shared := count_shared(self.fingerprints(val), self.training_fingerprints()):
             share = f"{shared} of {len(val)} images of {self.val_split}"
-            print(f"note: {share} are also in {self.train_split}, so these scores are optimistic")
+            print(f"note: {share} are also in {self.train_split}, so scores on {self.val_split} are optimistic")
 
     def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
         """Return the fingerprints of each image: two images are the same if they have one in common."""

@@ -52,20 +52,22 @@ def describe_source(
     checkpoint: Path,
     precision: str,
 ) -> dict[str, Any]:
-    """Return what the metrics were measured on and how, as ``metrics.json`` records it.
+    """Return the data, the protocol and the net of an evaluation, as ``metrics.json`` records them.
 
     Args:
         images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
         metadata: of the checkpoint.
         precision: of the trainer.
     """
-    known = data.fingerprints(data.dataset(split))[:images]
+    dataset = data.dataset(split)
+    fingerprints = data.fingerprints(dataset)[:images]
     return {
         "data": data.name,
         **data.location(),
+        "files": dataset.content_hash(),
         "split": split,
         "images": images,
-        "images_trained_on": count_trained_on(metadata, known),
+        "images_trained_on": count_trained_on(metadata, fingerprints),
         "precision": precision,
         "protocol": f"{inference.describe()}; {PROTOCOL}",
         "checkpoint": str(checkpoint.absolute()),
@@ -82,7 +84,7 @@ def count_trained_on(metadata: Mapping[str, Any], images: Iterable[Iterable[str]
 
 
 def mean_over_groups(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:
-    """Return mIoU without the background, of things and of stuff, as far as the data set has these groups."""
+    """Return the mIoU without the background, of things and of stuff, if the data set has these groups."""
     groups = {}
     if BACKGROUND in per_class and len(per_class) > 1:
         groups["mIoU_without_background"] = per_class.keys() - {BACKGROUND}
@@ -121,5 +123,5 @@ def write_results(
     write_image_counts(ImageCounts(np.array(ids), evaluation.counts, classes.names), folder.per_image)
     write_confusion(evaluation.confusion, classes.names, folder.confusion_csv)
     write_metrics(metrics, folder.metrics)
-    # Piped into a file, rich would fold lines at 80 columns, also the paths that a user wants to copy.
+    # If the output is piped into a file, rich would wrap lines at 80 columns, and break paths that a user copies.
     Console(soft_wrap=True, highlight=False).print(evaluation_table(metrics))
