@@ -100,8 +100,8 @@ def read_classes(checkpoint: Mapping[str, Any]) -> Classes:
         return Classes(tuple(names), colours)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SegmentError(
-            "the checkpoint's class names and colours are damaged: expected up to 254 different names, and values from 0 "
-            "to 255"
+            "the checkpoint's class names and colours are damaged: expected up to 254 different names, and colours "
+            "from 0 to 255"
         ) from None
 
 

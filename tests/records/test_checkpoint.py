@@ -8,7 +8,7 @@ import torch
 
 import segment
 from segment.errors import SegmentError
-from segment.records.checkpoint import check_targets, load_checkpoint, load_net, own_data
+from segment.records.checkpoint import data_config, load_checkpoint, load_net
 from tests.prediction.conftest import varied_checkpoint
 
 
@@ -42,23 +42,23 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, content, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"_target_": "os.system", "command": "touch done"}, "wants to build os.system"),
-        ({"encoder": {"_target_": "os.system", "command": "touch done"}}, "wants to build os.system"),
-        ({"decoder": {"_target_": "os.system", "_partial_": True}}, "wants to build os.system"),
-        ({"encoder": {"stages": [{"deep": [{"_target_": "subprocess.run", "_args_": ["x"]}]}]}}, "subprocess.run"),
-        ({"_target_": ["os.system"]}, "wants to build"),
-        ({"_target_": {"_target_": "os.system"}}, "wants to build"),
-        ({"_target_": "segment.models.net.torch.hub.load"}, "wants to build segment.models.net.torch.hub.load"),
-        ({"_target_": "segment.models.net.Tensor"}, "wants to build segment.models.net.Tensor"),
-        ({"_target_": "segment.models.weights.load_file"}, "wants to build"),
-        ({"_target_": "segment.data.downloads.fetch.Release"}, "expected a class of segment.models"),
-        ({"_target_": ""}, "wants to build"),
-        ({"normalization": "${oc.env:HOME}"}, r"wants \${oc.env:HOME} to be filled in"),
-        ({"${oc.env:HOME}": 1}, "to be filled in"),
+        ({"_target_": "os.system", "command": "touch done"}, "names 'os.system'"),
+        ({"encoder": {"_target_": "os.system", "command": "touch done"}}, "names 'os.system'"),
+        ({"decoder": {"_target_": "os.system", "_partial_": True}}, "names 'os.system'"),
+        ({"encoder": {"stages": [{"deep": [{"_target_": "subprocess.run", "_args_": ["x"]}]}]}}, "refused"),
+        ({"_target_": ["os.system"]}, "refused, it names"),
+        ({"_target_": {"_target_": "os.system"}}, "refused, it names"),
+        ({"_target_": "segment.models.net.torch.hub.load"}, "names 'segment.models.net.torch.hub.load'"),
+        ({"_target_": "segment.models.net.Tensor"}, "names 'segment.models.net.Tensor'"),
+        ({"_target_": "segment.models.weights.load_file"}, "refused, it names"),
+        ({"_target_": "segment.data.downloads.fetch.Release"}, "expected a public class of segment.models"),
+        ({"_target_": ""}, "refused, it names"),
+        ({"normalization": "${oc.env:HOME}"}, r"it has the interpolation '\${oc.env:HOME}'"),
+        ({"${oc.env:HOME}": 1}, "it has the interpolation"),
         ({"frozen_stages": torch.zeros(3)}, "holds a Tensor"),
-        ({"encoder": None}, "its net can't be built"),
+        ({"encoder": None}, "its net cannot be built"),
         (
-            {"encoder": {"_target_": "segment.models.decoders.unet.UNetEncoder", "width": "x"}},
+            {"encoder": {"_target_": "segment.models.UNetEncoder", "width": "x"}},
             "encoder.width=x: expected a whole number",
         ),
         ({"nonsense": 1}, "nonsense"),
@@ -76,7 +76,7 @@ def test_a_configuration_builds_nets_and_nothing_else(content, tmp_path, monkeyp
 def test_a_stranger_s_net_downloads_nothing(content, monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
     metadata = content["segment"]
-    part = {"_target_": "segment.models.encoders.torchvision_encoders.MobileNetV2Encoder"}
+    part = {"_target_": "segment.models.MobileNetV2Encoder"}
     for deep in (part, {**part, "weights": "imagenet"}, [{"x": {**part, "weights": "imagenet"}}]):
         model = {**metadata["model"], "decoder": {**metadata["model"]["decoder"], "x": deep}}
         with pytest.raises(SegmentError, match="unexpected keyword argument 'x'"):
@@ -93,7 +93,7 @@ def test_other_damage_to_a_checkpoint(content, tmp_path):
         {"segment": {**metadata, "classes": 7}},
         {"segment": 7},
         {"segment": {**metadata, "model": {}}},
-        {"segment": {**metadata, "model": {"_target_": "segment.models.decoders.fcn.FCNDecoder", "channels": {32: 8}}}},
+        {"segment": {**metadata, "model": {"_target_": "segment.models.FCNDecoder", "channels": {32: 8}}}},
         {"state_dict": [1]},
         {"state_dict": {"net.x": 1, 3: 4}},
     ):
@@ -103,11 +103,11 @@ def test_other_damage_to_a_checkpoint(content, tmp_path):
 
 
 def test_a_stranger_s_data_configuration_downloads_nothing(content, checkpoint):
-    assert own_data(load_checkpoint(checkpoint)) == content["segment"]["data"]
-    evil = {"_target_": "segment.data.datasets.voc.VOCDataModule", "root": "x", "download": True, "url": "http://evil"}
-    found = own_data({"segment": {"data": evil}})
+    assert data_config(load_checkpoint(checkpoint)) == content["segment"]["data"]
+    evil = {"_target_": "segment.data.VOCDataModule", "root": "x", "download": True, "url": "http://evil"}
+    found = data_config({"segment": {"data": evil}})
     assert (found["download"], found["url"]) == (False, None)
     with pytest.raises(SegmentError, match="refused"):
-        own_data({"segment": {"data": {**evil, "root": "${oc.env:HOME}"}}})
+        data_config({"segment": {"data": {**evil, "root": "${oc.env:HOME}"}}})
     with pytest.raises(SegmentError, match="refused"):
-        check_targets({**evil, "_target_": "segment.data.downloads.fetch.FileLock"}, "segment.data")
+        data_config({"segment": {"data": {**evil, "_target_": "segment.data.downloads.fetch.FileLock"}}})
