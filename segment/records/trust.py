@@ -30,9 +30,7 @@ KINDS = (
 DOWNLOAD_KEYS = {"download", "url", "checksum"}
 PATH_KEYS = {"dirpath", "save_dir", "default_root_dir"}
 """Keys by which Lightning's classes write into folders of their own."""
-REFUSED_KEYS = (
-    r"hydra([./@].*)?|trust|data\.(download|url|checksum)|(.*[./])?(dirpath|save_dir|default_root_dir)"
-)
+REFUSED_KEYS = r"hydra([./@].*)?|trust|data\.(download|url|checksum)|(.*[./])?(dirpath|save_dir|default_root_dir)"
 """Keys that no recorded override may set: they run code, download, or write elsewhere."""
 
 
