@@ -35,18 +35,7 @@ def override_key(override: str) -> str:
     return override.partition("=")[0]
 
 
-FLAGS_WITH_VALUE = {
-    "--config-dir",
-    "-cd",
-    "--config-name",
-    "-cn",
-    "--config-path",
-    "-cp",
-    "--cfg",
-    "-c",
-    "--package",
-    "-p",
-}
+FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "-p"}
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -65,7 +54,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def config_dirs(flags: Sequence[str]) -> list[str]:
     """Return the folders that ``--config-dir`` names."""
-    pairs = zip(flags, [*flags[1:], ""], strict=True)
+    pairs = zip(flags, flags[1:], strict=False)
     joined = [flag.partition("=")[2] for flag in flags if flag.startswith(("--config-dir=", "-cd="))]
     return joined + [value for flag, value in pairs if flag in {"--config-dir", "-cd"}]
 
