@@ -20,6 +20,9 @@ from segment.records.folder import RunFolder
 from segment.sweeps.launcher import one_job
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
 
+UNRECORDED = {"resume", "repeat", "trust", "data.download", "data.url", "data.checksum"}
+"""Keys whose overrides are not recorded: a record must not start, trust or download anything."""
+
 
 def train(config: DictConfig) -> None:
     """Train a net, evaluate its best checkpoint, and write the results into the run folder."""
@@ -152,7 +155,9 @@ def provenance_of(trainer: Any, config: DictConfig) -> dict[str, Any]:
 
     hydra = HydraConfig.get()
     return collect_provenance(
-        overrides=[override for override in hydra.overrides.task if override_key(override) not in {"resume", "repeat"}],
+        overrides=[
+            override for override in hydra.overrides.task if override_key(override).lstrip("+") not in UNRECORDED
+        ],
         config_dirs=[source.path for source in hydra.runtime.config_sources if source.provider == "command-line"],
         directory=hydra.runtime.cwd,
         config=plain(config),

@@ -8,6 +8,7 @@ from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from segment.errors import SegmentError
+from segment.models.file_checks import check_finite
 from segment.models.weights import first_names, load_file, mismatched_keys
 
 METADATA = "segment"
@@ -80,6 +81,7 @@ def load_published(net: nn.Module, path: str) -> Any:
             ("unknown to the net", unknown),
         )
         raise SegmentError(f"{path} does not fit this net: tensors {mismatched_keys(*kinds)}")
+    check_finite(fitting, path)
     net.load_state_dict(fitting, strict=False)
     unused = [*unknown, *(key for key in content if key.startswith("aux_classifier."))]
     names = metadata_value(content, "classes", "names")
