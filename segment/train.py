@@ -41,7 +41,7 @@ def train(config: DictConfig) -> None:
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     data.prepare_data()
-    data.setup("fit")  # a fault of the data set shows before the net is built
+    data.setup("fit")  # so that an error in the data set shows before the net is built
     module = build_module(config, data)
     with ending_run(start.folder) as run:
         run.loggers += build_loggers(config, start)
@@ -49,7 +49,7 @@ def train(config: DictConfig) -> None:
         run.trainer = trainer = build_trainer(config, start, run.loggers, begin)
         trainer.fit(module, data, ckpt_path=start.checkpoint)
         if start.checkpoint and not start.in_same_folder and trainer.global_step == start.step:
-            raise SegmentError(f"resume={config.resume} was trained to its end: segment.evaluate takes its checkpoint")
+            raise SegmentError(f"resume={config.resume} was trained to its end: evaluate it with segment.evaluate")
         if not trainer.fast_dev_run:
             finish(trainer, module, data, start.folder)
         elif trainer.is_global_zero:
@@ -89,7 +89,7 @@ def build_module(config: DictConfig, data: Any) -> Any:
         instantiate(config.loss),
         instantiate(config.optimizer),
         instantiate(config.scheduler),
-        # The encoder's normalisation may be timm's, and timm's next version may have another.
+        # The normalisation may come from timm, and another version of timm may have another one.
         make_metadata(
             {**plain(config.model), "normalization": net.normalization},
             {**plain(config.data), **data.location()},
@@ -119,7 +119,7 @@ def build_loggers(config: DictConfig, start: RunStart) -> list:
 
 
 def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:
-    """When training begins, delete the results of an earlier run in the folder and write ``provenance.json``."""
+    """Delete the results of an earlier run in the folder, and write ``provenance.json``, when training begins."""
     from segment.records.provenance import environment_changes, read_provenance, write_provenance
     from segment.training.trainer import describe_step
 
@@ -135,12 +135,12 @@ def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:
     repeated = read_provenance(RunFolder(Path(config.repeat).expanduser())) if config.repeat else None
     for name, then in (("this run", start.record), (config.repeat, repeated)):
         if then and (found := environment_changes(then, record)):
-            print(f"note: not as it was when {name} began: {'; '.join(found)}")
+            print(f"note: changed since {name} began: {'; '.join(found)}")
     write_provenance(start.folder, record, trainer.global_step, start.record)
 
 
 def replace_checkpoints(start: RunStart) -> None:
-    """Delete another run's checkpoints, and copy the best one of the run that continues: it may stay the best."""
+    """Delete another run's checkpoints, and copy the best one of the resumed run, since it may stay the best."""
     for path in (start.folder.last_checkpoint, start.folder.best_checkpoint):
         path.unlink(missing_ok=True)
     if start.checkpoint and (best := RunFolder.of_checkpoint(start.checkpoint).best_checkpoint).is_file():
@@ -188,9 +188,9 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
         )
     net, split, inference = module.net, data.val_split, module.inference
     load_weights(net, load_checkpoint(best), best)
-    # Averaged weights, which are those of the last step, would replace the best ones for an evaluation.
+    # WeightAveraging would evaluate its average, which is that of the last step, in place of the best weights.
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
-    loggers, trainer.loggers = trainer.loggers, []  # this evaluation is no point of the curves
+    loggers, trainer.loggers = trainer.loggers, []  # this evaluation is not part of the logged curves
     evaluation = evaluate_split(trainer, net, data, split, inference)
     if not trainer.is_global_zero:
         return

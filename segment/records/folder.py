@@ -63,7 +63,7 @@ class RunFolder:
 
     @property
     def is_run(self) -> bool:
-        """Whether a training, an evaluation or a job of a sweep left its files here."""
+        """True if a training, an evaluation or a job of a sweep left its files here."""
         return any(path.is_file() for path in (self.metrics, self.job_status, self.last_checkpoint))
 
     @property

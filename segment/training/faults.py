@@ -1,4 +1,4 @@
-"""The end of a run that fails: its processes and loggers end too, and the user gets one message."""
+"""The end of a run, also of one that fails: its processes and loggers end, and the user gets one message."""
 
 import errno
 import signal
@@ -20,7 +20,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass
 class ActiveRun:
-    """The loggers and the trainer of a run, which have to be ended with it."""
+    """The loggers and the trainer of a run, which have to end with it."""
 
     loggers: list[Any] = field(default_factory=list)
     trainer: Any = None
@@ -28,7 +28,7 @@ class ActiveRun:
 
 @contextmanager
 def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
-    """End the processes and loggers of a run whatever happens, and explain what went wrong.
+    """End the processes and loggers of a run in any case, and turn known errors into messages.
 
     Raises:
         SegmentError: the disk is full, or something called ``sys.exit`` before the run was complete.
@@ -38,8 +38,8 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
     try:
         yield run
         failed = 0
-    except SIGTERMException:  # a SystemExit without a code, which would count as success
-        # Another code from DDP's other processes looks like a crash to Lightning, which then kills this one.
+    except SIGTERMException:  # a SystemExit without a code, which would mean success
+        # Another code than 0 from DDP's other processes is a crash for Lightning, which then kills this process.
         sys.exit(128 + signal.SIGTERM if run.trainer.is_global_zero else 0)
     except SystemExit as end:
         if end.code:
@@ -49,12 +49,14 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
         if error.errno not in DISK_FULL:
             raise
         raise SegmentError(
-            f"cannot write {error.filename or folder.path} ({error.strerror}); existing files are unchanged: "
+            f"cannot write {error.filename or folder.path} ({error.strerror}); earlier files are unchanged: "
             f"make room, and continue with resume={shown(folder.path)}"
         ) from None
     finally:
         if failed and run.trainer is not None:
             end_other_processes(run.trainer)
         for logger in run.loggers:
-            if hasattr(logger.experiment, "finish"):  # otherwise wandb's next run would continue this one
+            if hasattr(
+                logger.experiment, "finish"
+            ):  # otherwise the next run of this process would continue wandb's run
                 logger.experiment.finish(exit_code=failed)

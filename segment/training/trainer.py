@@ -13,7 +13,7 @@ from segment.training.last_checkpoint import LastCheckpoint
 from segment.training.resume import RunStart
 
 PROGRESS_RATE = 4
-"""Refreshes of the progress bar in a second, 2 to 5 ms each; Lightning refreshes up to a hundred times."""
+"""Refreshes of the progress bar in a second. Each takes 2 to 5 ms, and Lightning's default is up to a hundred."""
 
 
 def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callable[[Any], None]) -> Any:
@@ -31,7 +31,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     first = LambdaCallback(on_train_start=lambda trainer, _: on_start(trainer))
     last = LastCheckpoint(start.folder.last_checkpoint, config.checkpoint.every_n_steps)
     callbacks = list((instantiate(config.get("callbacks")) or {}).values())
-    # With averaged weights, the other callbacks' end of a validation has to come before the weights are restored.
+    # WeightAveraging restores the trained weights when a validation ends; all other callbacks have to come before.
     callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
     check_trainer_config(config, callbacks)
     if config.trainer.enable_progress_bar and not any(isinstance(one, ProgressBar) for one in callbacks):
@@ -39,7 +39,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     trainer = instantiate(
         config.trainer,
         logger=loggers,
-        callbacks=[first, *callbacks, last],  # the last one saves the state of the others
+        callbacks=[first, *callbacks, last],  # the last one saves the states of the others
         plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
         default_root_dir=str(start.folder.path),
         use_distributed_sampler=False,  # the data modules have samplers that repeat no image
@@ -47,8 +47,8 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     check_trainer(trainer, config)
     if start.record and trainer.world_size != start.record["world_size"]:
         raise SegmentError(
-            f"resume: this run trains on {start.record['world_size']} processes, but here are {trainer.world_size}: "
-            "set trainer.devices and trainer.num_nodes as they were"
+            f"resume: this run was started on {start.record['world_size']} processes, and now has "
+            f"{trainer.world_size}: set trainer.devices and trainer.num_nodes as they were"
         )
     return trainer
 
