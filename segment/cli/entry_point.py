@@ -2,6 +2,8 @@
 
 import functools
 import logging
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,6 +22,19 @@ from segment.errors import SegmentError
 from segment.files import printable
 
 
+def exit_cleanly(run: Callable[[], None]) -> None:
+    """Run a command; Ctrl-C and a closed pipe (``| head -1``) end it without a traceback."""
+    try:
+        run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(128 + signal.SIGPIPE)
+
+
 def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None = None) -> None:
     """Compose the configuration ``name`` with the command line and run a command with it.
 
@@ -28,6 +43,10 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
         run: called with the configuration.
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """
+    exit_cleanly(functools.partial(_compose_and_run, name, run, prepare))
+
+
+def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None) -> None:
     with ExitStack() as composing:
 
         @functools.wraps(run)

@@ -1,5 +1,6 @@
 """Overrides of the command line: facts about keys, and the quoting that Hydra's grammar needs."""
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def config_dirs(flags: Sequence[str]) -> list[str]:
     """Return the folders that ``--config-dir`` names."""
-    pairs = zip(flags, flags[1:], strict=False)
+    pairs = itertools.pairwise(flags)
     joined = [flag.partition("=")[2] for flag in flags if flag.startswith(("--config-dir=", "-cd="))]
     return joined + [value for flag, value in pairs if flag in {"--config-dir", "-cd"}]
 

@@ -38,7 +38,7 @@ def delay_signals(worker: int) -> None:
     The training process finishes its step and saves a checkpoint, and needs its workers for that.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
-    for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm's signals for the training process
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # Ctrl-C and Slurm's are for the training process
         signal.signal(number, signal.SIG_IGN)
 
 

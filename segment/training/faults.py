@@ -32,19 +32,30 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
 
     Raises:
         SegmentError: the disk is full, or something called ``sys.exit`` before the run was complete.
-        SystemExit: the run was stopped by SIGTERM; the code is 143.
+        SystemExit: the run was stopped by a signal; the code is 143, or 130 for Ctrl-C.
     """
     run, failed = ActiveRun(), 1
     try:
         yield run
         failed = 0
-    except SIGTERMException:  # a SystemExit without a code, which would mean success
-        # Another code than 0 from DDP's other processes is a crash for Lightning, which then kills this process.
-        sys.exit(128 + signal.SIGTERM if run.trainer.is_global_zero else 0)
+    except SIGTERMException as stop:
+        # A code other than 0 from DDP's other processes looks like a crash to Lightning, which then kills this one.
+        sys.exit((stop.code or 128 + signal.SIGTERM) if run.trainer.is_global_zero else 0)
     except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C outside of training
+            print(f"interrupted; resume={shown(folder.path)} continues", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
         if end.code:
             raise
         raise SegmentError("something ended this run with sys.exit before it was complete: it has no metrics") from end
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise SegmentError(
+            f"a loader's worker died ({reason[:150]}): memory or shared memory may be full; use data.num_workers=0 or a "
+            f"smaller data.batch_size, and continue with resume={shown(folder.path)}"
+        ) from None
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
