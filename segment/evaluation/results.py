@@ -113,10 +113,10 @@ def write_results(
     ids = [dataset.id(i) for i in range(len(evaluation.counts))]
     own = dict(zip(ids, mean_iou(evaluation.counts), strict=True))
     folder.predictions.mkdir(exist_ok=True)
-    for name, example in examples.items():
+    for path, example in zip(folder.claim_pictures(examples), examples.values(), strict=True):
         title = f"{example.id}, mean IoU {percent(float(own[example.id]))} %"
         figure = example_figure(example.image, example.truth, example.prediction, classes, title)
-        save_figure(figure, folder.predictions / f"{name}.png")
+        save_figure(figure, path)
     save_figure(confusion_matrix(evaluation.confusion, classes.names), folder.confusion_plot)
     if folder.metrics_csv.is_file():
         save_figure(training_curves(read_rows(folder.metrics_csv)), folder.curves_plot)

@@ -104,7 +104,7 @@ class RunFolder:
         own = self._written()
         names = {name.removeprefix("predictions/") for name in own if name.startswith("predictions/")}
         pictures = [self.predictions / name for name in names if name == Path(name).name and name.endswith(".png")]
-        for path in (self.metrics, *pictures):
+        for path in (*([self.metrics] if self.metrics.name in own else []), *pictures):
             if path.is_file() and not path.is_symlink() and not self.predictions.is_symlink():
                 path.unlink()
         self._record({name for name in own if not name.startswith("predictions/")})

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segment.errors import SegmentError
 from segment.files import shown
 from segment.records.folder import RunFolder
+from segment.records.run_lock import lock_folder
 from segment.training.lightning_internals import end_other_processes
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -24,6 +26,29 @@ class ActiveRun:
 
     loggers: list[Any] = field(default_factory=list)
     trainer: Any = None
+
+
+@contextmanager
+def occupied(folder: RunFolder, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a run's folder, and record its files as this package's; on rank 0 alone.
+
+    Args:
+        folder: of the run.
+        wait: whether to wait some seconds for the end of another run, which this one resumes.
+
+    Raises:
+        SegmentError: another run is writing into the folder, or somebody else's file has the name of a result.
+    """
+    if rank_zero_only.rank:  # type: ignore[attr-defined]  # set when lightning is imported
+        yield
+        return
+    lock = lock_folder(folder.lock, wait)
+    try:
+        folder.claim()
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
 
 
 @contextmanager
@@ -53,8 +78,8 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
             raise
         reason = " ".join(str(error).split())
         raise SegmentError(
-            f"a loader's worker died ({reason[:150]}): memory or shared memory may be full; use data.num_workers=0 or a "
-            f"smaller data.batch_size, and continue with resume={shown(folder.path)}"
+            f"a loader's worker died ({reason[:150]}): memory or shared memory may be full; use data.num_workers=0 or "
+            f"a smaller data.batch_size, and continue with resume={shown(folder.path)}"
         ) from None
     except OSError as error:
         if error.errno not in DISK_FULL:
