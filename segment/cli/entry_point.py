@@ -53,6 +53,8 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
         def job(config: DictConfig) -> None:
             composing.close()
             try:
+                if HydraConfig.get().job.chdir:
+                    raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
                 run(config)
             except Exception as error:
                 message = _message(error)
@@ -91,6 +93,7 @@ def silence_known_warnings() -> None:
     """Hide Lightning's advertisements and known false alarms; call it after Lightning is imported."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # +trainer.profiler=simple prints a table
     for text in (
         ".*isinstance.treespec, LeafSpec.*",  # lightning 2.6 on torch 2.15
         "Experiment logs directory .* exists and is not empty",  # Hydra made it; a resumed run keeps its rows
