@@ -1,4 +1,4 @@
-"""The nets of the runs, as far as their checkpoints exist: costs and predictions."""
+"""The nets of the compared runs: their costs and their predictions."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +18,12 @@ from segment.prediction.inference import Inference
 from segment.records.checkpoint import check_targets, load_checkpoint, load_net, read_classes
 
 PICTURED = 6
-"""Number of groups, the best ones, in one picture."""
+"""Number of groups in one picture, the best ones."""
 DPI = 200
 
 
 class LoadedNet(NamedTuple):
-    """A net and the checkpoint's metadata, as plain data."""
+    """A net, and its checkpoint without the weights."""
 
     net: SegmentationNet
     checkpoint: dict[str, Any]
@@ -32,14 +32,14 @@ class LoadedNet(NamedTuple):
 def add_costs_and_pictures(
     section: Section, size: tuple[int, int] | None, folder: Path | None, images: int, ending: str = ""
 ) -> None:
-    """Measure the nets' costs, plot score against cost, and show predictions; every failure becomes a note.
+    """Measure the costs of the nets, plot score against cost, and show predictions; a failure becomes a note.
 
     Args:
         section: gets the costs and notes.
         size: height and width of the image that costs are measured on; None to measure none.
         folder: for cost.png, cost.pdf and pictures.png; None to write none.
-        images: number of images in the picture.
-        ending: of the files' names, before their suffix.
+        images: number of images in pictures.png.
+        ending: appended to the files' names, before the suffix.
     """
     nets = load_nets(section)
     if nets and size:

@@ -93,7 +93,7 @@ def test_data_sets_are_apart_each_with_its_published_scores(strides, tmp_path):
     write_run(tmp_path / "other", {}, random_pixels(40, 0.7), data="camvid")
     write_run(tmp_path / "own", {}, random_pixels(40, 0.7), data="mine")
     voc, camvid, own = sections_of(strides, tmp_path / "other", tmp_path / "own", paper=True)
-    assert [grid.title for grid in section_grids(voc)][0] == "voc, val split, 40 images, per cent"
+    assert section_grids(voc)[0].title == "voc, val split, 40 images, per cent"
     assert ("FCN-16s", "62.4") in {(score["net"], score["mIoU"]) for score in voc.published}
     assert {score["measured on"] for score in camvid.published} >= {"CamVid test"}
     assert own.published == []
