@@ -50,7 +50,7 @@ def add_costs_and_pictures(
         else:
             section.notes.append(note)
             for index, cost in zip(nets, costs, strict=True):
-                section.costs[index] = cost
+                section.groups[index].cost = cost
             plot_costs(section, folder, ending)
     if nets and folder and images:
         try:
@@ -63,23 +63,23 @@ def load_nets(section: Section) -> dict[int, LoadedNet]:
     """Load the net of the first run of each group that has a checkpoint, by the group's index."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets = {}
-    for index, one in enumerate(section.groups):
-        path = next((run.checkpoint for run in one.runs if run.checkpoint.is_file()), one.runs[0].checkpoint)
+    for index, group in enumerate(section.groups):
+        path = next((run.checkpoint for run in group.runs if run.checkpoint.is_file()), group.runs[0].checkpoint)
         try:
             checkpoint = load_checkpoint(path)
             nets[index] = LoadedNet(load_net(checkpoint, path).to(device), {METADATA: checkpoint[METADATA]})
         except SegmentError as error:
-            section.notes.append(f"{one.label}: neither cost nor pictures, {error}")
+            section.notes.append(f"{group.label}: neither cost nor pictures, {error}")
     return nets
 
 
 def plot_costs(section: Section, folder: Path | None, ending: str) -> None:
     """Plot mean IoU against the time of a forward pass into ``cost.png`` and ``cost.pdf``."""
     points = []
-    for one, cost in zip(section.groups, section.costs, strict=True):
-        mean, deviation = mean_and_spread(one.scores("mIoU"))
-        if cost and mean is not None:
-            points.append(CostPoint(one.label, 1e3 * cost.seconds, 100 * mean, 100 * (deviation or 0)))
+    for group in section.groups:
+        mean, deviation = mean_and_spread(group.scores("mIoU"))
+        if group.cost and mean is not None:
+            points.append(CostPoint(group.label, 1e3 * group.cost.seconds, 100 * mean, 100 * (deviation or 0)))
     if points and folder:
         figure = score_against_cost(points, "forward pass, ms", "mean IoU, per cent")
         for suffix in ("png", "pdf"):
