@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.measure import Measurement
 
+from segment.cli.entry_point import exit_cleanly
 from segment.comparison.find import find_runs
 from segment.comparison.sections import Section, build_sections, section_grids, section_records
 from segment.display.grid import latex, markdown, screen_table
@@ -133,4 +134,4 @@ def main(command_line: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_cleanly(main)

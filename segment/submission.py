@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from segment.cli.entry_point import exit_cleanly
 from segment.errors import SegmentError
 from segment.prediction.voc_archive import archive_faults, image_sizes
 
@@ -47,4 +48,4 @@ def submission() -> None:
 
 
 if __name__ == "__main__":
-    submission()
+    exit_cleanly(submission)

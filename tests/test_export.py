@@ -12,7 +12,7 @@ from segment.cli.build import instantiate
 from segment.cli.config import load_config, plain
 from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
-from segment.records.checkpoint import make_card
+from segment.records.checkpoint import make_metadata
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules")  # both imported and run as a program
 
@@ -40,7 +40,7 @@ def checkpoint(folder, *overrides):
     for name, parameter in net.named_parameters():
         if ".score." in name:
             torch.nn.init.normal_(parameter)
-    metadata = make_card(plain(config.model), plain(config.data), SHAPES)
+    metadata = make_metadata(plain(config.model), plain(config.data), SHAPES)
     state = {f"net.{key}": value for key, value in net.state_dict().items()}
     torch.save({"state_dict": state, "segment": metadata}, folder / "best.ckpt")
     return folder / "best.ckpt"

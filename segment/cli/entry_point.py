@@ -2,10 +2,11 @@
 
 import functools
 import logging
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,10 +15,23 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
-from segment.cli.config import CONF_DIR, fast_composition
+from segment.cli.config import CONF_DIR, end_fast_composition, fast_composition
 from segment.cli.overrides import quote_path
 from segment.errors import SegmentError
 from segment.files import printable
+
+
+def exit_cleanly(run: Callable[[], None]) -> None:
+    """Run a command; Ctrl-C and a closed pipe (``| head -1``) end it without a traceback."""
+    try:
+        run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None = None) -> None:
@@ -28,28 +42,32 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
         run: called with the configuration.
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """
-    with ExitStack() as composing:
+    exit_cleanly(functools.partial(_compose_and_run, name, run, prepare))
 
-        @functools.wraps(run)
-        def job(config: DictConfig) -> None:
-            composing.close()
-            try:
-                run(config)
-            except Exception as error:
-                message = _message(error)
-                if message is None:
-                    raise
-                if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
-                    raise CompactHydraException(f"error: {message}") from None
-                sys.exit(f"error: {message}")
 
+def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None) -> None:
+    @functools.wraps(run)
+    def job(config: DictConfig) -> None:  # pickled by other launchers: it must hold no context manager
+        end_fast_composition()
         try:
-            if prepare is not None:
-                prepare()
-        except SegmentError as error:
-            sys.exit(f"error: {error}")
-        sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
-        composing.enter_context(fast_composition())
+            if HydraConfig.get().job.chdir:
+                raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
+            run(config)
+        except Exception as error:
+            message = _message(error)
+            if message is None:
+                raise
+            if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
+                raise CompactHydraException(f"error: {message}") from None
+            sys.exit(f"error: {message}")
+
+    try:
+        if prepare is not None:
+            prepare()
+    except SegmentError as error:
+        sys.exit(f"error: {error}")
+    sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
+    with fast_composition():
         hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
 
 
@@ -72,6 +90,7 @@ def silence_known_warnings() -> None:
     """Hide Lightning's advertisements and known false alarms; call it after Lightning is imported."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # +trainer.profiler=simple prints a table
     for text in (
         ".*isinstance.treespec, LeafSpec.*",  # lightning 2.6 on torch 2.15
         "Experiment logs directory .* exists and is not empty",  # Hydra made it; a resumed run keeps its rows

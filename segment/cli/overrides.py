@@ -1,5 +1,6 @@
 """Overrides of the command line: facts about keys, and the quoting that Hydra's grammar needs."""
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights")
 RUN_LENGTH = r"trainer\.max_(epochs|steps|time)"
 """Keys that set how long a run trains."""
 WITHOUT_EFFECT = (
-    r"resume|repeat|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?|callbacks\.(?!best|ema|early_stopping).*"
+    r"resume|repeat|trust|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?|callbacks\.(?!best|ema|early_stopping).*"
     r"|data\.(root|num_workers|download|url|checksum)"
     r"|trainer\.(enable_.*|log_every_n_steps|num_sanity_val_steps|fast_dev_run|profiler|default_root_dir)(\..*)?"
 )
@@ -33,6 +34,37 @@ def matches_key(key: str, *patterns: str) -> bool:
 def override_key(override: str) -> str:
     """Return the key of ``KEY=VALUE``."""
     return override.partition("=")[0]
+
+
+FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "-p"}
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into flags with their values, and overrides: Hydra wants all overrides together."""
+    flags, overrides = [], []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in FLAGS_WITH_VALUE:
+            flags += [value for value in [next(waiting, None)] if value is not None]
+    return flags, overrides
+
+
+def config_dirs(flags: Sequence[str]) -> list[str]:
+    """Return the folders that ``--config-dir`` names."""
+    pairs = itertools.pairwise(flags)
+    joined = [flag.partition("=")[2] for flag in flags if flag.startswith(("--config-dir=", "-cd="))]
+    return joined + [value for flag, value in pairs if flag in {"--config-dir", "-cd"}]
+
+
+def typed_list(key: str) -> list[str]:
+    """Return the list that the command line gives for a key, as ``trust=[mylab]``; empty if there is none."""
+    given = [argument for argument in sys.argv[1:] if override_key(argument).lstrip("+") == key]
+    value = OverridesParser.create().parse_override(given[-1]).value() if given else []
+    return [str(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def quote(value: str) -> str:

@@ -15,7 +15,8 @@ from segment.models.costs.measured import measure_costs
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
-from segment.records.checkpoint import check_targets, load_checkpoint, load_net, read_classes
+from segment.records.checkpoint import load_checkpoint, load_net, read_classes
+from segment.records.trust import check_stranger_config
 
 PICTURED = 6
 """Number of groups in one picture, the best ones."""
@@ -100,7 +101,7 @@ def show_predictions(section: Section, nets: dict[int, LoadedNet], images: int, 
     # An evaluation's data may lie in another folder.
     config = checkpoint[METADATA]["data"] if run.is_training else run.data_config
     split = str(run.metrics.get("split"))
-    check_targets(config, "segment.data")
+    check_stranger_config(config, str(run.folder.path), ("segment.data",))
     dataset = instantiate(config).dataset(split)
     if not dataset.has_masks:
         raise SegmentError(f"the split {split} has no masks")

@@ -74,5 +74,5 @@ def test_a_split_is_evaluated_as_by_hand(net, tmp_path):
 
 def test_no_image_is_no_evaluation(net, tmp_path):
     data = ShapesDataModule(train_size=2, val_size=2, num_workers=0)
-    with pytest.raises(SegmentError, match="^nothing was evaluated: the split val or trainer.limit_val_batches"):
+    with pytest.raises(SegmentError, match=r"^nothing was evaluated: the split val or trainer.limit_val_batches"):
         evaluate_split(make_trainer(tmp_path, limit_val_batches=0), net, data, "val", Inference())
