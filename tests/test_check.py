@@ -1,7 +1,11 @@
-"""segment.check writes its report, and ends with an error if there is a problem."""
+"""segment.check prints and writes its report, and ends with an error if there is a problem."""
 
 import json
+from collections import Counter
 
+from segment.check import SHOWN, finding_lines, shares_grid, sizes_grid
+from segment.data.doctor import DataReport, SplitTotals
+from segment.data.pairs import Finding
 from tests.conftest import Run
 
 
@@ -20,3 +24,27 @@ def test_clean_and_faulty_data(folder_root, run: Run):
     content = json.loads((folder_root / "report" / "check.json").read_text())
     assert [p["kind"] for p in content["problems"]] == ["unreadable image", "missing mask"]
     assert content["splits"]["train"]["pixels"]["a"] == 600
+
+
+def test_the_table_of_sizes_has_the_most_common_ones():
+    sizes = Counter({(500, 375): 9, (375, 500): 4, (500, 333): 3, (1, 1): 2, (2, 2): 1})
+    grid = sizes_grid(DataReport({"train": SplitTotals(20, 19, sizes), "val": SplitTotals(1, 0)}))
+    assert grid.rows == [
+        ["train", "20", "19", "500x375 (9), 375x500 (4), 500x333 (3) and 2 others"],
+        ["val", "1", "0", ""],
+    ]
+
+
+def test_the_table_of_shares_has_void_below_a_line():
+    grid = shares_grid({"train": [0.75, 0.0, 0.25], "val": [1.0, 0.0, 0.0]}, ["cat", "dog", "void"])
+    assert grid.headings == ["class", "train", "val"]
+    assert grid.rows == [["cat", "75.00", "100.00"], ["dog", "-", "-"], ["void", "25.00", "-"]]
+    assert grid.rules == {2}
+
+
+def test_findings_are_listed_by_kind_and_cut_short():
+    findings = [Finding("leakage", f"{i}") for i in range(SHOWN + 2)] + [Finding("mask size", "x")]
+    lines = finding_lines("problems", findings)
+    assert lines[0] == f"problems: {SHOWN + 3}"
+    assert lines[1:] == [*(f"  leakage: {i}" for i in range(SHOWN)), "  leakage: and 2 more", "  mask size: x"]
+    assert finding_lines("notes", []) == ["notes: none"]

@@ -42,6 +42,12 @@ def fast_composition() -> Iterator[None]:
     try:
         yield
     finally:
+        end_fast_composition()
+
+
+def end_fast_composition() -> None:
+    """Let Hydra copy its ``ConfigStore`` again."""
+    if "__deepcopy__" in vars(ConfigStore):
         del ConfigStore.__deepcopy__  # type: ignore[attr-defined]
 
 

@@ -7,7 +7,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from segment.cli.config import CONF_DIR, fast_composition
+from segment.cli.config import CONF_DIR, end_fast_composition, fast_composition
 from segment.cli.overrides import quote_path, split_flags
 from segment.cli.suggestions import check_added_keys, explain_hydra_error
 from segment.errors import SegmentError
@@ -51,44 +50,42 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
 
 
 def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None) -> None:
-    with ExitStack() as composing:
-
-        @functools.wraps(run)
-        def job(config: DictConfig) -> None:
-            composing.close()
-            if OWN_ERRORS in os.environ:
-                del os.environ["HYDRA_FULL_ERROR"]
-            try:
-                if HydraConfig.get().job.chdir:
-                    raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
-                check_added_keys(HydraConfig.get().overrides.task, name)
-                run(config)
-            except Exception as error:
-                message = _message(error)
-                if message is None:
-                    raise
-                if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
-                    raise CompactHydraException(f"error: {message}") from None
-                sys.exit(f"error: {message}")
-
+    @functools.wraps(run)
+    def job(config: DictConfig) -> None:  # pickled by other launchers: it must hold no context manager
+        end_fast_composition()
+        if OWN_ERRORS in os.environ:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
         try:
-            if prepare is not None:
-                prepare()
-        except SegmentError as error:
-            sys.exit(f"error: {error}")
-        flags, overrides = split_flags(sys.argv[1:])
-        sys.argv[1:] = [*flags, *map(quote_path, overrides)]
-        composing.enter_context(fast_composition())
-        if "HYDRA_FULL_ERROR" not in os.environ:
-            os.environ[OWN_ERRORS] = "1"
-        if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them
-            os.environ["HYDRA_FULL_ERROR"] = "1"
-        try:
-            hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
-        except (HydraException, OmegaConfBaseException) as error:
-            if OWN_ERRORS not in os.environ:  # the user asked for the traceback
+            if HydraConfig.get().job.chdir:
+                raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
+            check_added_keys(HydraConfig.get().overrides.task, name)
+            run(config)
+        except Exception as error:
+            message = _message(error)
+            if message is None:
                 raise
-            sys.exit(f"error: {explain_hydra_error(error, name)}")
+            if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
+                raise CompactHydraException(f"error: {message}") from None
+            sys.exit(f"error: {message}")
+
+    try:
+        if prepare is not None:
+            prepare()
+    except SegmentError as error:
+        sys.exit(f"error: {error}")
+    flags, overrides = split_flags(sys.argv[1:])
+    sys.argv[1:] = [*flags, *map(quote_path, overrides)]
+    if "HYDRA_FULL_ERROR" not in os.environ:
+        os.environ[OWN_ERRORS] = "1"
+    if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with fast_composition():
+            hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if OWN_ERRORS not in os.environ:  # the user asked for the traceback
+            raise
+        sys.exit(f"error: {explain_hydra_error(error, name).removeprefix('error: ')}")
 
 
 def _message(error: Exception) -> str | None:

@@ -3,11 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segment.cli.value_types import as_typed
 from segment.comparison.run import MEASUREMENT, TRAINING_FILES, Run
+from segment.evaluation.intervals import Interval
 from segment.records.per_image import ImageCounts
+
+if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    from segment.models.costs.measured import MeasuredCost
 
 OPTION_GROUPS = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")
 """Option groups that have a column of their own where runs differ in them, in the order of the columns."""
@@ -26,12 +30,23 @@ class Group:
         columns: the cells that distinguish this group from others, by heading.
         settings: the value of each key in which groups differ, by dotted key.
         label: name of the group in plots and below the table.
+        interval: of the mIoU averaged over the seeds; None if unknown.
+        cost: of the net; None if it was not measured.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from segment.records.folder import RunFolder
+        >>> run = Run(RunFolder("runs/a"), {"mIoU": 0.5}, {"seed": 1}, {}, {}, Path("best.ckpt"))
+        >>> Group([run]).seeds, Group([run]).scores("mIoU")
+        ({'1'}, [0.5])
     """
 
     runs: list[Run]
     columns: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     label: str = ""
+    interval: Interval | None = None
+    cost: "MeasuredCost | None" = None
 
     def scores(self, metric: str) -> list[float]:
         """Return a metric of each run that has it, in 0..1."""
@@ -87,11 +102,11 @@ def _describe(groups: Sequence[Group]) -> list[str]:
     values = {key: [_setting(run, key) for run in runs] for key in keys}
     values |= {key: [as_typed(run.measurement[key]) for run in runs] for key in measured}
     notes = [f"not comparable as they stand: the measurements differ in {', '.join(measured)}"] if measured else []
-    notes += _number(values, runs)
+    notes += _number_long_values(values, runs)
     names = shortest_names(values, {key for run in runs for key in (*run.config, *MEASUREMENT)})
     usual = {key: _usual(column) for key, column in values.items()}
     if hidden := [f"{names[key]}={value}" for key, value in usual.items() if value != ABSENT]:
-        notes.append(f"where {SETTINGS} does not say otherwise: {', '.join(hidden)}")
+        notes.append(f"unless the column {SETTINGS} says otherwise: {', '.join(hidden)}")
     for i, (group, run) in enumerate(zip(groups, runs, strict=True)):
         own = [f"{names[key]}={column[i]}" for key, column in values.items() if column[i] != usual[key]]
         group.columns = {name.rpartition("/")[2]: str(run.choices.get(name) or ABSENT) for name in options}
@@ -138,8 +153,8 @@ def _differing_keys(runs: Sequence[Run], options: Sequence[str]) -> list[str]:
     return keys if len(others) < len(runs) else [key for key in keys if key != TRAINING_FILES]
 
 
-def _number(values: dict[str, list[str]], runs: Sequence[Run]) -> list[str]:
-    """Replace protocols and hashes, which are long, by numbers; return notes that explain the numbers."""
+def _number_long_values(values: dict[str, list[str]], runs: Sequence[Run]) -> list[str]:
+    """Replace protocols and hashes by numbers; return notes that explain the numbers."""
     meanings: dict[str, Callable[[Run], Any]] = {
         "protocol": lambda run: run.metrics.get("protocol"),
         "files": lambda run: run.metrics.get("root"),
@@ -167,7 +182,7 @@ def shortest_names(keys: Iterable[str], among: Iterable[str]) -> dict[str, str]:
 
     Args:
         keys: the keys to be named.
-        among: all keys, those to be named among them.
+        among: all keys, with those to be named.
 
     Example:
         >>> shortest_names(["model.decoder.skips", "loss.weight"], ["model.decoder.skips", "loss.weight", "net.weight"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segment.comparison.groups import Group, group_runs
 from segment.comparison.paired import paired_interval
@@ -14,9 +14,6 @@ from segment.comparison.run import Run
 from segment.display.grid import Grid
 from segment.display.metrics_table import percent
 from segment.evaluation.intervals import Interval
-
-if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
-    from segment.models.costs.measured import MeasuredCost
 
 HEADINGS = {
     "mIoU": "mean IoU",
@@ -31,19 +28,18 @@ ALL_PAIRS = 4
 
 @dataclass
 class Section:
-    """Groups of runs on one data set, with their intervals, costs and differences.
+    """Groups of runs on one data set, and their differences.
 
     Attributes:
         data: name of the data set.
         title: the name, with the classes if another data set has the same name.
         groups: see :class:`segment.comparison.groups.Group`.
         notes: lines below the tables.
-        intervals, costs: of each group; None where unknown.
         differences: names of two groups, and the interval of their difference in mIoU.
         published: published scores on this data set.
 
     Example:
-        >>> section = Section("voc", "voc", [], [], [], [], published=published_scores("voc"))
+        >>> section = Section("voc", "voc", groups=[], notes=[], published=published_scores("voc"))
         >>> section.published[1]["net"], section.published[1]["mIoU"]
         ('FCN-32s', '59.4')
     """
@@ -52,8 +48,6 @@ class Section:
     title: str
     groups: list[Group]
     notes: list[str]
-    intervals: list[Interval | None]
-    costs: list["MeasuredCost | None"]
     differences: list[tuple[str, Interval]] = field(default_factory=list)
     published: list[dict[str, str]] = field(default_factory=list)
 
@@ -67,9 +61,10 @@ def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
     names = [name for name, _ in by_data]
     for (name, classes), members in by_data.items():
         groups, notes = group_runs(members)
-        intervals = [paired_interval(group.counts) if group.counts else None for group in groups]
+        for group in groups:
+            group.interval = paired_interval(group.counts) if group.counts else None
         title = f"{name} ({len(classes)} classes: {', '.join(classes)})" if names.count(name) > 1 else name
-        section = Section(name, title, groups, notes, intervals, [None] * len(groups))
+        section = Section(name, title, groups, notes)
         _compare(section)
         _note_intervals(section)
         if paper:
@@ -97,12 +92,13 @@ def _note_intervals(section: Section) -> None:
     """Add notes on what the intervals say, and on groups without one."""
     if without := [group.label for group in section.groups if not group.counts]:
         section.notes.append(f"no intervals, since a run has no per_image.npz: {', '.join(without)}")
-    for group, interval in zip(section.groups, section.intervals, strict=True):
-        if interval and interval.images < len(group.counts[0].ids):
+    for group in section.groups:
+        if group.interval and group.interval.images < (images := len(group.counts[0].ids)):
+            some = f"{group.interval.images} of {images} images"
             section.notes.append(
-                f"{group.label}: the interval is that of {interval.images} images, which all runs share"
+                f"{group.label}: the interval is over the {some} that have labels and that all runs share"
             )
-    known = [interval for interval in section.intervals if interval]
+    known = [group.interval for group in section.groups if group.interval]
     if known:
         images = " or ".join(map(str, sorted({interval.images for interval in known})))
         rare = max(interval.rare_classes for interval in known)
@@ -139,7 +135,7 @@ def section_grids(section: Section) -> list[Grid]:
 
 
 def _groups_grid(section: Section) -> Grid:
-    rows = [_group_row(section, i) for i in range(len(section.groups))]
+    rows = [_group_row(section, group) for group in section.groups]
     headings = list(rows[0])
     firsts = [group.runs[0] for group in section.groups]
     splits, images = (
@@ -164,19 +160,19 @@ def _groups_grid(section: Section) -> Grid:
     return grid
 
 
-def _group_row(section: Section, index: int) -> dict[str, str]:
+def _group_row(section: Section, group: Group) -> dict[str, str]:
     """Return the cells of a group by heading."""
-    group, interval, cost = section.groups[index], section.intervals[index], section.costs[index]
     scores = {heading: mean_and_spread(group.scores(metric)) for metric, heading in HEADINGS.items()}
     mean, deviation = scores.pop("mean IoU")
     row = group.columns or {"net": group.label}
     row = {**row, "seeds": str(len(group.seeds)), "mean IoU": percent(mean)}
     if deviation is not None:
         row["mean IoU"] += f" ± {percent(deviation)}"
-    if any(section.intervals):
-        row["95 %"] = _interval_text(interval)
+    if any(other.interval for other in section.groups):
+        row["95 %"] = _interval_text(group.interval)
     row |= {heading: percent(mean) for heading, (mean, _) in scores.items()}
-    if any(section.costs):
+    if any(other.cost for other in section.groups):
+        cost = group.cost
         row["params M"] = f"{cost.parameters / 1e6:.2f}" if cost else "-"
         row["forward ms"] = f"{1e3 * cost.seconds:.1f}" if cost else "-"
         row["memory MB"] = f"{cost.memory / 1e6:.0f}" if cost else "-"
@@ -192,13 +188,13 @@ def _interval_text(interval: Interval | None, sign: str = "") -> str:
 def section_records(section: Section) -> list[dict[str, Any]]:
     """Return a row of report.csv for each group and each published score: scores in 0..1, seconds and bytes."""
     rows = []
-    for group, interval, cost in zip(section.groups, section.intervals, section.costs, strict=True):
+    for group in section.groups:
         row: dict[str, Any] = {"data set": section.title, "net": group.label, **group.columns, **group.settings}
         row["seeds"] = len(group.seeds)
         for metric in HEADINGS:
             row[metric], row[f"{metric}_deviation"] = mean_and_spread(group.scores(metric))
-        row |= {"mIoU_low": interval.low, "mIoU_high": interval.high} if interval else {}
-        row |= cost._asdict() if cost else {}
+        row |= {"mIoU_low": group.interval.low, "mIoU_high": group.interval.high} if group.interval else {}
+        row |= group.cost._asdict() if group.cost else {}
         rows.append(row | group.runs[0].measurement | {"root": group.runs[0].metrics.get("root")})
     for score in section.published:
         numbers = {key: float(score[key]) / 100 for key in HEADINGS if score[key].replace(".", "").isdigit()}

@@ -116,9 +116,8 @@ def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Fi
         points: at least one net.
         cost, score: labels of the axes.
     """
-    labels = {
-        point: textwrap.fill(point.label, LEGEND_WIDTH) for point in sorted(points, key=lambda point: -point.score)
-    }
+    ranked = sorted(points, key=lambda point: -point.score)
+    labels = {point: textwrap.fill(point.label, LEGEND_WIDTH) for point in ranked}
     lines = "\n".join(labels.values()).count("\n") + 1
     figure = Figure(figsize=(5.5, 3.8 + 0.17 * lines), layout="constrained")
     axis = figure.subplots()

@@ -21,7 +21,7 @@ def test_an_ablation_names_the_setting_that_each_run_changes(tmp_path, report):
     assert [row["settings"] for row in rows] == ["", *(f"option{i}=0.5" for i in range(1, 8))]
     assert [row["net"] for row in rows] == ["fcn8s, vgg16_fc", *(f"option{i}=0.5" for i in range(1, 8))]
     assert [row["optimizer.option3"] for row in rows] == [*["[1,2]"] * 3, "0.5", *["[1,2]"] * 4]
-    assert "where settings does not say otherwise: option1=[1,2], option2=[1,2]" in text
+    assert "unless the column settings says otherwise: option1=[1,2], option2=[1,2]" in text
 
 
 def test_each_row_has_its_value_where_none_is_usual(tmp_path, report):
@@ -29,7 +29,7 @@ def test_each_row_has_its_value_where_none_is_usual(tmp_path, report):
         write_run(tmp_path / f"{i}", {"optimizer.lr": rate}, mIoU=0.1)
     text, rows = report(tmp_path)
     assert [row["settings"] for row in rows] == ["lr=0.1", "lr=0.01", "lr=0.001"]
-    assert "does not say otherwise" not in text
+    assert "says otherwise" not in text
 
 
 def test_keys_with_the_same_last_part_are_named_by_more_of_it(tmp_path, report):

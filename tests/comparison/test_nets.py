@@ -61,9 +61,9 @@ def test_a_net_that_cannot_be_loaded_is_a_note(trained, tmp_path):
     nets.add_costs_and_pictures(section, (64, 64), tmp_path, 1)
     [note] = [note for note in section.notes if "neither cost nor pictures" in note]
     assert note.startswith("skip_strides=[]: neither cost nor pictures, ")
-    assert section.costs[0] is None
+    assert section.groups[0].cost is None
     assert section_grids(section)[0].rows[0][-3:] == ["-"] * 3
-    assert section.costs[1] is not None
+    assert section.groups[1].cost is not None
 
 
 def test_data_that_is_gone_is_a_note(trained, tmp_path):
@@ -73,7 +73,7 @@ def test_data_that_is_gone_is_a_note(trained, tmp_path):
     [section] = build_sections(find_runs([trained])[0], paper=False)
     nets.add_costs_and_pictures(section, None, tmp_path, 1)
     assert section.notes[-1].startswith("no pictures: shapes has the splits train, val, test")
-    assert section.costs == [None, None]
+    assert [group.cost for group in section.groups] == [None, None]
 
 
 def test_the_picture_shows_the_best_groups(trained, tmp_path, monkeypatch):

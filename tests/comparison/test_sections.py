@@ -56,8 +56,8 @@ def test_few_groups_are_compared_pair_by_pair_and_many_with_the_best(tmp_path):
 def test_a_run_without_counts_leaves_its_group_without_interval(strides):
     (strides / "1" / "per_image.npz").unlink()
     [section] = sections_of(strides)
-    assert section.intervals[0] is None
-    assert section.intervals[1] is not None
+    assert section.groups[0].interval is None
+    assert section.groups[1].interval is not None
     assert "no intervals, since a run has no per_image.npz: skip_strides=[]" in section.notes
     assert section.differences == []
     assert section_grids(section)[0].rows[0][3] == "-"
@@ -79,7 +79,8 @@ def test_an_interval_over_fewer_images_than_the_scores_is_noted(tmp_path):
         pixels[0, 1, 0] += i  # a mask was corrected
         write_run(tmp_path / f"{i}", {"seed": i}, pixels)
     [section] = sections_of(tmp_path)
-    assert "fcn8s, vgg16_fc: the interval is that of 39 images, which all runs share" in section.notes
+    note = "fcn8s, vgg16_fc: the interval is over the 39 of 40 images that have labels and that all runs share"
+    assert note in section.notes
 
 
 def test_a_run_alone_has_the_name_of_its_net(strides):
