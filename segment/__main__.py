@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 
-def main() -> None:
+def list_commands() -> None:
     """Print each command with the first line of its module."""
     print(f"The commands of segment; each takes --help, such as {'python -m segment.train --help'}\n")
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -15,4 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    list_commands()

@@ -40,7 +40,7 @@ def explain_hydra_error(error: Exception, command: str) -> str:
         error: raised while Hydra composed the configuration.
         command: name of the command.
     """
-    text = str(error)
+    text = str(error).removeprefix("error: ")
     if match := re.search(r"Could not override '([^']+)'", text):
         return f"{match[1]}= is not known{suggestion(match[1], _all_keys(command))}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
