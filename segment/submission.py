@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from segment.cli.entry_point import exit_cleanly
 from segment.errors import SegmentError
 
 FAULTS_SHOWN = 5
@@ -44,4 +45,4 @@ def submission() -> None:
 
 
 if __name__ == "__main__":
-    submission()
+    exit_cleanly(submission)
