@@ -17,6 +17,8 @@ from segment.prediction.segmenter import Segmentation
 
 TEXT_KEY = "segment"
 """Key of a text in the mask's PNG. Its first line is the mask's origin, its second line the suffixes of its files."""
+JOURNAL = ".segment_predict.txt"
+"""File in each output folder with the names of the files that are written there, recorded before they are written."""
 EXTRAS = {"_overlay.jpg": "overlay", ".json": "json", ".npz": "probabilities"}
 """Suffix of each file that can be written beside a mask, and the setting that turns it on."""
 
@@ -33,7 +35,7 @@ class OutputFiles:
     """
 
     def __init__(self, stem: Path, extras: list[str]) -> None:
-        self.stem, self.suffixes = stem, [".png", *extras]
+        self.stem, self.suffixes, self.journal = stem, [".png", *extras], stem.parent / JOURNAL
 
     def path(self, suffix: str) -> Path:
         """Return the path of the file with this suffix."""
@@ -56,13 +58,24 @@ class OutputFiles:
             return exist and self.recorded()[0] == origin and bool(unpack_png(self.path(".png").read_bytes()))
         return False
 
+    def foreign(self) -> list[Path]:
+        """Return existing files under these names that ``segment.predict`` did not write, by the folder's journal."""
+        try:
+            own = {*self.journal.read_text(encoding="utf-8", errors="surrogateescape").splitlines()}
+        except OSError:
+            own = set()
+        return [path for path in map(self.path, self.suffixes) if os.path.lexists(path) and path.name not in own]
+
     def write(self, result: Segmentation, image: Path, origin: str) -> None:
-        """Write all files and move them into place together, the mask last: if it exists, so do the others.
+        """Record the names in the folder's journal, write all files and move them into place, the mask last.
 
         Args:
             image: path that the JSON file names.
             origin: everything that the mask depends on, in one line.
         """
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        with self.journal.open("a", encoding="utf-8", errors="surrogateescape") as journal:
+            journal.writelines(f"{self.path(suffix).name}\n" for suffix in self.suffixes)
         earlier, others = self.recorded()
         if earlier != origin:  # extras that belong to another mask
             for suffix in {*others} - {*self.suffixes}:
@@ -114,10 +127,8 @@ def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
         OSError: the folder can't be created.
     """
     for files in plan.values():
-        _, own = files.recorded()
-        for path in (files.path(suffix) for suffix in files.suffixes if suffix not in own):
-            if os.path.lexists(path):
-                raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
+        for path in files.foreign():
+            raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
     if output.is_file():
         raise SegmentError(f"output={output}: it is a file, expected a folder")
     output.mkdir(parents=True, exist_ok=True)
