@@ -87,7 +87,7 @@ def write_submission(config: DictConfig, net: Any, data: Any, inference: Any, fo
     check_submit_options(config.submit, config.competition, data)
     net.to(build_evaluation_trainer(config, folder).strategy.root_device)
     write_voc_archive(
-        lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.path
+        lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.voc_archive
     )
 
 

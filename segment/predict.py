@@ -13,10 +13,9 @@ from segment.cli.entry_point import entry_point
 from segment.cli.value_types import check_value
 from segment.errors import SegmentError
 from segment.files import checkpoint_digest, printable, user_path
-from segment.prediction.input_files import find_images
-from segment.prediction.output_files import EXTRAS, OutputFiles, plan_outputs, prepare_folder
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    from segment.prediction.output_files import OutputFiles
     from segment.prediction.segmenter import Segmenter
 
 
@@ -26,6 +25,8 @@ def predict(config: DictConfig) -> None:
     Raises:
         SegmentError: a setting is wrong, or some images could not be segmented.
     """
+    from segment.prediction.input_files import find_images
+    from segment.prediction.output_files import EXTRAS, plan_outputs, prepare_folder
     from segment.prediction.segmenter import load_segmenter
 
     extras = [suffix for suffix, key in EXTRAS.items() if check_value(key, config[key], bool)]
@@ -34,16 +35,14 @@ def predict(config: DictConfig) -> None:
     source, output, checkpoint = (user_path(config[key], key) for key in ("input", "output", "checkpoint"))
     try:
         plan = plan_outputs(*find_images(source, output), output, extras)
+        prepare_folder(output, plan)
     except OSError as error:
-        raise SegmentError(f"input={source}: {error.strerror}") from None
-    prepare_folder(output, plan)
+        raise SegmentError(f"{error.filename}: {error.strerror}") from None
     segmenter = load_segmenter(checkpoint, config.device, inference)
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()}"
     new, existing = segment_images(segmenter, plan, origin, config.probabilities)
-    report = f"{new} image{'s' * (new != 1)} segmented"
-    if existing:
-        report += f", {existing} had their masks already"
-    print(f"{report}: {output}/{', '.join(f'NAME{suffix}' for suffix in ('.png', *extras))}")
+    names = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
+    print(f"{new} image{'s' * (new != 1)} segmented, {existing} had their masks already: {output}/{names}")
     if failed := len(plan) - new - existing:
         raise SegmentError(f"{failed} of {len(plan)} images could not be segmented, see the lines above")
 
@@ -60,7 +59,7 @@ def limit_image_size(max_memory: float | None) -> None:
 
 
 def segment_images(
-    segmenter: "Segmenter", plan: Mapping[Path, OutputFiles], origin: str, probabilities: bool
+    segmenter: "Segmenter", plan: "Mapping[Path, OutputFiles]", origin: str, probabilities: bool
 ) -> tuple[int, int]:
     """Segment all images whose files are not complete yet; print why others are skipped.
 

@@ -35,6 +35,9 @@ def fast_composition() -> Iterator[None]:
 
     Hydra copies its repository, and this singleton with it, for each group: half the time of ``--help``.
     """
+    if "__deepcopy__" in vars(ConfigStore):  # within another composition
+        yield
+        return
     ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]  # the class has none of its own
     try:
         yield

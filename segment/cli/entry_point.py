@@ -10,15 +10,19 @@ from collections.abc import Callable
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from segment.cli.config import CONF_DIR, end_fast_composition, fast_composition
-from segment.cli.overrides import quote_path
+from segment.cli.overrides import quote_path, split_flags
+from segment.cli.suggestions import check_added_keys, explain_hydra_error
 from segment.errors import SegmentError
 from segment.files import printable
+
+OWN_ERRORS = "SEGMENT_OWN_ERRORS"
+"""Environment variable by which a child process sees that its parent, and not the user, set HYDRA_FULL_ERROR."""
 
 
 def exit_cleanly(run: Callable[[], None]) -> None:
@@ -49,9 +53,12 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
     @functools.wraps(run)
     def job(config: DictConfig) -> None:  # pickled by other launchers: it must hold no context manager
         end_fast_composition()
+        if OWN_ERRORS in os.environ:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
         try:
             if HydraConfig.get().job.chdir:
                 raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
+            check_added_keys(HydraConfig.get().overrides.task, name)
             run(config)
         except Exception as error:
             message = _message(error)
@@ -66,9 +73,19 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
             prepare()
     except SegmentError as error:
         sys.exit(f"error: {error}")
-    sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
-    with fast_composition():
-        hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
+    flags, overrides = split_flags(sys.argv[1:])
+    sys.argv[1:] = [*flags, *map(quote_path, overrides)]
+    if "HYDRA_FULL_ERROR" not in os.environ:
+        os.environ[OWN_ERRORS] = "1"
+    if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with fast_composition():
+            hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if OWN_ERRORS not in os.environ:  # the user asked for the traceback
+            raise
+        sys.exit(f"error: {explain_hydra_error(error, name).removeprefix('error: ')}")
 
 
 def _message(error: Exception) -> str | None:

@@ -12,8 +12,15 @@ LITERAL_PATHS = ("input", "output", "checkpoint", "resume", "repeat")
 """Keys whose value is a path as it stands: a comma in it is no sweep."""
 SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights")
 """Keys whose value is a path or a sweep over paths; it is quoted only where Hydra cannot read it (``~/voc``)."""
+NAMES = (
+    "hydra.run.dir", "hydra.sweep.dir", "data.images", "data.masks", "data.mask_suffix", "data.url",
+    "logger.wandb.name", "logger.wandb.project", "logger.wandb.group",
+)  # fmt: skip
+"""Further keys whose value is a name or a path; it is quoted only where Hydra cannot read it."""
 RUN_LENGTH = r"trainer\.max_(epochs|steps|time)"
 """Keys that set how long a run trains."""
+UNREADABLE_NAME = r"[^\s,:\[\]{}'\"](?:[^,:\[\]{}'\"]*[^\s,:\[\]{}'\"])?"
+"""A name in a list or table of classes, without the spaces around it."""
 WITHOUT_EFFECT = (
     r"resume|repeat|trust|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?|callbacks\.(?!best|ema|early_stopping).*"
     r"|data\.(root|num_workers|download|url|checksum)"
@@ -78,9 +85,15 @@ def quote_path(override: str) -> str:
     key, equals, value = override.partition("=")
     if value in {"", "null", "???"} or _is_quoted(value):
         return override
-    if key in LITERAL_PATHS or (key.lstrip("+") in SWEPT_PATHS and not _is_readable(override)):
+    if key in LITERAL_PATHS:
         return f"{key}{equals}{quote(value)}"
-    return override
+    name = key.lstrip("+")
+    if (name not in {*SWEPT_PATHS, *NAMES, "data.classes"}) or _is_readable(override):
+        return override
+    if name == "data.classes":  # a list or a table: quote each name that Hydra cannot read
+        return f"{key}{equals}{re.sub(UNREADABLE_NAME, lambda match: quote(match[0]), value)}"
+    quoted = quote(value)
+    return f"{key}{equals}{quoted.replace(chr(92) + '${', '${') if name.startswith('hydra.') else quoted}"
 
 
 def typed_path(key: str, arguments: Sequence[str] | None = None) -> str | None:

@@ -74,7 +74,7 @@ class Run:
 
     @property
     def is_training(self) -> bool:
-        """Whether the net was trained in this folder, and not only evaluated."""
+        """True if the net was trained in this folder, and not only evaluated."""
         return self.folder.holds(self.checkpoint)
 
     @property

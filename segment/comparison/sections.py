@@ -100,10 +100,10 @@ def _note_intervals(section: Section) -> None:
             )
     known = [group.interval for group in section.groups if group.interval]
     if known:
-        images = " or ".join(map(str, sorted({interval.images for interval in known})))
+        numbers = " or ".join(map(str, sorted({interval.images for interval in known})))
         rare = max(interval.rare_classes for interval in known)
         section.notes.append(
-            f"95 %: interval of the mean over seeds, by the jackknife over {images} images; it covers the choice of "
+            f"95 %: interval of the mean over seeds, by the jackknife over {numbers} images; it covers the choice of "
             f"images and not the seeds{f'; {rare} classes occur in fewer than five images' if rare else ''}. "
             "±: standard deviation over seeds"
         )

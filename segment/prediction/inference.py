@@ -63,7 +63,7 @@ class Inference:
         self.window, self.stride, self.scales = tuple(window or ()), tuple(stride or ()), tuple(scales)
         self.flip, self.max_memory = flip, max_memory
         self._is_plain = not self.window and not flip and {*self.scales} == {1}
-        self._costs: WeakKeyDictionary[SegmentationNet, tuple[float, int]] = WeakKeyDictionary()
+        self._costs: WeakKeyDictionary[SegmentationNet, float] = WeakKeyDictionary()
 
     def describe(self) -> str:
         """Return a description of the protocol, which is recorded with the metrics."""
@@ -154,22 +154,20 @@ class Inference:
             if limit is None or (needed := self._memory(net, height * width, y * x, dtype)) <= limit:
                 return list(product(rows, columns))
             if max(y, x) < 2 * MARGIN + 3 * stride:
-                raise SegmentError(
-                    f"max_memory={limit:g}: an image of {width}x{height} needs {needed:.2f} GiB with this "
-                    f"net, {self._costs[net][1] / 2**30:.2f} GiB of them for its weights"
-                )
+                size = f"{width}x{height}"
+                raise SegmentError(f"max_memory={limit:g}: an image of {size} needs {needed:.2f} GiB with this net")
             counts[0 if y >= x else 1] += 1
 
     def _memory(self, net: SegmentationNet, pixels: int, part: int, dtype: torch.dtype | None) -> float:
         """Return the GiB that an image of so many pixels takes, given the pixels of its largest part."""
         if net not in self._costs:
-            self._costs[net] = bytes_per_pixel(net), sum(p.nbytes for p in net.parameters())
-        cost, weights = self._costs[net]
+            self._costs[net] = bytes_per_pixel(net)
+        weights = sum(parameter.nbytes for parameter in net.parameters())
         kept = pixels * (KEPT_BYTES + (net.num_classes * dtype.itemsize if dtype else 0))
         scaled = part * max(self.scales) ** 2
         seen = min(scaled, self.window[0] * self.window[1]) if self.window else scaled
         copies = 0 if dtype is None and self._is_plain else 5  # of all scores, as float32
-        return (weights + kept + cost * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
+        return (weights + kept + self._costs[net] * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
 
 
 def _require(fits: bool, name: str, value: Any, expected: str) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from segment.data.images import IMAGE_SUFFIXES
 from segment.errors import SegmentError
 
 
@@ -19,8 +20,6 @@ def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
         SegmentError: there is no image, or ``output`` is the folder of the images.
         OSError: a folder can't be read.
     """
-    from segment.data.images import IMAGE_SUFFIXES
-
     if source.is_file():
         return [source], source.parent
     suffixes = IMAGE_SUFFIXES | {".gif"}

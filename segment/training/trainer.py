@@ -75,7 +75,7 @@ def check_trainer_config(config: Any, callbacks: list) -> None:
     if not config.trainer.get("fast_dev_run") and not any(saver.filename == "best" for saver in savers):
         raise SegmentError(
             "callbacks: nothing keeps the best checkpoint, which the metrics are measured on: expected default, as in "
-            "callbacks=[default,ema]"
+            "callbacks=[default,ema], with callbacks.best.filename=best"
         )
 
 
