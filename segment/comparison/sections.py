@@ -144,8 +144,7 @@ def _groups_grid(section: Section) -> Grid:
     grid = Grid(
         f"{section.title}, {splits} split, {images} images, per cent",
         headings,
-        text_columns=headings.index("seeds"),
-        right_text=frozenset({"measured on", "source"}),
+        text=(*section.groups[0].columns, "measured on", "source"),
     )
     if len(firsts) > 1 and len({repr(run.measurement) for run in firsts}) == 1:
         best = max(range(len(firsts)), key=lambda i: section.groups[i].mean_iou)

@@ -1,6 +1,6 @@
 """A table for the terminal, Markdown and LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from rich.markup import escape
@@ -15,32 +15,26 @@ class Grid:
         title: above the table; may be empty.
         headings: one for each column.
         rows: the cells of each row.
-        text_columns: number of columns with text, from the left; the others have numbers.
-        right_text: headings of further columns with text.
+        text: headings of the columns with text besides the first one; the others have numbers.
         strong: cells (row, column) in bold type.
         rules: indices of rows with a line above them.
 
     Example:
-        >>> print(markdown(Grid("nets", ["net", "mIoU"], [["FCN-8s", "62.7"]])))
-        **nets**
-        <BLANKLINE>
-        | net | mIoU |
-        | --- | ---: |
-        | FCN-8s | 62.7 |
-        <BLANKLINE>
+        >>> grid = Grid("nets", ["net", "mIoU"], [["FCN-8s", "62.7"]])
+        >>> markdown(grid).splitlines()[-2:]
+        ['| --- | ---: |', '| FCN-8s | 62.7 |']
     """
 
     title: str
     headings: list[str]
     rows: list[list[str]] = field(default_factory=list)
-    text_columns: int = 1
-    right_text: frozenset[str] = frozenset()
+    text: Collection[str] = ()
     strong: set[tuple[int, int]] = field(default_factory=set)
     rules: set[int] = field(default_factory=set)
 
     def is_text(self, column: int) -> bool:
         """Return whether a column has text and not numbers."""
-        return column < self.text_columns or self.headings[column] in self.right_text
+        return column == 0 or self.headings[column] in self.text
 
 
 def screen_table(grid: Grid, fold: bool = False) -> Table:

@@ -16,7 +16,7 @@ from segment.files import whole_file
 
 
 def palette_image(mask: np.ndarray, classes: Classes) -> Image.Image:
-    """Return class indices (H,W) as an image of mode P: its values are the indices, its palette the classes' colours."""
+    """Return class indices (H,W) as an image of mode P, with the indices as values and the colours as palette."""
     image = Image.fromarray(mask.astype(np.uint8), mode="L")
     image.putpalette(classes.flat_palette())  # turns mode L into P
     return image
