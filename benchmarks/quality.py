@@ -75,7 +75,7 @@ def measure(side: str, seed: int, arguments: argparse.Namespace) -> None:
             "seed": seed,
             **{key: found[key] for key in METRICS},
             "minutes": minutes,
-            "command": module,
+            "command": job,
         }
         done.write_text(json.dumps(row) + "\n")
 

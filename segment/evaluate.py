@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
 
 
 def evaluate(config: DictConfig) -> None:
-    """Write the metrics, table and pictures of a checkpoint on a split of its own data set or of another one."""
+    """Evaluate a checkpoint on a split of its own data set or of another one, and write the results."""
     from segment.models.state_dicts import METADATA
     from segment.records.checkpoint import load_net, read_classes
 
@@ -41,7 +41,7 @@ def evaluate(config: DictConfig) -> None:
     check_seed(config.seed)
     inference = instantiate(config.inference)
     checkpoint = read_once(path)
-    read_once.cache_clear()  # the net's copy is enough
+    read_once.cache_clear()  # the net has a copy of the weights
     data = instantiate(config.data)
     check_same_classes(read_classes(checkpoint), data.classes)
     data.prepare_data()
@@ -87,7 +87,7 @@ def write_submission(config: DictConfig, net: Any, data: Any, inference: Any, fo
     check_submit_options(config.submit, config.competition, data)
     net.to(build_evaluation_trainer(config, folder).strategy.root_device)
     write_voc_archive(
-        lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.path
+        lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.voc_archive
     )
 
 
@@ -104,7 +104,7 @@ def write_evaluation(
     from segment.evaluation.evaluator import evaluate_split
     from segment.evaluation.examples import predict_examples, worst_and_best
     from segment.evaluation.results import all_metrics, describe_source, write_results
-    from segment.training.faults import ending_run
+    from segment.training.faults import ending_run, occupied
 
     dataset = data.dataset(config.split)
     if not dataset.has_masks:
@@ -112,7 +112,7 @@ def write_evaluation(
             f"the split {config.split} has no masks: there is nothing to compare with; "
             "use segment.predict, or submit=voc for VOC's server"
         )
-    with ending_run(folder) as run:
+    with occupied(folder), ending_run(folder) as run:
         run.trainer = trainer = build_evaluation_trainer(config, folder)
         evaluation = evaluate_split(trainer, net, data, config.split, inference, config.boundary)
     if not trainer.is_global_zero:
@@ -136,11 +136,19 @@ def read_once(path: Path) -> dict[str, Any]:
     return load_checkpoint(path)
 
 
-def offer_data_of_checkpoint() -> None:
+def prepare_overrides() -> None:
     """Make the checkpoint's data configuration Hydra's option ``data=checkpoint``, and the default.
 
-    It then is like any other: ``data.root=`` changes one key of it, and ``data=voc`` replaces it.
+    It then is an option like any other: ``data.root=`` changes one key of it, and ``data=voc`` replaces it.
+
+    Raises:
+        SegmentError: ``bootstrap=`` is given, which earlier versions had, or there is no checkpoint to read.
     """
+    for argument in sys.argv[1:]:
+        if override_key(argument).lstrip("+") == "bootstrap":
+            raise SegmentError(
+                f"{argument}: the interval is computed by the jackknife and needs no resamples; leave it out"
+            )
     own, path = "data=checkpoint", typed_path("checkpoint")
     if any(override_key(argument) == "data" and argument != own for argument in sys.argv):
         return
@@ -157,4 +165,4 @@ def offer_data_of_checkpoint() -> None:
 
 
 if __name__ == "__main__":
-    entry_point("evaluate", evaluate, offer_data_of_checkpoint)
+    entry_point("evaluate", evaluate, prepare_overrides)

@@ -1,4 +1,4 @@
-"""Files that are there with all of their content, or not at all."""
+"""Files that are written completely or not at all, and paths as users give and read them."""
 
 import hashlib
 import os
@@ -10,40 +10,41 @@ from typing import IO, Any
 from segment.errors import SegmentError
 
 PARTS, PART = 16, 2**16
-"""Number of parts that :func:`checkpoint_digest` reads of a large checkpoint, and the size of each in bytes."""
+"""Number of parts of a large checkpoint that :func:`checkpoint_digest` reads, and the size of each in bytes."""
 
 
 def user_path(given: Any, key: str) -> Path:
-    """The path that a user gives as ``key``, with ``~`` as the home folder.
+    """Return the path that a user gives for a key; ``~`` is the home folder.
 
     Raises:
-        SegmentError: it is empty.
+        SegmentError: the path is empty.
     """
     if given is None or not str(given).strip():
         raise SegmentError(f"{key} is empty: give {key}=PATH")
     path = Path(str(given))
-    with suppress(RuntimeError):  # of ~name where nobody is called so: it is a name like any other
+    with suppress(RuntimeError):  # no user has the name in "~name": it is a file's name
         path = path.expanduser()
     return path
 
 
 def printable(text: str) -> str:
-    """What a file's name may hold (line ends, colours of a terminal, bytes that are no text), escaped."""
+    """Return a text with unprintable characters escaped: a file's name may hold line ends and terminal colours."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
 def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
-    """Open a file for writing that takes its place only when it is complete and on the disk.
+    """Open a file for writing that replaces an earlier one only when it is complete and on the disk.
 
-    It is written as ``NAME.part`` in the same folder, so that moving it is one step of the file system's. What
-    goes wrong leaves the earlier file as it was, and no ``.part``.
+    It is written as ``NAME.part`` in the same folder, where a file is moved in one step. After an error the earlier
+    file is unchanged, and there is no ``.part``.
 
     Args:
-        mode, options: as of ``open``.
+        path: of the file.
+        mode, options: see ``open``.
 
     Raises:
-        OSError: it can't be written; ``filename`` is ``path``.
+        OSError: the file cannot be written; ``filename`` is ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
@@ -61,7 +62,7 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
 
 
 def checkpoint_digest(path: Path) -> str:
-    """Return a hash of a checkpoint: of a large one it covers the size and sixteen parts, the end among them."""
+    """Return a hash of a checkpoint. That of a large one covers its size and sixteen parts, the last one at the end."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size <= PARTS * PART:
@@ -74,5 +75,5 @@ def checkpoint_digest(path: Path) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as short as it can be typed from here."""
+    """Return a path relative to the working directory if it lies below, for messages."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,6 +1,7 @@
 """Train a network: ``python -m segment.train model=fcn16s data=voc data.root=DIR``."""
 
 import functools
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -20,12 +21,15 @@ from segment.records.folder import RunFolder
 from segment.sweeps.launcher import one_job
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
 
+UNRECORDED = {"resume", "repeat", "trust", "data.download", "data.url", "data.checksum"}
+"""Keys whose overrides are not recorded: a record must not start, trust or download anything."""
+
 
 def train(config: DictConfig) -> None:
     """Train a net, evaluate its best checkpoint, and write the results into the run folder."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
 
-    from segment.training.faults import ending_run
+    from segment.training.faults import ending_run, occupied
     from segment.training.trainer import build_trainer
 
     silence_known_warnings()
@@ -38,15 +42,15 @@ def train(config: DictConfig) -> None:
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     data.prepare_data()
-    data.setup("fit")  # a fault of the data set shows before the net is built
+    data.setup("fit")  # so that an error in the data set shows before the net is built
     module = build_module(config, data)
-    with ending_run(start.folder) as run:
-        run.loggers += build_loggers(config, start)
+    with occupied(start.folder, start.in_same_folder), ending_run(start.folder) as run:
+        build_loggers(config, start, run.loggers)
         begin = functools.partial(record_start, config=config, start=start)
         run.trainer = trainer = build_trainer(config, start, run.loggers, begin)
         trainer.fit(module, data, ckpt_path=start.checkpoint)
         if start.checkpoint and not start.in_same_folder and trainer.global_step == start.step:
-            raise SegmentError(f"resume={config.resume} was trained to its end: segment.evaluate takes its checkpoint")
+            raise SegmentError(f"resume={config.resume} was trained to its end: evaluate it with segment.evaluate")
         if not trainer.fast_dev_run:
             finish(trainer, module, data, start.folder)
         elif trainer.is_global_zero:
@@ -86,7 +90,7 @@ def build_module(config: DictConfig, data: Any) -> Any:
         instantiate(config.loss),
         instantiate(config.optimizer),
         instantiate(config.scheduler),
-        # The encoder's normalisation may be timm's, and timm's next version may have another.
+        # The normalisation may come from timm, and another version of timm may have another one.
         make_metadata(
             {**plain(config.model), "normalization": net.normalization},
             {**plain(config.data), **data.location()},
@@ -97,26 +101,41 @@ def build_module(config: DictConfig, data: Any) -> Any:
     )
 
 
-def build_loggers(config: DictConfig, start: RunStart) -> list:
-    """Build the logger of metrics.csv and those that ``logger=`` names.
+def build_loggers(config: DictConfig, start: RunStart, loggers: list) -> None:
+    """Build and start the logger of metrics.csv and those that ``logger=`` names.
 
     A resumed run keeps its rows up to the checkpoint, and its id in wandb.
+
+    Args:
+        loggers: gets each logger before the next one is built, so that all are ended if one fails.
+
+    Raises:
+        SegmentError: wandb cannot start.
     """
     from segment.records.metrics_csv import MetricsFile, read_rows
 
     folder = start.folder
-    loggers: list = [MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step))]
+    loggers.append(MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step)))
     ids = start.record["loggers"] if start.record else {}
     for name, part in (config.get("logger") or {}).items():
         own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}
         loggers.append(instantiate(part, save_dir=str(folder.path), **own))
-    for logger in loggers:
-        logger.log_hyperparams(plain(config))
-    return loggers
+    os.environ.setdefault("WANDB_INIT_TIMEOUT", "30")  # seconds; wandb's own limit is longer
+    for logger in [*loggers]:
+        try:
+            logger.log_hyperparams(plain(config))
+        except Exception as error:
+            if not type(error).__module__.startswith("wandb"):
+                raise
+            loggers.remove(logger)
+            raise SegmentError(
+                f"logger=wandb cannot start ({' '.join(str(error).split())[:150]}): log in with `wandb login`, or set "
+                "the environment variable WANDB_MODE=offline"
+            ) from None
 
 
 def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:
-    """When training begins, delete the results of an earlier run in the folder and write ``provenance.json``."""
+    """Delete the results of an earlier run in the folder, and write ``provenance.json``, when training begins."""
     from segment.records.provenance import environment_changes, read_provenance, write_provenance
     from segment.training.trainer import describe_step
 
@@ -132,12 +151,12 @@ def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:
     repeated = read_provenance(RunFolder(Path(config.repeat).expanduser())) if config.repeat else None
     for name, then in (("this run", start.record), (config.repeat, repeated)):
         if then and (found := environment_changes(then, record)):
-            print(f"note: not as it was when {name} began: {'; '.join(found)}")
+            print(f"note: changed since {name} began: {'; '.join(found)}")
     write_provenance(start.folder, record, trainer.global_step, start.record)
 
 
 def replace_checkpoints(start: RunStart) -> None:
-    """Delete another run's checkpoints, and copy the best one of the run that continues: it may stay the best."""
+    """Delete another run's checkpoints, and copy the best one of the resumed run, since it may stay the best."""
     for path in (start.folder.last_checkpoint, start.folder.best_checkpoint):
         path.unlink(missing_ok=True)
     if start.checkpoint and (best := RunFolder.of_checkpoint(start.checkpoint).best_checkpoint).is_file():
@@ -152,7 +171,9 @@ def provenance_of(trainer: Any, config: DictConfig) -> dict[str, Any]:
 
     hydra = HydraConfig.get()
     return collect_provenance(
-        overrides=[override for override in hydra.overrides.task if override_key(override) not in {"resume", "repeat"}],
+        overrides=[
+            override for override in hydra.overrides.task if override_key(override).lstrip("+") not in UNRECORDED
+        ],
         config_dirs=[source.path for source in hydra.runtime.config_sources if source.provider == "command-line"],
         directory=hydra.runtime.cwd,
         config=plain(config),
@@ -183,9 +204,9 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
         )
     net, split, inference = module.net, data.val_split, module.inference
     load_weights(net, load_checkpoint(best), best)
-    # Averaged weights, which are those of the last step, would replace the best ones for an evaluation.
+    # WeightAveraging would evaluate its average, which is that of the last step, in place of the best weights.
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
-    loggers, trainer.loggers = trainer.loggers, []  # this evaluation is no point of the curves
+    loggers, trainer.loggers = trainer.loggers, []  # this evaluation is not part of the logged curves
     evaluation = evaluate_split(trainer, net, data, split, inference)
     if not trainer.is_global_zero:
         return

@@ -1,4 +1,7 @@
-"""A user's mistake is one short message and a non-zero exit, from the real command line."""
+"""A user's mistake is one short message and a non-zero exit code, by the real commands."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,10 +16,10 @@ CASES = {
     "unknown model": (["model=fcn9s"], "Could not find 'model/fcn9s'"),
     "unknown data": (["data=coco"], "Could not find 'data/coco'"),
     "misspelt key": (["data.bach_size=4"], "Key 'bach_size' is not in struct"),
-    "misspelt part of a part": (["+model.decoder.skips=[8]"], "unexpected keyword argument 'skips'"),
-    "no word": (["fcn8s"], "missing EQUAL"),
+    "misspelt argument": (["+model.decoder.skips=[8]"], "unexpected keyword argument 'skips'"),
+    "no key": (["fcn8s"], "missing EQUAL"),
     "missing root": (["data=voc", "data.root=nowhere"], "no data set at data.root=nowhere: expected VOCdevkit/VOC2012"),
-    "frozen stages by name": (["model.frozen_stages=all"], "model.frozen_stages=all: expected a whole number"),
+    "frozen stages as text": (["model.frozen_stages=all"], "model.frozen_stages=all: expected a whole number"),
     "no validation": (["trainer.limit_val_batches=0"], "nothing would be validated"),
     "validation too late": (["trainer.val_check_interval=500"], "trainer.val_check_interval (500) must be less"),
     "impossible stride": (["model.decoder.skip_strides=[3]"], "no feature at stride 3; this encoder has 32, 16, 8"),
@@ -25,15 +28,15 @@ CASES = {
     "class weights": (["loss.class_weights=[1,2]"], "loss.class_weights has 2 values for 6 classes"),
     "class weights below 0": (["loss.class_weights=[1,1,1,1,1,-1]"], "expected numbers from 0, not all 0"),
     "no class counts": (["loss.class_weights=[0,0,0,0,0,0]"], "expected numbers from 0, not all 0"),
-    "class weight alone": (["loss.class_weights=3"], "loss.class_weights=3: expected a list (each a number) or null"),
+    "one class weight": (["loss.class_weights=3"], "loss.class_weights=3: expected a list (each a number) or null"),
     "too much smoothing": (["loss.label_smoothing=2"], "loss.label_smoothing=2: expected a share from 0 to 1"),
-    "seed in words": (["seed=abc"], "seed=abc: expected a whole number from 0"),
+    "seed as text": (["seed=abc"], "seed=abc: expected a whole number from 0"),
     "seed below 0": (["seed=-1"], "seed=-1: expected a whole number from 0"),
-    "half an image": (["data.batch_size=2.5"], "data.batch_size=2.5: expected a whole number"),
-    "half a step": (["checkpoint.every_n_steps=1.5"], "every_n_steps=1.5: expected a whole number or null"),
-    "checkpoint to train": (["checkpoint=best.ckpt"], "resume=RUN goes on with a run"),
-    "compile in words": (["compile=maybe"], "compile=maybe: expected true or false"),
-    "epochs in words": (["trainer.max_epochs=many"], "trainer.max_epochs=many: expected a whole number or null"),
+    "fraction of an image": (["data.batch_size=2.5"], "data.batch_size=2.5: expected a whole number"),
+    "fraction of a step": (["checkpoint.every_n_steps=1.5"], "every_n_steps=1.5: expected a whole number or null"),
+    "checkpoint to train": (["checkpoint=best.ckpt"], "resume=RUN continues a run"),
+    "compile as text": (["compile=maybe"], "compile=maybe: expected true or false"),
+    "epochs as text": (["trainer.max_epochs=many"], "trainer.max_epochs=many: expected a whole number or null"),
     "no width": (["model.encoder.width=0"], "model.encoder.width=0: expected a number from 1"),
     "no accumulation": (["trainer.accumulate_grad_batches=0"], "expected a number from 1"),
     "no training": (["trainer.max_epochs=0"], "nothing would be trained"),
@@ -43,21 +46,24 @@ CASES = {
     "rising rates": (["scheduler=polynomial", "scheduler.power=-1"], "scheduler.power=-1: expected a number from 0"),
     "non-finite loss": (["optimizer=sgd", "optimizer.lr=1e30", "data.train_size=16"], "the loss is"),
     "wrong accelerator": (["trainer.accelerator=tpux"], "Trainer: "),
-    "wrong rate": (["optimizer.lr=-1"], "Invalid learning rate"),
-    "no number": (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number"),
+    "negative rate": (["optimizer.lr=-1"], "Invalid learning rate"),
+    "rate as text": (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number"),
     "wrong crop": (["data.crop_size=[96]"], "expected crop_size=[HEIGHT,WIDTH]"),
     "no end": (["trainer.max_epochs=-1"], "this schedule needs an end"),
     "resume": (["resume=nowhere"], "resume=nowhere: no checkpoint at nowhere"),
 }  # fmt: skip
 
+COMMANDS = ("train", "evaluate", "predict", "export", "check", "summary", "report", "submission")
+SLOW_IMPORTS = {"torch", "torchvision", "lightning", "torchmetrics", "timm", "scipy", "matplotlib", "wandb", "pydantic"}
+
 
 @pytest.fixture
 def fails(main, capfd):
-    """The message with which an entry point gives up; it must be one, and no traceback."""
+    """Run a command that has to fail without a traceback, and return everything that it printed."""
 
-    def start(name: str, *words: str) -> str:
+    def start(name: str, *overrides: str) -> str:
         with pytest.raises(SystemExit) as end:
-            main(name, *words)
+            main(name, *overrides)
         assert end.value.code not in {0, None}
         printed = "".join(capfd.readouterr())
         assert "Traceback" not in printed
@@ -67,36 +73,37 @@ def fails(main, capfd):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_training(fails, name):
-    words, message = CASES[name]
-    small = [w for w in QUICK if not (w.startswith("model.encoder.width") and any("encoder" in x for x in words))]
-    said = fails("train", *small, *words)
-    assert message in said
-    assert "images a step" not in said or name == "non-finite loss", "it is said before the training begins"
+def test_a_mistake_in_a_training(fails, name):
+    overrides, message = CASES[name]
+    own_encoder = any("encoder" in override for override in overrides)
+    small = [one for one in QUICK if not (own_encoder and one.startswith("model.encoder.width"))]
+    printed = fails("train", *small, *overrides)
+    assert message in printed
+    assert "images a step" not in printed or name == "non-finite loss", "the message comes before training begins"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 @pytest.mark.parametrize("devices", [1, 4])
-def test_no_gpu(fails, devices):
+def test_a_missing_gpu(fails, devices):
     message = fails("train", *QUICK, "trainer.accelerator=gpu", f"trainer.devices={devices}")
     assert message.startswith("error: ")
     assert "gpu" in message.lower()
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_fault_met_while_training_names_the_file(run, voc_root, workers):
+def test_a_fault_of_the_data_during_training_names_the_file(run, voc_root, workers):
     path = voc_root / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "2007_00t2.png"
     Image.fromarray(np.full_like(np.array(Image.open(path)), 77)).save(path)
-    words = ["data=voc", f"data.root={voc_root}", f"data.num_workers={workers}", "data.batch_size=1"]
-    done = run("train", *QUICK, *words, check=False)
+    data = ["data=voc", f"data.root={voc_root}", f"data.num_workers={workers}", "data.batch_size=1"]
+    done = run("train", *QUICK, *data, check=False)
     assert done.returncode == 1
     assert done.stderr.strip().startswith(f"error: {path} holds the label 77")
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["evaluate", "predict"])
-def test_no_checkpoint(fails, tmp_path, name):
-    words = [f"input={tmp_path}", "output=o"] if name == "predict" else []
+def test_a_file_that_is_no_checkpoint(fails, tmp_path, name):
+    paths = [f"input={tmp_path}", "output=o"] if name == "predict" else []
     Image.new("RGB", (9, 9)).save(tmp_path / "x.png")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     (tmp_path / "text.ckpt").write_text("text")
@@ -105,18 +112,26 @@ def test_no_checkpoint(fails, tmp_path, name):
         ("text.ckpt", "text.ckpt is not a file of weights"),
         ("other.ckpt", "other.ckpt is not a checkpoint of segment.train"),
     ):
-        assert message in fails(name, f"checkpoint={tmp_path / path}", *words)
+        assert message in fails(name, f"checkpoint={tmp_path / path}", *paths)
 
 
-def test_help_lists_the_groups_without_waiting_for_torch(run):
+def test_help_lists_the_groups(run):
     done = run("train", "--help")
     assert "model: fcn16s, fcn16s_paper, fcn32s" in done.stdout
     assert "python -m segment.train [KEY=VALUE ...]" in done.stdout
-    for name in ("predict", "export", "summary"):  # which take none
-        told = run(name, "--help").stdout
-        assert f"python -m segment.{name} [KEY=VALUE ...]\n" in told
-        assert "GROUP" not in told.partition("Examples")[0]
-        assert "hydra/" not in told
+    for name in ("predict", "export", "summary"):  # commands without groups
+        printed = run(name, "--help").stdout
+        assert f"python -m segment.{name} [KEY=VALUE ...]\n" in printed
+        assert "GROUP" not in printed.partition("Examples")[0]
+        assert "hydra/" not in printed
+
+
+def test_help_does_not_import_torch():
+    """Check that no command imports at its start what takes seconds and only its work needs."""
+    commands = ", ".join(f"segment.{name}" for name in COMMANDS)
+    program = f"import sys, {commands}; print({SLOW_IMPORTS} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_a_crop_too_small_for_batch_norm(main):

@@ -1,14 +1,17 @@
-"""What segment.evaluate leaves behind, by any protocol and on any number of processes."""
+"""segment.evaluate by the real command: its files, by any protocol and on any number of processes."""
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from segment.cli.build import instantiate
 from segment.data.datasets.shapes import SHAPES
+from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
 from segment.records import checkpoint as checkpoints
 from tests.conftest import untrained, write_pair
@@ -22,11 +25,9 @@ def checkpoint(tmp_path):
 
 
 def recount(checkpoint: Path, inference: Inference) -> tuple[np.ndarray, np.ndarray]:
-    """Confusion matrix (6,6) and counts (5,3,6) of the five images, one pixel after the other."""
-    from segment.cli.build import instantiate
-
+    """Count the five images again: the confusion matrix (6,6), and correct, true and predicted pixels (5,3,6)."""
     content = checkpoints.load_checkpoint(checkpoint)
-    net, data = checkpoints.load_net(content, checkpoint), instantiate(content["segment"]["data"]).dataset("val")
+    net, data = checkpoints.load_net(content, checkpoint), instantiate(content[METADATA]["data"]).dataset("val")
     rows = []
     for i in range(5):
         own = np.zeros((6, 6), np.int64)
@@ -48,13 +49,13 @@ def check_counts(folder: Path, confusion: np.ndarray, counts: np.ndarray) -> Non
     assert np.array_equal(np.array([row[1:] for row in rows[1:]], int), confusion)
 
 
-def test_everything_that_is_written(main, checkpoint, capfd, monkeypatch):
+def test_metrics_counts_and_pictures_are_written(main, checkpoint, capfd, monkeypatch):
     read, load = [], checkpoints.load_checkpoint
     monkeypatch.setattr(checkpoints, "load_checkpoint", lambda path: read.append(path) or load(path))
-    words = ("inference.scales=[0.5,1]", "inference.flip=true", "inference.window=[64,96]", "boundary=true")
-    folder = main("evaluate", f"checkpoint={checkpoint}", *words, *QUIET)
+    protocol = ("inference.scales=[0.5,1]", "inference.flip=true", "inference.window=[64,96]")
+    folder = main("evaluate", f"checkpoint={checkpoint}", *protocol, "boundary=true", *QUIET)
     monkeypatch.undo()
-    assert read == [checkpoint]  # a gigabyte is read once
+    assert read == [checkpoint]  # once, although it is needed before and after Hydra starts
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["protocol"].startswith("windows of 64x96, stride 42x64, Gaussian blend, scales 0.5 1, flipped; ")
     confusion, counts = recount(checkpoint, Inference((64, 96), None, (0.5, 1), True))
@@ -69,7 +70,7 @@ def test_everything_that_is_written(main, checkpoint, capfd, monkeypatch):
         own = np.nanmean(counts[:, 0] / (counts[:, 1] + counts[:, 2] - counts[:, 0]), 1)
     ids = np.load(folder / "per_image.npz")["ids"]
     groups = {"worst": np.argsort(own)[:3], "best": np.argsort(own)[:2:-1]}
-    names = {f"{word}_{i}_{ids[k]}.png" for word, order in groups.items() for i, k in enumerate(order, 1)}
+    names = {f"{kind}_{i}_{ids[k]}.png" for kind, order in groups.items() for i, k in enumerate(order, 1)}
     assert {path.name for path in (folder / "predictions").iterdir()} == names
     assert Image.open(folder / "confusion.png").size[0] > 300
     shown = capfd.readouterr().out
@@ -80,9 +81,9 @@ def test_everything_that_is_written(main, checkpoint, capfd, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_same_integers_on_three_processes(run, main, checkpoint):
-    words = ("trainer.devices=3", "trainer.strategy=ddp", "hydra.run.dir=three", "boundary=true")
-    run("evaluate", f"checkpoint={checkpoint}", *words, *QUIET)
+def test_three_processes_count_the_same_integers_as_one(run, main, checkpoint):
+    ddp = ("trainer.devices=3", "trainer.strategy=ddp", "hydra.run.dir=three", "boundary=true")
+    run("evaluate", f"checkpoint={checkpoint}", *ddp, *QUIET)
     three, one = checkpoint.parent / "three", main("evaluate", f"checkpoint={checkpoint}", "boundary=true", *QUIET)
     check_counts(three, *recount(checkpoint, Inference()))
     assert json.loads((three / "metrics.json").read_text()) == json.loads((one / "metrics.json").read_text())
@@ -90,13 +91,13 @@ def test_the_same_integers_on_three_processes(run, main, checkpoint):
 
 @pytest.mark.slow
 def test_an_error_in_one_process_ends_the_others(run, checkpoint, tmp_path):
-    """They would go on, and wait for it in a collective operation. Here the second one takes long over an image."""
+    """Without help they would wait for it in a collective operation. Here the second process is slow on purpose."""
     (tmp_path / "slow.py").write_text(
         "import os, pathlib, time\n"
         "from segment.data.datasets.folder import FolderDataModule\n"
         "class Slow(FolderDataModule):\n"
-        "    def dataset(self, *words, **options):\n"
-        "        data = super().dataset(*words, **options)\n"
+        "    def dataset(self, *arguments, **options):\n"
+        "        data = super().dataset(*arguments, **options)\n"
         "        load = data.load\n"
         "        def late(index):\n"
         "            if os.environ.get('LOCAL_RANK') == '1':\n"
@@ -106,64 +107,68 @@ def test_an_error_in_one_process_ends_the_others(run, checkpoint, tmp_path):
         "        data.load = late\n"
         "        return data\n"
     )
-    for i in range(4):  # the third is of the first process, and its label 99 no class
+    for i in range(4):  # the first process gets the third image, whose label 99 is no class
         write_pair(tmp_path / f"d/images/{i}.png", tmp_path / f"d/masks/{i}.png", np.full((40, 50), 99 * (i == 2)), i)
     (tmp_path / "d" / "val.txt").write_text("0\n1\n2\n3\n")
     (tmp_path / "d" / "train.txt").write_text("0\n")
-    words = ("data=folder", f"data.root={tmp_path / 'd'}", f"data.classes=[{','.join(SHAPES.names)}]", "bootstrap=0")
+    data = ("data=folder", f"data.root={tmp_path / 'd'}", f"data.classes=[{','.join(SHAPES.names)}]")
     ddp = ("trainer.devices=2", "trainer.strategy=ddp", "data.num_workers=0", "data._target_=slow.Slow")
-    done = run("evaluate", f"checkpoint={checkpoint}", *words, *ddp, *QUIET, check=False)
+    done = run("evaluate", f"checkpoint={checkpoint}", *data, *ddp, *QUIET, check=False)
     assert done.returncode == 1
     assert "2.png" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "outlived").exists()
 
 
-def test_nothing_but_void_and_part_of_a_split(main, checkpoint, tmp_path):
+def test_ignored_pixels_alone_and_a_part_of_a_split(main, checkpoint, tmp_path):
     for i in range(3):
         write_pair(tmp_path / f"d/images/{i}.png", tmp_path / f"d/masks/{i}.png", np.full((40, 50), 255), i)
     (tmp_path / "d" / "val.txt").write_text("0\n1\n2\n")
     (tmp_path / "d" / "train.txt").write_text("0\n")
     classes = f"data.classes=[{','.join(SHAPES.names)}]"
-    words = ("data=folder", f"data.root={tmp_path / 'd'}", classes, "trainer.limit_val_batches=2", "boundary=true")
-    folder = main("evaluate", f"checkpoint={checkpoint}", *words, *QUIET)
+    data = ("data=folder", f"data.root={tmp_path / 'd'}", classes, "trainer.limit_val_batches=2", "boundary=true")
+    folder = main("evaluate", f"checkpoint={checkpoint}", *data, *QUIET)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["images"] == len(np.load(folder / "per_image.npz")["ids"]) == 2
     assert metrics["mIoU"] is metrics["pixel_accuracy"] is metrics["boundary"]["boundary_IoU"] is None
-    assert metrics["mIoU_interval"] == [None, None]
+    assert metrics["mIoU_interval"] is None
+    assert metrics["mIoU_interval_note"] == "no interval: it needs two images with a counted pixel, got 0"
     assert set(metrics["per_class_IoU"].values()) == {None}
-    assert not list((folder / "predictions").iterdir())  # none is better than another
-    one = main("evaluate", f"checkpoint={checkpoint}", *words, "trainer.limit_val_batches=1", *QUIET)
-    assert "mIoU_interval" not in json.loads((one / "metrics.json").read_text())  # it says nothing of others
+    assert not list((folder / "predictions").iterdir())  # no image is better than another
+
+
+def test_one_image_gives_no_interval(main, checkpoint):
+    folder = main("evaluate", f"checkpoint={checkpoint}", "trainer.limit_val_batches=1", *QUIET)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["mIoU"] is not None
+    assert metrics["mIoU_interval"] is None
+    assert metrics["mIoU_interval_images"] == metrics["images"] == 1
 
 
 @pytest.mark.parametrize(
-    "word",
-    [
-        "bootstrap=-1",
-        "bootstrap=many",
-        "bootstrap=true",
-        "boundary=maybe",
-        "seed=x",
-        "inference.scales=[0]",
-        "submit=voc",
-        "submit=kitti",
-    ],
+    "override", ["boundary=maybe", "seed=x", "inference.scales=[0]", "submit=voc", "submit=kitti", "split=3"]
 )
-def test_what_cannot_be_is_one_line(main, checkpoint, word):
+def test_a_wrong_value_is_one_line(main, checkpoint, override):
     with pytest.raises(SystemExit) as stopped:
-        main("evaluate", f"checkpoint={checkpoint}", word, *QUIET)
-    assert str(stopped.value).startswith("error: " + word.partition("=")[0])
+        main("evaluate", f"checkpoint={checkpoint}", override, *QUIET)
+    assert str(stopped.value).startswith("error: " + override.partition("=")[0])
     assert "expected" in str(stopped.value)
     assert "\n" not in str(stopped.value)
 
 
-def test_nothing_evaluated_is_one_line(main, checkpoint):
+@pytest.mark.parametrize("override", ["bootstrap=100", "+bootstrap=0"])
+def test_bootstrap_names_what_took_its_place(main, checkpoint, override):
+    message = rf"^error: {re.escape(override)}: the interval is computed by the jackknife and needs no resamples"
+    with pytest.raises(SystemExit, match=message):
+        main("evaluate", f"checkpoint={checkpoint}", override, *QUIET)
+
+
+def test_no_evaluated_image_is_one_line(main, checkpoint):
     with pytest.raises(SystemExit, match="error: nothing was evaluated"):
         main("evaluate", f"checkpoint={checkpoint}", "trainer.limit_val_batches=0", *QUIET)
 
 
-def test_what_a_training_left_is_not_replaced(main, checkpoint, tmp_path):
+def test_the_metrics_of_a_training_are_not_replaced(main, checkpoint, tmp_path):
     folder = tmp_path / "trained"
     folder.mkdir()
     (folder / "provenance.json").write_text("{}")
@@ -173,7 +178,7 @@ def test_what_a_training_left_is_not_replaced(main, checkpoint, tmp_path):
     assert (folder / "metrics.json").read_text() == "of the training"
 
 
-def test_a_failed_evaluation_leaves_no_earlier_figures(main, checkpoint):
+def test_a_failed_evaluation_leaves_no_earlier_metrics(main, checkpoint):
     folder = main("evaluate", f"checkpoint={checkpoint}", "data.val_size=3", *QUIET)
     earlier = {path.name for path in (folder / "predictions").glob("*.png")}
     with pytest.raises(SystemExit, match="nothing was evaluated"):
@@ -192,5 +197,5 @@ def test_another_split_and_other_data_settings(main, checkpoint, capfd):
 
 
 def test_another_data_set_must_have_the_same_classes(main, checkpoint, voc_root):
-    with pytest.raises(SystemExit, match=r"knows 6 classes, the data has 21, .*: class 1 is disc there and aeroplane"):
+    with pytest.raises(SystemExit, match=r"has 6 classes, the data has 21, .*: class 1 is disc there and aeroplane"):
         main("evaluate", f"checkpoint={checkpoint}", "data=voc", f"data.root={voc_root}", *QUIET)

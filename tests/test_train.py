@@ -1,4 +1,4 @@
-"""Training through the real entry point: what it leaves, how it goes on, and how it is measured."""
+"""segment.train by the real command: its files, how it resumes, and its metrics."""
 
 import csv
 import json
@@ -15,8 +15,9 @@ from PIL import Image
 from segment.cli.config import CONF_DIR
 from segment.data.datasets.shapes import SHAPES, ShapesDataModule
 from segment.errors import SegmentError
-from segment.records.checkpoint import classes_of, load_checkpoint, load_net
-from segment.training.resume import moved_paths, take_words
+from segment.models.state_dicts import METADATA
+from segment.records.checkpoint import load_checkpoint, load_net, read_classes
+from segment.training.resume import apply_recorded_overrides, moved_paths
 from tests.conftest import SHARED, SMALL, needs_shared
 
 MODELS = sorted(path.stem for path in Path(CONF_DIR, "model").glob("*.yaml"))
@@ -33,9 +34,9 @@ EVERYDAY = {"fcn_small", "fcn8s", "unet"}
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in EVERYDAY else pytest.mark.slow) for m in MODELS])
 def test_every_model_on_shapes(main, model, capfd):
-    words = ["trainer.fast_dev_run=true", "data.batch_size=1", "data.crop_size=[64,64]", "data.num_workers=0"]
-    main("train", f"model={model}", *words, "model.encoder.weights=null", "optimizer=sgd")
-    assert "fast_dev_run is through" in capfd.readouterr().out
+    short = ["trainer.fast_dev_run=true", "data.batch_size=1", "data.crop_size=[64,64]", "data.num_workers=0"]
+    main("train", f"model={model}", *short, "model.encoder.weights=null", "optimizer=sgd")
+    assert "fast_dev_run is complete" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("data", ["voc", "ade20k", pytest.param("camvid", marks=pytest.mark.slow)])
@@ -51,7 +52,7 @@ def test_every_data_set_with_a_small_net(main, request, data):
     assert json.loads((again / "metrics.json").read_text()) == metrics
 
 
-def test_what_a_run_leaves(capfd, trained):
+def test_a_run_writes_its_files(capfd, trained):
     out = capfd.readouterr().out
     assert "epoch 2/2" in out
     assert "mean IoU" in out
@@ -72,13 +73,13 @@ def test_what_a_run_leaves(capfd, trained):
     assert Image.open(trained / "curves.png").size[0] > 100
     with (trained / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["val/mIoU"]]
-    assert len(rows) == 2  # one point an epoch; the final evaluation of best.ckpt is not a point of the curve
+    assert len(rows) == 2  # one row for each epoch; the evaluation of best.ckpt at the end adds none
     assert metrics["mIoU"] == pytest.approx(max(float(row["val/mIoU"]) for row in rows))
 
 
-def test_checkpoints_are_plain_data_whose_predictions_give_the_metrics(trained):
+def test_the_net_of_the_best_checkpoint_gives_the_metrics(trained):
     checkpoint = load_checkpoint(trained / "checkpoints" / "best.ckpt")
-    assert classes_of(checkpoint) == SHAPES
+    assert read_classes(checkpoint) == SHAPES
     net, counts = load_net(checkpoint, "best.ckpt"), np.zeros((6, 6))
     data = ShapesDataModule(8, 3).dataset("val")
     for i in range(3):
@@ -88,21 +89,24 @@ def test_checkpoints_are_plain_data_whose_predictions_give_the_metrics(trained):
     union = counts.sum(0) + counts.sum(1) - counts.diagonal()
     expected = np.mean(counts.diagonal()[union > 0] / union[union > 0])
     assert json.loads((trained / "metrics.json").read_text())["mIoU"] == pytest.approx(expected)
-    # Torch reads them without running code, and best.ckpt has what a net needs and no more.
+
+
+def test_checkpoints_are_plain_data(trained):
+    """torch reads them without running code. best.ckpt holds the net alone, last.ckpt everything to resume from."""
     best = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     assert "optimizer_states" not in best
     assert "optimizer_states" in torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
-    assert best["segment"]["model"]["normalization"]["mean"] == pytest.approx([123.675, 116.28, 103.53])
+    assert best[METADATA]["model"]["normalization"]["mean"] == pytest.approx([123.675, 116.28, 103.53])
 
 
-def test_resume_goes_on_and_then_is_finished(main, capfd):
-    words = [*TINY, "scheduler=constant"]
-    trained = main("train", *words, "trainer.max_epochs=2")
+def test_a_finished_run_is_left_alone_and_a_longer_one_continues(main, capfd):
+    options = [*TINY, "scheduler=constant"]
+    trained = main("train", *options, "trainer.max_epochs=2")
     capfd.readouterr()
-    where = f"hydra.run.dir={trained}"
-    main("train", *words, "trainer.max_epochs=2", where, "resume=auto")
+    place = f"hydra.run.dir={trained}"
+    main("train", *options, "trainer.max_epochs=2", place, "resume=auto")
     assert "finished" in capfd.readouterr().out
-    main("train", *words, "trainer.max_epochs=3", where, "resume=auto")
+    main("train", *options, "trainer.max_epochs=3", place, "resume=auto")
     assert next(line for line in capfd.readouterr().out.splitlines() if line.startswith("epoch")).startswith(
         "epoch 3/3"
     )
@@ -110,28 +114,28 @@ def test_resume_goes_on_and_then_is_finished(main, capfd):
         assert len([row for row in csv.DictReader(file) if row["val/mIoU"]]) == 3
 
 
-def test_resume_auto_starts_fresh_where_there_is_nothing(main, tmp_path):
+def test_resume_auto_starts_a_new_run_in_an_empty_folder(main, tmp_path):
     folder = main("train", *TINY, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'new'}", "resume=auto")
     assert (folder / "metrics.json").is_file()
 
 
 class Quit(Callback):
-    """What a user's own part may do."""
+    """A user's callback that ends the process."""
 
     def on_train_batch_start(self, *_) -> None:
         sys.exit(0)
 
 
-def test_a_run_that_something_ends_is_no_success(main):
-    with pytest.raises(SystemExit, match=r"with sys\.exit before it was through"):
-        main("train", *TINY, "+callbacks.quit._target_=test_train.Quit")
+def test_a_run_that_a_callback_ends_is_no_success(main):
+    with pytest.raises(SystemExit, match=r"with sys\.exit before it was complete"):
+        main("train", *TINY, "+callbacks.quit._target_=tests.test_train.Quit")
 
 
 @pytest.mark.parametrize("key", ["resume", "repeat"])
-def test_resume_and_repeat_of_nothing(monkeypatch, key):
+def test_resume_and_repeat_of_a_missing_run(monkeypatch, key):
     monkeypatch.setattr(sys, "argv", ["train", f"{key}=typo/run"])
     with pytest.raises(SegmentError, match=f"{key}=typo/run: there is no such file or folder"):
-        take_words()
+        apply_recorded_overrides()
 
 
 def test_files_beside_a_run_are_found_from_elsewhere(tmp_path, monkeypatch):
@@ -145,7 +149,7 @@ def test_files_beside_a_run_are_found_from_elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_resume_by_path_takes_the_runs_own_words(main, run, trained):
+def test_resume_by_path_applies_the_run_s_own_overrides(main, run, trained):
     done = run("train", f"resume={trained}", "trainer.max_epochs=3", check=False)
     assert done.returncode == 1
     assert "planned for 8 steps, this run has 12" in done.stderr
@@ -158,28 +162,22 @@ def test_resume_by_path_takes_the_runs_own_words(main, run, trained):
 
 @pytest.mark.slow
 def test_the_summed_loss_and_the_papers_optimiser_train(main):
-    words = ["loss.reduction=sum", "optimizer=sgd", "optimizer.lr=1e-6", "optimizer.bias_factor=2"]
-    words += [
-        "optimizer.bias_decay=false",
-        "scheduler=polynomial",
-        "scheduler.warmup_steps=2",
-        "loss.label_smoothing=0.1",
-    ]
-    folder = main(
-        "train", *TINY, *words, "trainer.max_epochs=1", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed"
-    )
+    paper = ["loss.reduction=sum", "optimizer=sgd", "optimizer.lr=1e-6", "optimizer.bias_factor=2"]
+    paper += ["optimizer.bias_decay=false", "scheduler=polynomial", "scheduler.warmup_steps=2"]
+    trainer = ["trainer.max_epochs=1", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed"]
+    folder = main("train", *TINY, *paper, "loss.label_smoothing=0.1", *trainer)
     assert (folder / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize(
-    "word", ["trainer.accumulate_grad_batches=2", pytest.param("trainer=ddp_cpu", marks=pytest.mark.slow)]
+    "split", ["trainer.accumulate_grad_batches=2", pytest.param("trainer=ddp_cpu", marks=pytest.mark.slow)]
 )
-def test_a_summed_loss_is_the_same_in_fewer_images_at_a_time(main, run, tmp_path, word):
-    """One step on four images at once, and on two by two or on two processes."""
-    words = [*TINY, "data.train_size=4", "trainer.max_epochs=1", "trainer.accelerator=cpu", "optimizer=sgd"]
-    words += ["loss.reduction=sum", "optimizer.lr=1e-4", "scheduler=constant", "model.frozen_batch_norm=true"]
-    together = main("train", *words, "data.batch_size=4")
-    (run if "ddp" in word else main)("train", *words, word, f"hydra.run.dir={tmp_path / 'parts'}")
+def test_a_step_with_a_summed_loss_does_not_depend_on_how_its_images_are_split(main, run, tmp_path, split):
+    """Compare a step on four images at once with one on two batches of two, or on two processes."""
+    options = [*TINY, "data.train_size=4", "trainer.max_epochs=1", "trainer.accelerator=cpu", "optimizer=sgd"]
+    options += ["loss.reduction=sum", "optimizer.lr=1e-4", "scheduler=constant", "model.frozen_batch_norm=true"]
+    together = main("train", *options, "data.batch_size=4")
+    (run if "ddp" in split else main)("train", *options, split, f"hydra.run.dir={tmp_path / 'parts'}")
     expected, found = (
         load_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"] for folder in (together, tmp_path / "parts")
     )
@@ -187,8 +185,8 @@ def test_a_summed_loss_is_the_same_in_fewer_images_at_a_time(main, run, tmp_path
 
 
 @pytest.mark.slow
-def test_precisions_whose_default_type_is_another(main):
-    """Lightning makes the precision torch's default type while a step runs."""
+def test_precisions_that_change_torch_s_default_type(main):
+    """During a step Lightning makes the precision torch's default type."""
     for precision in ("bf16-true", "64-true"):
         weights = "loss.class_weights=[1,2,2,2,2,2]"
         folder = main("train", *TINY, "trainer.max_epochs=1", f"trainer.precision={precision}", weights)
@@ -198,7 +196,7 @@ def test_precisions_whose_default_type_is_another(main):
 
 
 @pytest.mark.slow
-def test_compiled_training_gives_a_checkpoint_that_loads_without(main):
+def test_a_checkpoint_of_compiled_training_loads_without_compilation(main):
     folder = main("train", *TINY, "trainer.max_epochs=1", "compile=true")
     load_net(load_checkpoint(folder / "checkpoints" / "best.ckpt"), "best.ckpt")
 
@@ -210,11 +208,11 @@ def test_tensorboard(main):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 4])
-def test_two_processes_measure_what_one_does(run, main, tmp_path, size):
-    """Real DDP on CPU: it trains, and its figures are those of one process, to the last digit."""
-    words = [*TINY, f"data.val_size={size}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+def test_two_processes_give_the_metrics_of_one(run, main, tmp_path, size):
+    """Train with DDP on two CPU processes; the metrics equal those of one process to the last digit."""
+    options = [*TINY, f"data.val_size={size}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
     two = tmp_path / "two"
-    done = run("train", *words, "trainer.devices=2", "trainer.strategy=ddp", f"hydra.run.dir={two}")
+    done = run("train", *options, "trainer.devices=2", "trainer.strategy=ddp", f"hydra.run.dir={two}")
     assert done.stdout.count("mean IoU") == 1
     one = main("evaluate", f"checkpoint={two}/checkpoints/best.ckpt", "trainer.accelerator=cpu")
     assert json.loads((one / "metrics.json").read_text()) == json.loads((two / "metrics.json").read_text())
@@ -234,8 +232,8 @@ def test_evaluation_on_two_processes(run, trained, tmp_path):
 @needs_shared
 def test_real_voc_trains_evaluates_and_predicts(main, tmp_path):
     root = SHARED / "data" / "voc"
-    words = [f"data.root={root}", "data=voc", *SMALL, "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"]
-    folder = main("train", *words, "data.crop_size=[128,128]", "trainer.max_epochs=1")
+    data = [f"data.root={root}", "data=voc", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"]
+    folder = main("train", *data, *SMALL, "data.crop_size=[128,128]", "trainer.max_epochs=1")
     photo = root / "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg"
     main("predict", f"checkpoint={folder}/checkpoints/best.ckpt", f"input={photo}", f"output={tmp_path / 'out'}")
     mask = Image.open(tmp_path / "out" / "2007_000033.png")
@@ -256,18 +254,18 @@ def test_the_wheel_works_elsewhere(tmp_path):
     own.mkdir(parents=True)
     (own / "mine.yaml").write_text("defaults: [shapes]\ntrain_size: 4\n")
 
-    def start(*words: str) -> str:
-        command = [sys.executable, "-m", "segment.train", *words]
+    def start(*overrides: str) -> str:
+        command = [sys.executable, "-m", "segment.train", *overrides]
         environment = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    where = "import segment.cli.config; print(segment.cli.config.CONF_DIR)"
+    program = "import segment.cli.config; print(segment.cli.config.CONF_DIR)"
     found = subprocess.run(
-        [sys.executable, "-c", where], cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
+        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
     )
     assert found.stdout.strip() == str(site / "segment" / "conf")
-    assert "fast_dev_run is through" in start("trainer.fast_dev_run=true", "data.num_workers=0")
+    assert "fast_dev_run is complete" in start("trainer.fast_dev_run=true", "data.num_workers=0")
     assert "model/encoder: " in start("--help")
     assert "train_size: 4" in start("--config-dir", str(own.parent), "data=mine", "--cfg", "job")

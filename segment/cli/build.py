@@ -26,5 +26,5 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
             raise SegmentError(" ".join(str(error).split())) from error
         if isinstance(cause, TypeError | ValueError | ImportError):  # an argument that the part does not take
             part = str(config.get("_target_", "configuration")).rpartition(".")[2]
-            raise SegmentError(f"{part}: {cause}") from error
+            raise SegmentError(f"{part}: {' '.join(str(cause).split())}") from error
         raise cause from None

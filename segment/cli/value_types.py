@@ -58,7 +58,8 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
     adapter = _adapter(kind)
     if adapter is None:
         return value
-    for candidate in (value, _whole_floats_as_int(value)):  # YAML reads 1e5 as a float
+    # YAML reads 1e5 as a float, and 0 and 1 may stand for false and true.
+    for candidate in (value, _whole_floats_as_int(value), bool(value) if value in (0, 1) else value):
         try:
             return adapter.validate_json(json.dumps(candidate), strict=True)
         except ValueError:

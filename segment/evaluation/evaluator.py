@@ -28,6 +28,11 @@ class Evaluation:
         confusion: int64 (C,C), counted pixels by true class (rows) and predicted class (columns).
         counts: int64 (N,3,C), correct, true and predicted pixels of each image, in the data set's order.
         classes: names and colours of the C classes.
+
+    Example:
+        >>> counts = np.array([[[4], [4], [4]]])
+        >>> Evaluation({"mIoU": 1.0}, counts[0, :1], counts, Classes(("a",), ((0, 0, 0),))).metrics["mIoU"]
+        1.0
     """
 
     metrics: dict[str, Any]
@@ -41,7 +46,7 @@ class EvaluationAccumulator(nn.Module):
 
     Args:
         classes: of the data set.
-        boundary: whether metrics of outlines are measured, too.
+        boundary: whether the metrics of outlines are measured, too.
 
     Example:
         >>> accumulator = EvaluationAccumulator(Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))
@@ -63,7 +68,7 @@ class EvaluationAccumulator(nn.Module):
             self.boundary.update(prediction, mask)
 
     def result(self, world_size: int, images: int) -> Evaluation:
-        """Merge the counts of all processes, which all call this, and begin anew.
+        """Merge the counts of all processes, and reset them. All processes have to call this.
 
         Args:
             world_size: number of processes.
@@ -83,10 +88,10 @@ class EvaluationModule(L.LightningModule):
     """Evaluate a net with Lightning's ``Trainer.validate``.
 
     Args:
-        net: in evaluation mode.
+        net: a net in evaluation mode.
         classes: of the data set.
-        inference: how the net is applied to an image.
-        boundary: whether metrics of outlines are measured, too.
+        inference: the protocol by which the net segments an image.
+        boundary: whether the metrics of outlines are measured, too.
     """
 
     def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference, boundary: bool = False) -> None:
@@ -99,8 +104,8 @@ class EvaluationModule(L.LightningModule):
         self.accumulator.update(predict_batch(self.net, self.inference, batch["image"]), batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
-        images: Any = self.trainer.val_dataloaders
-        self.evaluation = self.accumulator.result(self.trainer.world_size, len(images.dataset))
+        loader: Any = self.trainer.val_dataloaders
+        self.evaluation = self.accumulator.result(self.trainer.world_size, len(loader.dataset))
 
 
 def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) -> Tensor:
@@ -124,7 +129,7 @@ def evaluate_split(
     data.trainer = trainer
     module = EvaluationModule(net, data.classes, inference, boundary)
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
-    net.to(trainer.strategy.root_device)  # Lightning moves it to the CPU; pictures are still to be made
+    net.to(trainer.strategy.root_device)  # Lightning moved it to the CPU, and pictures are made next
     if module.evaluation is None:
         raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
     return module.evaluation

@@ -19,6 +19,12 @@ class Interval(NamedTuple):
         images: number n of images with a counted pixel.
         rare_classes: number of classes that occur in fewer than five of the images.
         note: a reason why there is no interval, or why it is a single point; empty otherwise.
+
+    Example:
+        >>> counts = np.array([[[3], [4], [4]], [[4], [4], [4]], [[2], [4], [4]]])  # correct, true, predicted pixels
+        >>> interval = miou_interval([counts])
+        >>> round(interval.value, 2), round(interval.low, 2), round(interval.high, 2)
+        (0.6, 0.0, 1.0)
     """
 
     value: float
@@ -52,9 +58,9 @@ def miou_interval(first: Sequence[np.ndarray], second: Sequence[np.ndarray] = ()
     """Estimate the interval of mIoU, or of the difference of two mIoUs, by the delete-one jackknife.
 
     The interval is the value ± Student's t with n - 1 degrees of freedom times the jackknife's standard error
-    (Efron and Tibshirani, 1993, chapter 11), cut to the possible range. Each leave-one-out mean is over the classes
-    that it has. The interval covers the population's mIoU over the classes that occur in the images. It is about the
-    choice of images, not about training seeds.
+    (Efron and Tibshirani, 1993, chapter 11), cut off at the ends of the possible range. Each leave-one-out mIoU is the
+    mean over the classes that occur in the remaining images. The interval covers the population's mIoU over the classes
+    that occur in the images. It describes the choice of images, not that of training seeds.
 
     Args:
         first: correct, true and predicted pixels (N,3,C) of each run of a net; mIoU is averaged over the runs.
@@ -82,6 +88,6 @@ def miou_interval(first: Sequence[np.ndarray], second: Sequence[np.ndarray] = ()
 
 
 def _average(runs: Sequence[np.ndarray], leave_one_out: bool) -> np.ndarray:
-    """Return mIoU averaged over runs: of all images, or without each image in turn (N,); 0 without a run."""
+    """Return the mIoU of all images, or without each image in turn (N,), averaged over runs; 0 if there is no run."""
     totals = [run.sum(0, keepdims=True) - run if leave_one_out else run.sum(0) for run in runs]
     return np.mean([mean_iou(total) for total in totals], axis=0) if runs else np.zeros(())

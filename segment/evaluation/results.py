@@ -52,20 +52,22 @@ def describe_source(
     checkpoint: Path,
     precision: str,
 ) -> dict[str, Any]:
-    """Return what the metrics were measured on and how, as ``metrics.json`` records it.
+    """Return the data, the protocol and the net of an evaluation, as ``metrics.json`` records them.
 
     Args:
         images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
         metadata: of the checkpoint.
         precision: of the trainer.
     """
-    known = data.fingerprints(data.dataset(split))[:images]
+    dataset = data.dataset(split)
+    fingerprints = data.fingerprints(dataset)[:images]
     return {
         "data": data.name,
         **data.location(),
+        "files": dataset.content_hash(),
         "split": split,
         "images": images,
-        "images_trained_on": count_trained_on(metadata, known),
+        "images_trained_on": count_trained_on(metadata, fingerprints),
         "precision": precision,
         "protocol": f"{inference.describe()}; {PROTOCOL}",
         "checkpoint": str(checkpoint.absolute()),
@@ -82,7 +84,7 @@ def count_trained_on(metadata: Mapping[str, Any], images: Iterable[Iterable[str]
 
 
 def mean_over_groups(per_class: Mapping[str, float | None], classes: Classes) -> dict[str, float | None]:
-    """Return mIoU without the background, of things and of stuff, as far as the data set has these groups."""
+    """Return the mIoU without the background, of things and of stuff, if the data set has these groups."""
     groups = {}
     if BACKGROUND in per_class and len(per_class) > 1:
         groups["mIoU_without_background"] = per_class.keys() - {BACKGROUND}
@@ -91,6 +93,20 @@ def mean_over_groups(per_class: Mapping[str, float | None], classes: Classes) ->
         groups["mIoU_stuff"] = per_class.keys() & classes.stuff
     values = {key: [v for k, v in per_class.items() if k in names and v is not None] for key, names in groups.items()}
     return {key: sum(group) / len(group) if group else None for key, group in values.items()}
+
+
+def result_notes(evaluation: Evaluation) -> list[str]:
+    """Return what a reader of the metrics has to know: nothing was counted, or the net predicts a single class."""
+    if not evaluation.confusion.any():
+        return ["no pixel of the split is labelled, so that it has no mIoU; see segment.check"]
+    predicted = np.flatnonzero(evaluation.confusion.sum(0))
+    true = np.flatnonzero(evaluation.confusion.sum(1))
+    if len(predicted) == 1 and len(true) > 1:
+        return [
+            f"the net predicts {evaluation.classes.names[predicted[0]]!r} for every pixel: train longer, try another "
+            "optimizer.lr or loss.class_weights, and look at the masks with segment.check"
+        ]
+    return []
 
 
 def write_results(
@@ -111,15 +127,17 @@ def write_results(
     ids = [dataset.id(i) for i in range(len(evaluation.counts))]
     own = dict(zip(ids, mean_iou(evaluation.counts), strict=True))
     folder.predictions.mkdir(exist_ok=True)
-    for name, example in examples.items():
+    for path, example in zip(folder.claim_pictures(examples), examples.values(), strict=True):
         title = f"{example.id}, mean IoU {percent(float(own[example.id]))} %"
         figure = example_figure(example.image, example.truth, example.prediction, classes, title)
-        save_figure(figure, folder.predictions / f"{name}.png")
+        save_figure(figure, path)
     save_figure(confusion_matrix(evaluation.confusion, classes.names), folder.confusion_plot)
     if folder.metrics_csv.is_file():
         save_figure(training_curves(read_rows(folder.metrics_csv)), folder.curves_plot)
     write_image_counts(ImageCounts(np.array(ids), evaluation.counts, classes.names), folder.per_image)
     write_confusion(evaluation.confusion, classes.names, folder.confusion_csv)
     write_metrics(metrics, folder.metrics)
-    # Piped into a file, rich would fold lines at 80 columns, also the paths that a user wants to copy.
+    for note in result_notes(evaluation):
+        print(f"note: {note}")
+    # If the output is piped into a file, rich would wrap lines at 80 columns, and break paths that a user copies.
     Console(soft_wrap=True, highlight=False).print(evaluation_table(metrics))

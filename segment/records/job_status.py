@@ -47,6 +47,7 @@ class JobRecord:
             raise SegmentError(f"cannot read {path.name}: {error}") from None
 
     def write(self, path: Path) -> None:
+        """Write the record in one step."""
         with whole_file(path) as file:
             file.write(json.dumps(asdict(self), indent=2) + "\n")
 
@@ -58,7 +59,7 @@ class JobRecord:
 
     @property
     def reason(self) -> str:
-        """Why a job failed, for a person to read; empty if it did not fail."""
+        """The signal, error or exit code of a failed job, as one line; empty if it did not fail."""
         if self.state != "failed":
             return ""
         return ": ".join(filter(None, [self.signal, self.error])) or f"exit code {self.exit_code}"

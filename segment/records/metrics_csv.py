@@ -13,13 +13,13 @@ from segment.files import whole_file
 
 
 class WholeRowsWriter(ExperimentWriter):
-    """Write rows so that a killed run leaves whole ones.
+    """Write rows so that a killed run leaves all rows whole.
 
-    Lightning's writer empties the file before it writes the heading of a new column.
+    For a new column Lightning's writer empties the file before it writes it anew.
 
     Args:
-        folder: of the file.
-        earlier: rows that the file starts with.
+        folder: where ``metrics.csv`` lies.
+        earlier: rows that the file begins with.
     """
 
     def __init__(self, folder: str, earlier: list[dict[str, Any]]) -> None:
@@ -28,7 +28,7 @@ class WholeRowsWriter(ExperimentWriter):
         self._written: list[dict[str, Any]] = []
 
     def _check_log_dir_exists(self) -> None:
-        """Keep the file that is there: Lightning's method deletes the rows of a run that is resumed."""
+        """Keep an existing file: Lightning's method deletes the rows of a run that is resumed."""
 
     def save(self) -> None:
         columns = sorted({key for row in self.metrics for key in row}.union(self.metrics_keys))
@@ -46,11 +46,11 @@ class WholeRowsWriter(ExperimentWriter):
 
 
 def read_rows(metrics: Path, before: float = math.inf) -> list[dict[str, Any]]:
-    """Read the rows of a metrics.csv before a step; a run that resumes there keeps them."""
+    """Read the rows of a metrics.csv before a step, which a run that resumes at this step keeps."""
     if not metrics.is_file():
         return []
     with metrics.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]  # a full disk cuts off the last one
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]  # a full disk cuts off the last row
     return [row for row in rows if int(row["step"]) < before]
 
 
@@ -59,7 +59,7 @@ class MetricsFile(CSVLogger):
 
     Args:
         folder: of the run.
-        earlier: rows that the file starts with.
+        earlier: rows that the file begins with.
     """
 
     def __init__(self, folder: Path, earlier: list[dict[str, Any]]) -> None:

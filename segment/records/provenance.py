@@ -112,15 +112,15 @@ def changed_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, s
     """Return the dotted keys in which two nested dictionaries differ, each with a line "key: then -> now"."""
     old, new = dict(flatten(then)), dict(flatten(now))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return {key: f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}" for key in keys}
+    return {key: f"{key}: {_shortened(old.get(key))} -> {_shortened(new.get(key))}" for key in keys}
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = "null" if value is None else str(value)
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def environment_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return changes that may give other metrics from the same configuration: code, packages, device, data."""
+    """Return the changes of code, packages, devices and data, which may change the metrics of a configuration."""
     keys = ("git", "versions", "device", "world_size", "data")
     return [*changed_keys({key: then.get(key) for key in keys}, {key: now.get(key) for key in keys}).values()]

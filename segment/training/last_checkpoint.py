@@ -1,4 +1,4 @@
-"""The checkpoint that a run resumes from, and stopping at a signal."""
+"""The checkpoint that a run resumes from, and the end of a run at a signal."""
 
 import os
 import signal
@@ -25,17 +25,17 @@ from segment.training.lightning_internals import (
 class LastCheckpoint(Checkpoint):
     """Write last.ckpt between two optimiser steps, and resume a run exactly there.
 
-    Lightning's own callback saves before the step's row is logged and before a validation that is due, and the resumed
-    run then leaves both out. Here everything that belongs to a step is finished when it is saved, and the loops'
-    counters say so (:func:`settle_counters`).
+    Lightning's own callback saves before the step's row is logged and before a validation that is due; the resumed run
+    then leaves both out. This one saves when everything that belongs to a step is finished, and sets the counters of
+    the loops to that state (:func:`settle_counters`).
 
-    At SIGTERM, or at Slurm's signal before the time is up, it saves, asks Slurm to requeue the job (in the second
-    case), and ends the training.
+    At SIGTERM, and at the signal by which Slurm announces the end of a job's time, it saves and ends the training. In
+    the second case it also asks Slurm to requeue the job.
 
     Args:
         path: of the checkpoint.
-        every_n_steps: optimiser steps between two saves; None for the end of each epoch. The end of training is saved
-            in any case.
+        every_n_steps: optimiser steps between two saves; None saves at the end of each epoch. The end of training is
+            always saved.
 
     Raises:
         SegmentError: ``every_n_steps`` is below 1.
@@ -49,12 +49,20 @@ class LastCheckpoint(Checkpoint):
         if every_n_steps is not None and every_n_steps < 1:
             raise SegmentError(f"checkpoint.every_n_steps={every_n_steps}: expected a number from 1, or null")
         self.path, self.every_n_steps = path, every_n_steps
-        self._saved = 0  # the step of the file on the disk
+        self._saved = 0  # the step of the file on disk
         self._validating = False
         self._requeue_signal: signal.Signals | None = None
         self._signal: signal.Signals | None = None
 
     # ----- when to save
+
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._note_signal)
+
+    def teardown(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_sanity_check_start(self, trainer: Any, pl_module: LightningModule) -> None:
         self._install_handlers(trainer)
@@ -92,7 +100,7 @@ class LastCheckpoint(Checkpoint):
             self.save(trainer)
 
     def save(self, trainer: Any) -> None:
-        """Write the checkpoint, and before it all logged rows up to it."""
+        """Write all logged rows, and then the checkpoint."""
         if trainer.fast_dev_run:
             return
         for logger in trainer.loggers:
@@ -120,16 +128,19 @@ class LastCheckpoint(Checkpoint):
     # ----- signals
 
     def _install_handlers(self, trainer: Any) -> None:
-        """Replace Lightning's handlers, which save and stop at any point within a step.
+        """Replace Lightning's signal handlers, which save and stop in the middle of a step.
 
         Lightning restores the earlier handlers when training ends.
         """
         self._requeue_signal = requeue_signal(trainer)
         if threading.current_thread() is threading.main_thread():
             for number in filter(None, (signal.SIGTERM, self._requeue_signal)):
-                signal.signal(number, self._note)
+                signal.signal(number, self._note_signal)
 
-    def _note(self, number: int, frame: Any) -> None:
+    def _note_signal(self, number: int, frame: Any) -> None:
+        if number == self._signal == signal.SIGINT:  # Ctrl-C twice: end at once
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
         self._signal = self._signal or signal.Signals(number)
 
     def _stop_requested(self, trainer: Any) -> bool:
@@ -144,7 +155,7 @@ class LastCheckpoint(Checkpoint):
             print(f"stop requested; {further if self._saved else 'nothing was trained yet'}", flush=True)
             if requeue:
                 requeue_job()
-        raise SIGTERMException
+        raise SIGTERMException(128 + (signal.SIGINT if self._signal == signal.SIGINT else signal.SIGTERM))
 
 
 def requeue_job() -> None:
@@ -159,7 +170,7 @@ def requeue_job() -> None:
 
 
 def _moved(value: Any, old: str, new: str) -> Any:
-    """Return a state whose paths below a folder are below another one, also as keys."""
+    """Return a callback's state with the paths below a folder moved to another one, in keys and values."""
     if isinstance(value, dict):
         return {_moved(k, old, new): _moved(v, old, new) for k, v in value.items()}
     return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value

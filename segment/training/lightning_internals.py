@@ -1,4 +1,4 @@
-"""Everything that this package takes from Lightning's private members.
+"""All uses of Lightning's private members and of the state of its loops.
 
 ``tests/training/test_lightning_internals.py`` fails first when a new version of Lightning changes one of them.
 """
@@ -10,7 +10,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 
 
 def requeue_signal(trainer: Any) -> signal.Signals | None:
-    """Return the signal by which Slurm announces that a job's time is nearly up; None if it is not to be requeued."""
+    """Return the signal by which Slurm announces the end of a job's time; None if the job is not to be requeued."""
     environment = trainer._accelerator_connector.cluster_environment
     if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
         return environment.requeue_signal
@@ -18,9 +18,9 @@ def requeue_signal(trainer: Any) -> signal.Signals | None:
 
 
 def uncount_finished_validation(trainer: Any) -> None:
-    """Correct the count of batches of a run that resumes right after a validation.
+    """Correct the count of steps of a run that resumes right after a validation.
 
-    Lightning leaves that validation out, but counts its step once more.
+    Lightning does not repeat that validation, but counts its step a second time.
     """
     loop = trainer.fit_loop.epoch_loop
     if loop.restarting and not loop.val_loop.restarted_mid_evaluation:
@@ -28,7 +28,7 @@ def uncount_finished_validation(trainer: Any) -> None:
 
 
 def between_steps(trainer: Any) -> bool:
-    """Return whether no gradients of a batch wait for the optimiser step that they belong to."""
+    """Return whether the gradients of all batches so far have been used by an optimiser step."""
     batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
     return batches % trainer.accumulate_grad_batches == 0 or batches == trainer.num_training_batches
 
@@ -44,20 +44,20 @@ def is_last_epoch(trainer: Any) -> bool:
 
 
 def finished_batches(loops: dict[str, Any]) -> tuple[int, int]:
-    """Return the epochs, and the batches of the epoch after them, that a checkpoint's fit loop has finished."""
+    """Return the number of finished epochs, and of finished batches in the next one, of a checkpoint's fit loop."""
     epoch, batch = loops["epoch_progress"], loops["epoch_loop.batch_progress"]
     return epoch["current"]["processed"], batch["current"]["completed"]
 
 
 def settle_counters(loops: dict[str, Any], batches_in_epoch: int, validating: bool) -> None:
-    """Set the counters of Lightning's fit loop so that the batches so far are finished, and none is half finished.
+    """Set the counters of Lightning's fit loop so that all batches so far count as finished, and none as begun.
 
-    Lightning's own restart knows a dozen intermediate states, some of which skip a validation or run an epoch twice.
+    Lightning saves a dozen intermediate states. From some of them it skips a validation or repeats an epoch.
 
     Args:
         loops: state of the fit loop from its ``state_dict``; changed in place.
-        batches_in_epoch: number of batches.
-        validating: whether the validation after the last batch is still to be run.
+        batches_in_epoch: number of batches in an epoch.
+        validating: whether the validation after the last finished batch is still to be run.
     """
     batch, epoch = loops["epoch_loop.batch_progress"], loops["epoch_progress"]
     done = batch["current"]["completed"]
@@ -71,13 +71,13 @@ def settle_counters(loops: dict[str, Any], batches_in_epoch: int, validating: bo
         finished = counts["ready"] - 1 + over
         begun = finished + (done > 0 and not over)
         counts.update(ready=begun, started=begun, processed=finished, completed=finished)
-    if validating:  # Lightning takes this for a validation that has to be run again
+    if validating:  # with these counters Lightning runs the validation again
         for counts in (loops["epoch_loop.val_loop.batch_progress"][key] for key in ("total", "current")):
             counts.update(ready=1, started=1, processed=0, completed=0)
 
 
 def end_other_processes(trainer: Any) -> None:
-    """Kill the processes that this one's Trainer started for DDP: after an error here they would wait for it."""
+    """Kill the processes that the Trainer started for DDP: after an error in this one they would wait for it."""
     kill = getattr(getattr(trainer.strategy, "launcher", None), "kill", None)
     if kill is not None:
         kill(signal.SIGKILL)

@@ -1,5 +1,6 @@
 """The LightningModule that trains a net: loss, optimiser, schedule, and validation."""
 
+import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -28,10 +29,10 @@ class SegmentationModule(L.LightningModule):
         classes: names of the net's score maps.
         loss: of scores and int64 labels (N,H,W); None for a module that is only loaded.
         optimizer: called with the net.
-        scheduler: called with the optimiser and, if it has the parameter ``total_steps``, with their number. The
-            schedule moves on with each step.
+        scheduler: called with the optimiser and, if it has a parameter ``total_steps``, with the number of steps of
+            the run. The learning rates change after each step.
         metadata: plain data for every checkpoint, see :mod:`segment.records.checkpoint`.
-        inference: how the net is applied in validation; by default to whole images at one scale.
+        inference: protocol of validation; by default whole images at one scale.
         seed: of the random numbers in training (dropout).
 
     Raises:
@@ -60,10 +61,16 @@ class SegmentationModule(L.LightningModule):
         self.net, self.classes, self.loss, self.metadata = net, classes, loss, metadata or {}
         self._optimizer, self._scheduler = optimizer, scheduler
         self._planned_steps: int | None = None
+        self._noted = False
         self.inference = inference or Inference()
         self.accumulator = EvaluationAccumulator(classes)
-        if loss is not None:  # a mistake shows here, and not after the first validation
+        if loss is not None:  # a wrong number of class weights shows here, and not at the first step
             loss(torch.zeros(1, len(classes), 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
+
+    def on_train_start(self) -> None:
+        steps = self.trainer.estimated_stepping_batches
+        if steps < self.trainer.log_every_n_steps:  # type: ignore[attr-defined]  # a short run has a curve, too
+            self.trainer.log_every_n_steps = max(1, int(steps))  # type: ignore[attr-defined]  # set by a connector
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the random numbers by seed, epoch, batch and process: a resumed run draws the same ones."""
@@ -83,7 +90,7 @@ class SegmentationModule(L.LightningModule):
                 "a batch norm got one value per channel, and needs more in training: "
                 "raise data.crop_size or data.batch_size"
             ) from None
-        loss = self.loss(scores, batch["mask"].long())  # int64 on the device: bytes get there sooner
+        loss = self.loss(scores, batch["mask"].long())  # made int64 on the device, since bytes are copied faster
         if not torch.isfinite(loss):
             raise SegmentError(
                 f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, images "
@@ -100,10 +107,13 @@ class SegmentationModule(L.LightningModule):
         self.accumulator.update(predict_batch(self.net, self.inference, batch["image"]), batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
-        images: Any = self.trainer.val_dataloaders
-        evaluation = self.accumulator.result(self.trainer.world_size, len(images.dataset))
+        loader: Any = self.trainer.val_dataloaders
+        evaluation = self.accumulator.result(self.trainer.world_size, len(loader.dataset))
+        if math.isnan(evaluation.metrics["mIoU"]) and not self._noted and self.global_rank == 0:
+            self._noted = True
+            print("note: no pixel of the validation split is labelled, so that it has no mIoU; see segment.check")
         for name, value in evaluation.metrics.items():
-            if isinstance(value, float):  # equal on every process: they share the confusion matrix
+            if isinstance(value, float):  # equal on every process: all have the merged confusion matrix
                 self.log(f"val/{name}", value, prog_bar=name == "mIoU", rank_zero_only=False)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
             if hasattr(callback, "on_evaluation"):
@@ -121,7 +131,7 @@ class SegmentationModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _plan(self) -> int:
-        """Return the number of steps that the schedule is planned for, which a resumed run keeps."""
+        """Return the number of steps of the schedule, which a resumed run has to keep."""
         steps, planned = self.trainer.estimated_stepping_batches, self._planned_steps
         if steps == float("inf"):
             raise SegmentError("this schedule needs an end: set trainer.max_epochs or max_steps, or scheduler=constant")
@@ -138,7 +148,7 @@ class SegmentationModule(L.LightningModule):
         checkpoint[METADATA] = {**self.metadata, "planned_steps": self._planned_steps}
         if "callbacks" in checkpoint:
             return
-        # A checkpoint of weights alone does not call callbacks. With weight averaging, the average was validated.
+        # Lightning calls no callbacks for a checkpoint of weights alone. The weights that were validated are averages.
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
             if isinstance(callback, WeightAveraging):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)

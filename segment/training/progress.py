@@ -30,9 +30,9 @@ class EpochLine(Callback):
 
 
 class Throughput(Callback):
-    """Log ``train/images_per_second`` of all processes: with waiting for the loader, without validation.
+    """Log ``train/images_per_second`` of all processes. Waiting for the loader counts, validation does not.
 
-    Lightning's ThroughputMonitor counts validation, too, under step numbers of its own.
+    Lightning's ThroughputMonitor also counts validation, and logs with step numbers of its own.
 
     Example:
         >>> callbacks = [Throughput()]  # for lightning.Trainer(callbacks=callbacks)
@@ -45,7 +45,7 @@ class Throughput(Callback):
         self._images, self._since = 0, time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start()  # a run that resumes within an epoch has no start of that epoch
+        self._start()  # for a run that resumes within an epoch, where on_train_epoch_start is not called
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start()
@@ -56,9 +56,9 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # A GPU may be behind, but by one step at most: training_step reads the loss.
+        # A GPU is at most one step behind: training_step reads the loss.
         self._images += len(batch["image"]) * trainer.world_size
-        # Only at logging steps: Lightning's log takes half a millisecond or more.
+        # Only at logging steps, since Lightning's log takes half a millisecond or more.
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         if every and trainer.global_step % every == 0:
             pl_module.log("train/images_per_second", self._images / (time.perf_counter() - self._since))

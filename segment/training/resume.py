@@ -1,4 +1,4 @@
-"""The start of a run: from scratch, or from a checkpoint (``resume=``), or as an earlier run (``repeat=``)."""
+"""The start of a run: from scratch, from a checkpoint (``resume=``), or with the overrides of a run (``repeat=``)."""
 
 import os
 import sys
@@ -8,20 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from segment.cli.config import compose_command
 from segment.cli.overrides import (
     ROUNDING,
     RUN_LENGTH,
     SWEPT_PATHS,
     WITHOUT_EFFECT,
+    config_dirs,
     matches_key,
     override_key,
     quote,
+    split_flags,
+    typed_list,
     typed_path,
 )
 from segment.errors import SegmentError
-from segment.records.checkpoint import read_step
 from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
+from segment.records.trust import check_recorded_overrides, check_stranger_config
 
 
 @dataclass(eq=False)
@@ -40,32 +44,34 @@ class RunStart:
 
     @cached_property
     def step(self) -> int:
-        """The number of optimiser steps that the run has already had."""
+        """The number of optimiser steps before this start."""
+        from segment.records.checkpoint import read_step  # it imports torch, which --help need not wait for
+
         return read_step(self.checkpoint) if self.checkpoint else 0
 
     @property
     def in_same_folder(self) -> bool:
-        """Whether the run continues in the folder of its checkpoint."""
+        """True if the run continues in the folder of its checkpoint."""
         return self.checkpoint is not None and self.folder.holds(self.checkpoint)
 
     def is_finished(self, config: Mapping[str, Any]) -> bool:
-        """Return whether the run was trained and evaluated, and is not to be longer."""
+        """Return whether the run was trained and evaluated, and the configuration does not make it longer."""
         if not self.in_same_folder or self.record is None or not self.folder.metrics.is_file():
             return False
         return not any(matches_key(key, RUN_LENGTH) for key in changed_keys(self.record["config"], config))
 
     def check_same_run(self, config: Mapping[str, Any]) -> None:
-        """Check that a configuration continues the run of the checkpoint, and not another one.
+        """Check that a configuration is that of the run whose checkpoint is resumed.
 
         Raises:
-            SegmentError: the configuration differs in a key that changes what is learnt.
+            SegmentError: the configuration differs in a key that changes what the run learns.
         """
         changes = changed_keys(self.record["config"], config) if self.record else {}
         found = [line for key, line in changes.items() if not matches_key(key, RUN_LENGTH, WITHOUT_EFFECT, ROUNDING)]
         if found:
             raise SegmentError(
                 f"resume: this would be another run ({'; '.join(found[:5])}{'; ...' if len(found) > 5 else ''}): "
-                "leave these as they were, or start it in a directory of its own"
+                "keep these values, or start a new run in another folder"
             )
 
 
@@ -77,7 +83,7 @@ def find_start(resume: str | None, folder: RunFolder) -> RunStart:
         folder: of the run that begins.
 
     Raises:
-        SegmentError: there is no checkpoint at a path that was given.
+        SegmentError: there is no checkpoint at the given path.
     """
     if resume is None:
         return RunStart(folder)
@@ -112,25 +118,44 @@ def apply_recorded_overrides() -> None:
         record = read_provenance(folder)
         if record is None:
             raise SegmentError(
-                f"{key}={value}: expected a run directory{' or a checkpoint in one' * (key == 'resume')}, "
+                f"{key}={value}: expected a run folder{' or a checkpoint in one' * (key == 'resume')}, "
                 f"but {folder.provenance} is missing"
             )
+        check_recorded_overrides([*record["overrides"]], str(folder.path))
+        flags, overrides = split_flags(sys.argv[1:])
         place = [f"hydra.run.dir={quote(str(folder.path.absolute()))}"] if key == "resume" else []
-        sys.argv[1:] = [*recorded_overrides(record, keys), *sys.argv[1:], *place]
+        flags = flags if config_dirs(flags) else [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
+        sys.argv[1:] = [*flags, *recorded_overrides(record, keys), *overrides, *place]
+        check_recorded_config(str(folder.path))
     sys.argv += slurm_overrides()
+
+
+def check_recorded_config(source: str) -> None:
+    """Check what the command line composes with the overrides and YAML of a record, before anything is built.
+
+    Raises:
+        SegmentError: the configuration names a class that is not trusted, or changes Hydra's own settings.
+    """
+    usual = compose_command([])[1]
+    config, settings = compose_command(sys.argv[1:])
+    check_stranger_config(config, source, trust=typed_list("trust"))
+    for key in ("callbacks", "launcher", "job_logging", "hydra_logging"):
+        if settings[key] != usual[key]:
+            raise SegmentError(f"{source}: refused, its configuration changes hydra.{key}")
+    if settings["job"]["env_set"] or settings["sweeper"]["_target_"] != usual["sweeper"]["_target_"]:
+        raise SegmentError(f"{source}: refused, its configuration changes hydra.job.env_set or hydra.sweeper")
 
 
 def recorded_overrides(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
     """Return the command line of a recorded run, without the keys that are given anew."""
-    overrides = [f"--config-dir={path}" for path in record["config_dirs"]]
-    overrides += [override for override in record["overrides"] if override_key(override) not in keys]
+    overrides = [override for override in record["overrides"] if override_key(override) not in keys]
     if any(override_key(override) == "sweep" for override in overrides):
         overrides.append("hydra.mode=RUN")  # one job of it, not the sweep
     return overrides + moved_paths(record, keys)
 
 
 def moved_paths(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
-    """Return overrides for files that a run found relative to the folder where it was started, if that is not here."""
+    """Return overrides that make the relative paths of a run absolute, if it was started in another folder."""
     started = Path(record["directory"])
     overrides = []
     for key in SWEPT_PATHS if started != Path.cwd() else ():
@@ -143,9 +168,9 @@ def moved_paths(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
 
 
 def slurm_overrides() -> list[str]:
-    """Return one folder for the processes that ``srun`` started, where a job that Slurm requeues continues.
+    """Return overrides that give the processes of ``srun`` one folder, where a job that Slurm requeues continues.
 
-    Each of the processes has a clock of its own, so that their default folders would differ.
+    Their default folders would differ, since each process reads the clock itself.
     """
     tasks, keys = os.environ.get("SLURM_NTASKS", "1"), {override_key(argument) for argument in sys.argv[1:]}
     if tasks == "1" or "SLURM_PROCID" not in os.environ or keys & {"hydra.run.dir", "-m", "--multirun"}:

@@ -12,8 +12,10 @@ from segment.records.checkpoint import WholeCheckpoints
 from segment.training.last_checkpoint import LastCheckpoint
 from segment.training.resume import RunStart
 
+MONITORS = ("val/mIoU", "val/pixel_accuracy", "val/mean_accuracy", "val/frequency_weighted_IoU", "train/loss")
+"""Metrics by which the best checkpoint can be chosen."""
 PROGRESS_RATE = 4
-"""Refreshes of the progress bar in a second, 2 to 5 ms each; Lightning refreshes up to a hundred times."""
+"""Refreshes of the progress bar in a second. Each takes 2 to 5 ms, and Lightning's default is up to a hundred."""
 
 
 def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callable[[Any], None]) -> Any:
@@ -31,7 +33,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     first = LambdaCallback(on_train_start=lambda trainer, _: on_start(trainer))
     last = LastCheckpoint(start.folder.last_checkpoint, config.checkpoint.every_n_steps)
     callbacks = list((instantiate(config.get("callbacks")) or {}).values())
-    # With averaged weights, the other callbacks' end of a validation has to come before the weights are restored.
+    # WeightAveraging restores the trained weights when a validation ends; all other callbacks have to come before.
     callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
     check_trainer_config(config, callbacks)
     if config.trainer.enable_progress_bar and not any(isinstance(one, ProgressBar) for one in callbacks):
@@ -39,7 +41,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     trainer = instantiate(
         config.trainer,
         logger=loggers,
-        callbacks=[first, *callbacks, last],  # the last one saves the state of the others
+        callbacks=[first, *callbacks, last],  # the last one saves the states of the others
         plugins=[WholeCheckpoints(), *(instantiate(config.trainer.get("plugins")) or [])],
         default_root_dir=str(start.folder.path),
         use_distributed_sampler=False,  # the data modules have samplers that repeat no image
@@ -47,8 +49,8 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     check_trainer(trainer, config)
     if start.record and trainer.world_size != start.record["world_size"]:
         raise SegmentError(
-            f"resume: this run trains on {start.record['world_size']} processes, but here are {trainer.world_size}: "
-            "set trainer.devices and trainer.num_nodes as they were"
+            f"resume: this run was started on {start.record['world_size']} processes, and now has "
+            f"{trainer.world_size}: set trainer.devices and trainer.num_nodes as they were"
         )
     return trainer
 
@@ -62,10 +64,18 @@ def check_trainer_config(config: Any, callbacks: list) -> None:
     for key in ("accumulate_grad_batches", "check_val_every_n_epoch"):
         if (value := config.trainer.get(key)) is not None and value < 1:
             raise SegmentError(f"trainer.{key}={value}: expected a number from 1")
-    if not config.trainer.get("fast_dev_run") and not any(isinstance(one, ModelCheckpoint) for one in callbacks):
+    if any(word in str(config.trainer.get("strategy")) for word in ("fork", "spawn", "notebook")):
+        raise SegmentError(
+            f"trainer.strategy={config.trainer.strategy}: expected a strategy whose processes begin anew, such as ddp"
+        )
+    savers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+    for saver in savers:
+        if saver.monitor not in MONITORS:
+            raise SegmentError(f"callbacks: monitor={saver.monitor} is not logged, expected {', '.join(MONITORS)}")
+    if not config.trainer.get("fast_dev_run") and not any(saver.filename == "best" for saver in savers):
         raise SegmentError(
             "callbacks: nothing keeps the best checkpoint, which the metrics are measured on: expected default, as in "
-            "callbacks=[default,ema]"
+            "callbacks=[default,ema], with callbacks.best.filename=best"
         )
 
 

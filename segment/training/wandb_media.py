@@ -39,7 +39,7 @@ class WandbMedia(Callback):
 
     @rank_zero_only
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Predict while the net has the weights that were validated: averaged weights are taken out after this."""
+        """Predict while the net has the weights that were validated: averaged weights are taken out afterwards."""
         last = trainer.current_epoch + 1 == trainer.max_epochs
         due = last or (trainer.current_epoch + 1) % self.every_n_epochs == 0
         self._examples = None
@@ -55,14 +55,14 @@ class WandbMedia(Callback):
         """Upload the pictures and the result of a validation; called by :class:`SegmentationModule`."""
         if self._examples is None:
             return
-        import wandb  # seconds, and only for those who use it
+        import wandb  # takes seconds, and only its users need it
 
         classes = evaluation.classes
         matrix = confusion_matrix(evaluation.confusion, classes.names)
         for run in wandb_runs(trainer):
             run.log(
                 {
-                    # One by one, since wandb shows the images of a list in the size of the first one.
+                    # Each under a key of its own: wandb shows all images of a list in the size of the first one.
                     **{f"predictions/{item.id}": wandb_image(item, classes) for item in self._examples},
                     "per_class_IoU": per_class_table(evaluation),
                     "confusion_matrix": wandb.Image(matrix),
@@ -81,7 +81,7 @@ class WandbMedia(Callback):
                 continue
             for run in wandb_runs(trainer):
                 artifact = wandb.Artifact(f"model-{run.id}", "model", metadata={"mIoU": float(saver.best_model_score)})
-                # Not copied: the file does not change any more, and copies of a sweep's would fill the home folder.
+                # The file is not copied: it no longer changes, and the copies of a sweep would fill the home folder.
                 artifact.add_file(saver.best_model_path, policy="immutable")
                 run.log_artifact(artifact, aliases=["best"])
 

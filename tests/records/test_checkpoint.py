@@ -1,4 +1,7 @@
-"""Checkpoints from strangers: no code runs, nothing but nets and data is built, nothing is downloaded."""
+"""Checkpoints hold plain data, and a stranger's checkpoint is safe.
+
+No code of the file runs, only nets and data sets are built from it, and nothing is downloaded.
+"""
 
 import os
 import pickle
@@ -7,8 +10,18 @@ import pytest
 import torch
 
 import segment
+from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
-from segment.records.checkpoint import check_targets, load_checkpoint, load_net, own_data
+from segment.models.state_dicts import METADATA
+from segment.records.checkpoint import (
+    WholeCheckpoints,
+    data_config,
+    load_checkpoint,
+    load_net,
+    make_metadata,
+    read_classes,
+    read_step,
+)
 from tests.prediction.conftest import varied_checkpoint
 
 
@@ -23,7 +36,47 @@ def checkpoint(content, tmp_path):
     return tmp_path / "best.ckpt"
 
 
+def with_model(content, **changes):
+    """Return a checkpoint whose model configuration is changed."""
+    metadata = content[METADATA]
+    return {**content, METADATA: {**metadata, "model": {**metadata["model"], **changes}}}
+
+
+def test_a_net_comes_back_as_it_was_saved(content, checkpoint):
+    net = load_net(load_checkpoint(checkpoint), checkpoint)
+    assert not net.training
+    saved = {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
+    assert all(torch.equal(value, saved[key]) for key, value in net.state_dict().items())
+    assert read_classes(content) == SHAPES
+
+
+def test_metadata_is_plain_data():
+    metadata = make_metadata({"_target_": "a"}, {"root": "b"}, SHAPES, ("x", "y"))
+    assert metadata["images"] == ["x", "y"]
+    assert metadata["classes"]["palette"][1] == [*SHAPES.palette[1]]
+    assert not any(isinstance(part, tuple) for part in (metadata["classes"]["names"], *metadata["classes"]["palette"]))
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(content, checkpoint):
+    before = checkpoint.read_bytes()
+    with pytest.raises(AttributeError):  # a local function cannot be pickled
+        WholeCheckpoints().save_checkpoint({**content, "x": lambda: None}, checkpoint)
+    assert checkpoint.read_bytes() == before
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["best.ckpt"]
+    WholeCheckpoints().save_checkpoint({**content, "global_step": 3}, checkpoint)
+    assert load_checkpoint(checkpoint)["global_step"] == 3
+
+
+def test_training_resumes_from_the_step_of_a_full_checkpoint_only(content, checkpoint):
+    with pytest.raises(SegmentError, match=r"^resume: .*best.ckpt has weights only; resume from last.ckpt, or"):
+        read_step(checkpoint)
+    torch.save({**content, "optimizer_states": [], "global_step": 7}, checkpoint)
+    assert read_step(checkpoint) == 7
+
+
 class Evil:
+    """An object whose unpickling runs a command."""
+
     def __reduce__(self):
         return os.system, ("touch done",)
 
@@ -42,32 +95,32 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, content, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"_target_": "os.system", "command": "touch done"}, "wants to build os.system"),
-        ({"encoder": {"_target_": "os.system", "command": "touch done"}}, "wants to build os.system"),
-        ({"decoder": {"_target_": "os.system", "_partial_": True}}, "wants to build os.system"),
-        ({"encoder": {"stages": [{"deep": [{"_target_": "subprocess.run", "_args_": ["x"]}]}]}}, "subprocess.run"),
-        ({"_target_": ["os.system"]}, "wants to build"),
-        ({"_target_": {"_target_": "os.system"}}, "wants to build"),
-        ({"_target_": "segment.models.net.torch.hub.load"}, "wants to build segment.models.net.torch.hub.load"),
-        ({"_target_": "segment.models.net.Tensor"}, "wants to build segment.models.net.Tensor"),
-        ({"_target_": "segment.models.weights.load_file"}, "wants to build"),
-        ({"_target_": "segment.data.downloads.fetch.Release"}, "expected a class of segment.models"),
-        ({"_target_": ""}, "wants to build"),
-        ({"normalization": "${oc.env:HOME}"}, r"wants \${oc.env:HOME} to be filled in"),
-        ({"${oc.env:HOME}": 1}, "to be filled in"),
+        ({"_target_": "os.system", "command": "touch done"}, "names 'os.system'"),
+        ({"encoder": {"_target_": "os.system", "command": "touch done"}}, "names 'os.system'"),
+        ({"decoder": {"_target_": "os.system", "_partial_": True}}, "names 'os.system'"),
+        ({"encoder": {"stages": [{"deep": [{"_target_": "subprocess.run", "_args_": ["x"]}]}]}}, "refused"),
+        ({"_target_": ["os.system"]}, "refused, it names"),
+        ({"_target_": {"_target_": "os.system"}}, "refused, it names"),
+        ({"_target_": "segment.models.net.torch.hub.load"}, "names 'segment.models.net.torch.hub.load'"),
+        ({"_target_": "segment.models.net.Tensor"}, "names 'segment.models.net.Tensor'"),
+        ({"_target_": "segment.models.weights.load_file"}, "refused, it names"),
+        ({"_target_": "segment.data.downloads.fetch.Release"}, "expected a public class of segment.models"),
+        ({"_target_": "segment.models.convolutional_classifier"}, "expected a public class of segment.models"),
+        ({"_target_": ""}, "refused, it names"),
+        ({"normalization": "${oc.env:HOME}"}, r"it has the interpolation '\${oc.env:HOME}'"),
+        ({"${oc.env:HOME}": 1}, "it has the interpolation"),
         ({"frozen_stages": torch.zeros(3)}, "holds a Tensor"),
-        ({"encoder": None}, "its net can't be built"),
+        ({"encoder": None}, "its net cannot be built"),
         (
-            {"encoder": {"_target_": "segment.models.decoders.unet.UNetEncoder", "width": "x"}},
+            {"encoder": {"_target_": "segment.models.UNetEncoder", "width": "x"}},
             "encoder.width=x: expected a whole number",
         ),
         ({"nonsense": 1}, "nonsense"),
     ],
 )
-def test_a_configuration_builds_nets_and_nothing_else(content, tmp_path, monkeypatch, change, message):
+def test_only_nets_are_built_from_a_configuration(content, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
-    metadata = content["segment"]
-    torch.save({**content, "segment": {**metadata, "model": {**metadata["model"], **change}}}, tmp_path / "evil.ckpt")
+    torch.save(with_model(content, **change), tmp_path / "evil.ckpt")
     with pytest.raises(SegmentError, match=message):
         segment.load("evil.ckpt")
     assert not (tmp_path / "done").exists()
@@ -75,25 +128,24 @@ def test_a_configuration_builds_nets_and_nothing_else(content, tmp_path, monkeyp
 
 def test_a_stranger_s_net_downloads_nothing(content, monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
-    metadata = content["segment"]
-    part = {"_target_": "segment.models.encoders.torchvision_encoders.MobileNetV2Encoder"}
-    for deep in (part, {**part, "weights": "imagenet"}, [{"x": {**part, "weights": "imagenet"}}]):
-        model = {**metadata["model"], "decoder": {**metadata["model"]["decoder"], "x": deep}}
+    part = {"_target_": "segment.models.MobileNetV2Encoder"}
+    for nested in (part, {**part, "weights": "imagenet"}, [{"x": {**part, "weights": "imagenet"}}]):
+        decoder = {**content[METADATA]["model"]["decoder"], "x": nested}
         with pytest.raises(SegmentError, match="unexpected keyword argument 'x'"):
-            load_net({**content, "segment": {**metadata, "model": model}}, "a.ckpt")
+            load_net(with_model(content, decoder=decoder), "a.ckpt")
 
 
-def test_other_damage_to_a_checkpoint(content, tmp_path):
-    metadata = content["segment"]
+def test_a_damaged_checkpoint_is_a_clear_error(content, tmp_path):
+    metadata = content[METADATA]
     for change in (
-        {"segment": {**metadata, "model": "os.system"}},
-        {"segment": {**metadata, "classes": {"names": ["a"], "palette": [[0, 0, 300]]}}},
-        {"segment": {**metadata, "classes": {"names": ["\x1b[2J"], "palette": [[0, 0, 0]]}}},
-        {"segment": {**metadata, "classes": {"names": ["a"] * 6, "palette": [[0, 0, 0]] * 6}}},
-        {"segment": {**metadata, "classes": 7}},
-        {"segment": 7},
-        {"segment": {**metadata, "model": {}}},
-        {"segment": {**metadata, "model": {"_target_": "segment.models.decoders.fcn.FCNDecoder", "channels": {32: 8}}}},
+        {METADATA: {**metadata, "model": "os.system"}},
+        {METADATA: {**metadata, "classes": {"names": ["a"], "palette": [[0, 0, 300]]}}},
+        {METADATA: {**metadata, "classes": {"names": ["\x1b[2J"], "palette": [[0, 0, 0]]}}},
+        {METADATA: {**metadata, "classes": {"names": ["a"] * 6, "palette": [[0, 0, 0]] * 6}}},
+        {METADATA: {**metadata, "classes": 7}},
+        {METADATA: 7},
+        {METADATA: {**metadata, "model": {}}},
+        {METADATA: {**metadata, "model": {"_target_": "segment.models.FCNDecoder", "channels": {32: 8}}}},
         {"state_dict": [1]},
         {"state_dict": {"net.x": 1, 3: 4}},
     ):
@@ -103,11 +155,11 @@ def test_other_damage_to_a_checkpoint(content, tmp_path):
 
 
 def test_a_stranger_s_data_configuration_downloads_nothing(content, checkpoint):
-    assert own_data(load_checkpoint(checkpoint)) == content["segment"]["data"]
-    evil = {"_target_": "segment.data.datasets.voc.VOCDataModule", "root": "x", "download": True, "url": "http://evil"}
-    found = own_data({"segment": {"data": evil}})
+    assert data_config(load_checkpoint(checkpoint)) == content[METADATA]["data"]
+    evil = {"_target_": "segment.data.VOCDataModule", "root": "x", "download": True, "url": "http://evil"}
+    found = data_config({METADATA: {"data": evil}})
     assert (found["download"], found["url"]) == (False, None)
     with pytest.raises(SegmentError, match="refused"):
-        own_data({"segment": {"data": {**evil, "root": "${oc.env:HOME}"}}})
+        data_config({METADATA: {"data": {**evil, "root": "${oc.env:HOME}"}}})
     with pytest.raises(SegmentError, match="refused"):
-        check_targets({**evil, "_target_": "segment.data.downloads.fetch.FileLock"}, "segment.data")
+        data_config({"segment": {"data": {**evil, "_target_": "segment.data.downloads.fetch.FileLock"}}})

@@ -1,0 +1,47 @@
+"""Parts are built as Hydra builds them, and a mistake in a part is one clear message."""
+
+import hydra
+import pytest
+import torch
+
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
+from segment.errors import SegmentError
+
+
+def fail(kind: str) -> None:
+    """Raise an error of a kind, as a user's part may do."""
+    raise {"os": OSError, "value": ValueError, "segment": SegmentError}[kind](f"the part's own {kind}")
+
+
+def part(kind: str) -> dict[str, str]:
+    return {"_target_": f"{__name__}.fail", "kind": kind}
+
+
+def test_hydra_s_own_instantiate_builds_the_net():
+    config = load_config(["model=fcn8s", "data=voc", "model/encoder=mobilenet_v2", "model.encoder.weights=null"])
+    net = hydra.utils.instantiate(config.model, num_classes=21)
+    assert net(torch.randn(2, 3, 40, 50)).shape == (2, 21, 40, 50)
+
+
+def test_the_error_of_a_part_replaces_hydra_s():
+    with pytest.raises(SegmentError, match=r"^the part's own segment$"):
+        instantiate(part("segment"))
+    with pytest.raises(SegmentError, match=r"^fail: the part's own value$"):
+        instantiate(part("value"))
+    with pytest.raises(OSError, match=r"^the part's own os$"):
+        instantiate(part("os"))
+
+
+def test_an_unknown_target_or_argument_is_one_line():
+    with pytest.raises(SegmentError, match=r"segment.models.Nothing") as error:
+        instantiate({"_target_": "segment.models.Nothing"})
+    assert "\n" not in str(error.value)
+    with pytest.raises(SegmentError, match=r"^Throughput: .*unexpected keyword argument 'x'"):
+        instantiate({"_target_": "segment.training.Throughput", "x": 1})
+
+
+def test_a_wrong_type_is_named_by_its_full_key():
+    config = load_config(["model.encoder.width=x"])
+    with pytest.raises(SegmentError, match=r"^model\.encoder\.width=x: expected a whole number$"):
+        instantiate(config.model, num_classes=2)

@@ -1,0 +1,89 @@
+"""A user's mistake is one message and a non-zero exit code; other errors keep their traceback."""
+
+import logging
+import sys
+import warnings
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
+
+from segment.cli.entry_point import entry_point, silence_known_warnings
+from segment.errors import SegmentError
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Run a function as the command ``check``, with a command line."""
+
+    def start(run, *overrides, prepare=None):
+        monkeypatch.setattr(sys, "argv", ["check", *overrides, f"hydra.run.dir={tmp_path / 'run'}"])
+        monkeypatch.chdir(tmp_path)
+        GlobalHydra.instance().clear()
+        entry_point("check", run, prepare)
+
+    return start
+
+
+def raising(error):
+    def run(config):
+        raise error
+
+    return run
+
+
+def test_the_configuration_of_the_command_line(command):
+    seen = []
+    command(seen.append, "seed=3", prepare=lambda: sys.argv.append("data=voc"))
+    assert seen[0].seed == 3
+    assert seen[0].data._target_ == "segment.data.VOCDataModule"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SegmentError("no \x1b[2J mask"), "error: no \\x1b[2J mask"),
+        (ValueError("`val_check_interval` (500) too large. If"), "error: trainer.val_check_interval (500) too large"),
+        (type("MisconfigurationException", (Exception,), {})("no\n accelerator"), "error: no accelerator"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_message(command, error, message):
+    with pytest.raises(SystemExit) as stopped:
+        command(raising(error))
+    assert stopped.value.code == message
+
+
+def test_a_missing_value_and_an_unknown_interpolation_name_the_key(command):
+    config = OmegaConf.create({"a": {"b": "???", "c": "${x}"}})
+    for key, error, message in (
+        ("b", MissingMandatoryValue, "error: a.b is missing: give a.b=VALUE on the command line"),
+        ("c", InterpolationKeyError, "error: Interpolation key 'x' not found"),
+    ):
+        with pytest.raises(error) as raised:
+            config.a[key]
+        with pytest.raises(SystemExit) as stopped:
+            command(raising(raised.value))
+        assert stopped.value.code == message
+
+
+def test_a_mistake_before_hydra_starts_is_one_message(command):
+    with pytest.raises(SystemExit, match=r"^error: no checkpoint$"):
+        command(print, prepare=lambda: raising(SegmentError("no checkpoint"))(None))
+
+
+def test_a_fault_of_this_package_shows_its_traceback(command, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        command(raising(ZeroDivisionError("a bug")))
+    assert stopped.value.code == 1
+    assert "ZeroDivisionError: a bug" in capfd.readouterr().err
+
+
+def test_known_warnings_are_hidden_and_others_are_not(recwarn):
+    level = logging.getLogger("lightning.pytorch").level
+    with warnings.catch_warnings():
+        silence_known_warnings()
+        warnings.warn("The 'train_dataloader' does not have many workers", stacklevel=1)
+        warnings.warn("something new", stacklevel=1)
+    logging.getLogger("lightning.pytorch").setLevel(level)
+    assert [str(one.message) for one in recwarn] == ["something new"]

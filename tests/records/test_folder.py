@@ -1,0 +1,94 @@
+"""Every file of a run folder has one path, and only files of this package are deleted."""
+
+from pathlib import Path
+
+import pytest
+
+from segment.errors import SegmentError
+from segment.records.folder import RunFolder
+
+
+def test_all_paths_lie_in_the_folder(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    paths = [value for key, value in vars(folder).items() if key != "path"]
+    assert all(path.is_relative_to(tmp_path) for path in paths)
+    assert len({*paths}) == len(paths)
+    assert folder.best_checkpoint == tmp_path / "checkpoints" / "best.ckpt"
+
+
+def test_the_folder_of_a_checkpoint(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    assert RunFolder.of_checkpoint(folder.last_checkpoint) == folder
+    folder.checkpoints.mkdir(parents=True)
+    folder.last_checkpoint.touch()
+    link = tmp_path / "linked.ckpt"
+    link.symlink_to(folder.last_checkpoint)
+    assert folder.holds(link)
+    assert not RunFolder(tmp_path).holds(link)
+
+
+def test_folders_are_equal_by_their_real_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder("a") == RunFolder(tmp_path / "b" / ".." / "a")
+    assert len({RunFolder("a"), RunFolder(tmp_path / "a")}) == 1
+    assert RunFolder("a") != Path("a")
+
+
+def test_a_run_is_a_folder_with_metrics_a_job_or_a_checkpoint(tmp_path):
+    for number, name in enumerate(("metrics", "job_status", "last_checkpoint")):
+        folder = RunFolder(tmp_path / str(number))
+        assert not folder.is_run
+        path = getattr(folder, name)
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert folder.is_run
+
+
+def test_only_the_metrics_and_pictures_of_an_earlier_run_are_deleted(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.clear_results()  # an empty folder is no error
+    folder.predictions.mkdir()
+    own = [folder.metrics, folder.predictions / "00000.png"]
+    kept = [folder.metrics_csv, folder.provenance, tmp_path / "notes.txt", folder.predictions / "notes.txt"]
+    for path in own + kept:
+        path.touch()
+    folder.written.write_text("metrics.json\npredictions/00000.png\n")
+    folder.clear_results()
+    assert not any(path.exists() for path in own)
+    assert all(path.exists() for path in kept)
+
+
+def test_only_recorded_pictures_are_deleted(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.predictions.mkdir()
+    mine, outside = folder.predictions / "mine.png", tmp_path / "outside.png"
+    for path in (mine, outside, tmp_path / "metrics.txt"):
+        path.write_text("the user's")
+    [picture, second] = folder.claim_pictures(["a", "mine"])
+    assert (picture.name, second.name) == ("a.png", "mine_2.png")
+    picture.write_text("ours")
+    second.write_text("ours")
+    (folder.predictions / "link.png").symlink_to(outside)
+    entries = [
+        "predictions/../outside.png",
+        "predictions/link.png",
+        "/etc/passwd",
+        "predictions/",
+        "predictions/..",
+        "",
+    ]
+    folder.written.write_text(folder.written.read_text() + "\n".join(entries))
+    folder.clear_results()
+    assert {path.name for path in folder.predictions.iterdir()} == {"mine.png", "link.png"}
+    assert outside.read_text() == mine.read_text() == "the user's"
+
+
+def test_a_foreign_file_under_the_name_of_a_result_is_found(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.curves_plot.write_text("the user's")
+    with pytest.raises(SegmentError, match=r"curves.png exists, and no run of this package wrote it"):
+        folder.claim()
+    folder.curves_plot.unlink()
+    folder.claim()
+    folder.curves_plot.write_text("ours")
+    folder.claim()

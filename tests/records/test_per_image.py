@@ -1,0 +1,54 @@
+"""The counts of each image come back as they were written, and damaged files are refused."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from segment.errors import SegmentError
+from segment.records.per_image import ImageCounts, read_image_counts, write_confusion, write_image_counts
+
+
+@pytest.fixture
+def counts():
+    return ImageCounts(np.array(["c", "a", "b"]), np.arange(18).reshape(3, 3, 2), ("sky", "Straße"))
+
+
+def test_counts_come_back(counts, tmp_path):
+    write_image_counts(counts, tmp_path / "per_image.npz")
+    found = read_image_counts(tmp_path / "per_image.npz")
+    assert found.ids.tolist() == counts.ids.tolist()
+    assert found.names == counts.names
+    assert np.array_equal(found.pixels, counts.pixels)
+    with np.load(tmp_path / "per_image.npz") as content:
+        assert np.array_equal(content["predicted"], counts.pixels[:, 2])
+
+
+def test_images_are_selected_by_name(counts):
+    assert np.array_equal(counts.select(np.array(["b", "c"])), counts.pixels[[2, 0]])
+
+
+def test_a_damaged_file_is_refused(counts, tmp_path):
+    path = tmp_path / "per_image.npz"
+    write_image_counts(counts, path)
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(SegmentError, match=r"^per_image.npz is damaged$"):
+            read_image_counts(path)
+    np.savez(path, ids=counts.ids)
+    with pytest.raises(SegmentError, match=r"^per_image.npz is damaged$"):
+        read_image_counts(path)
+    write_image_counts(counts._replace(ids=counts.ids[:2]), path)
+    with pytest.raises(SegmentError, match=r"^per_image.npz has 2 names for pixels of shape \(3, 3, 2\)$"):
+        read_image_counts(path)
+
+
+def test_the_confusion_matrix_has_a_row_for_each_true_class(tmp_path):
+    write_confusion(np.array([[3, 1], [0, 4]]), ("sky", "Straße"), tmp_path / "confusion.csv")
+    with (tmp_path / "confusion.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["true \\ predicted", "sky", "Straße"],
+            ["sky", "3", "1"],
+            ["Straße", "0", "4"],
+        ]

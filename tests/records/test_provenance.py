@@ -1,0 +1,96 @@
+"""provenance.json records what a run depends on, and names what changed since then."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from segment.errors import SegmentError
+from segment.records import provenance
+from segment.records.folder import RunFolder
+from segment.records.provenance import (
+    changed_keys,
+    code_version,
+    collect_provenance,
+    environment_changes,
+    flatten,
+    package_versions,
+    read_provenance,
+    write_provenance,
+)
+
+FACTS = {"overrides": ["seed=1"], "config_dirs": [], "directory": "/", "config": {"seed": 1}, "choices": {}}
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Put the package's sources into a git repository of their own."""
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("a = 1\n")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", "-C", package, *command], check=True)
+    monkeypatch.setattr(provenance, "SOURCES", (str(package),))
+    return package
+
+
+def test_the_starts_of_a_resumed_run_are_kept(tmp_path):
+    folder, record = RunFolder(tmp_path), collect_provenance(**FACTS)
+    assert read_provenance(folder) is None
+    folder.hydra.mkdir()
+    write_provenance(folder, record, step=0, earlier=None)
+    first = read_provenance(folder)
+    write_provenance(folder, record, step=7, earlier=first)
+    found = read_provenance(folder)
+    assert [start["step"] for start in found["starts"]] == [0, 7]
+    assert {key: found[key] for key in FACTS} == FACTS
+    assert found["versions"]["python"].startswith("3.")
+    assert package_versions().keys() >= {"torch", "segment", "numpy"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({**FACTS, "config": None}), "[" * 100_000])
+def test_a_damaged_record_is_refused(tmp_path, content):
+    RunFolder(tmp_path).provenance.write_text(content)
+    with pytest.raises(SegmentError, match=r"provenance.json is damaged"):
+        read_provenance(RunFolder(tmp_path))
+
+
+def test_uncommitted_changes_are_recorded_with_the_run(repository, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    clean = code_version()
+    assert len(clean["commit"]) == 40
+    assert (clean["changes"], clean["new_files"]) == (None, [])
+    (repository / "__init__.py").write_text("a = 2\n")
+    (repository / "new.py").touch()
+    changed = code_version()
+    assert changed["commit"] == clean["commit"]
+    assert changed["changes"]
+    assert changed["new_files"] == ["new.py"]
+    write_provenance(folder, collect_provenance(**FACTS), 0, None)
+    assert "+a = 2" in folder.git_diff.read_text()
+    (repository / "__init__.py").write_text("a = 1\n")
+    write_provenance(folder, collect_provenance(**FACTS), 0, None)
+    assert not folder.git_diff.exists()
+
+
+def test_an_installed_package_has_no_commit(repository, tmp_path, monkeypatch):
+    """A package that is installed below another project's checkout is not part of it."""
+    site = Path(repository, "site-packages")
+    site.mkdir()
+    (site / "__init__.py").touch()
+    monkeypatch.setattr(provenance, "SOURCES", (str(site),))
+    assert code_version() == {"commit": None, "changes": None, "new_files": []}
+
+
+def test_changed_keys_are_named_with_both_values():
+    then, now = {"a": {"b": 1, "c": None}, "d": [1], "e": {}}, {"a": {"b": 2, "c": None}, "d": [1], "f": "x" * 50}
+    assert changed_keys(then, now) == {"a.b": "a.b: 1 -> 2", "f": f"f: null -> {'x' * 40}...", "e": "e: {} -> null"}
+    assert dict(flatten(then)) == {"a.b": 1, "a.c": None, "d": [1], "e": {}}
+
+
+def test_changes_of_code_packages_device_and_data_are_named():
+    then = {"git": {"commit": "a"}, "versions": {"torch": "1"}, "device": "cpu", "world_size": 1, "data": {"val": "x"}}
+    now = {**then, "versions": {"torch": "2"}, "data": {"val": "y"}, "overrides": ["other"]}
+    assert environment_changes(then, now) == ["data.val: x -> y", "versions.torch: 1 -> 2"]
