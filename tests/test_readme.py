@@ -86,6 +86,12 @@ def test_a_command_composes(line, tmp_path):
         check_arguments(plain(config))
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.suffix == ".md"], ids=lambda page: page.name)
+def test_paths_in_this_repository_exist(page):
+    paths = re.findall(r"`((?:segment|conf|tests|benchmarks|notebooks|docs)/[\w/.]*)`", page.read_text("utf-8"))
+    assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
 class ParsedError(Exception):
     """Raised in place of running a command whose options were parsed."""
 
