@@ -1,35 +1,35 @@
-# Each target makes its environment when needed; make VENV=DIR PYTHON=python3.13 for another one.
+# Each target makes the environment first if needed; make VENV=DIR PYTHON=python3.13 uses another one.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .PHONY: demo test slow lint format bench
-demo: $(READY)  ## train on drawn shapes and show what came of it
+demo: $(READY)  ## train on drawn shapes and show the result
 	$(BIN)/python -m segment.train
 
 test: $(READY)  ## the everyday tests, a few minutes
 	$(BIN)/python -m pytest
 
-slow: $(READY)  ## what the everyday tests leave out; CI runs it too
+slow: $(READY)  ## the slow tests; CI runs them too
 	$(BIN)/python -m pytest -m slow
 
-lint: $(READY)
+lint: $(READY)  ## style, types, and imports between folders
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)
+format: $(READY)  ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY)  ## us beside the peers, the short form of all benchmarks, within 20 minutes
+bench: $(READY)  ## the short form of all benchmarks beside the peers, within 20 minutes
 	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/peers.txt
 	$(BIN)/python -m benchmarks
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"  # the first with --group
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"  # the first version with --group
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e . --group dev
 	touch $@

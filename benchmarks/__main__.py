@@ -1,4 +1,4 @@
-"""The short form of all benchmarks that need no GPU and no data, one after the other: ``make bench``."""
+"""Run the short form of all benchmarks that need neither a GPU nor data, one after the other: ``make bench``."""
 
 import subprocess
 import sys
@@ -19,14 +19,14 @@ SHORT = {
 def main() -> None:
     command_line(__doc__).parse_args()
     failed = []
-    for name, words in SHORT.items():
-        print(f"\n{name}: python -m benchmarks.{name} {' '.join(words)}", flush=True)
+    for name, options in SHORT.items():
+        print(f"\n{name}: python -m benchmarks.{name} {' '.join(options)}", flush=True)
         start = time.perf_counter()
-        if subprocess.run([sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *words]).returncode:
+        if subprocess.run([sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *options]).returncode:
             failed.append(name)
         print(f"({time.perf_counter() - start:.0f} s)", flush=True)
     if failed:
-        sys.exit(f"error: these benchmarks did not end: {', '.join(failed)}")
+        sys.exit(f"error: these benchmarks failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""From scores at an eighth of the size to a class map of 1024x1024, beside ``F.interpolate`` and ``argmax``.
+"""From scores at stride 8 to a class map of 1024x1024, beside ``F.interpolate`` and ``argmax``.
 
-Two kinds of scores: noise, where every pixel is disputed, which is the worst case; and segments, as a net gives them.
-Each contiguous, which is torch's usual layout, and channels last, as our nets' scores are.
-Alternating runs, medians; memory is what a fresh process's peak lies above what it held with the scores. Run it as
+There are two kinds of scores. "noise" is the worst case: several classes compete at every pixel. "segments" resembles
+the output of a net. Both are measured contiguous, which is torch's default, and channels last, as our nets return them.
+The sides alternate, and times are medians. Memory is the peak of a fresh process above what it held with the scores.
 
     python -m benchmarks.class_map
 """
@@ -47,17 +47,17 @@ def make_scores(kind: str, layout: str, classes: int, cells: int = SIZE // STRID
 
 
 def peak(side: str, kind: str, layout: str, classes: int, threads: int) -> int:
-    """Bytes; called in a process of its own."""
+    """Return the peak memory in bytes; call it in a fresh process."""
     torch.set_num_threads(threads)
     scores = make_scores(kind, layout, classes)
-    SIDES[side](make_scores(kind, layout, classes, 16))  # what the libraries keep in any case
+    SIDES[side](make_scores(kind, layout, classes, 16))  # memory that the libraries keep from their first use on
     before = held("VmRSS")
     SIDES[side](scores)
     return held("VmHWM") - before
 
 
 def held(key: str) -> int:
-    """Bytes that Linux says this process holds (VmRSS) or held at its peak (VmHWM)."""
+    """Return the bytes that this process holds (VmRSS) or held at its peak (VmHWM), as Linux reports them."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split(f"{key}:")[1].split()[0])
 
@@ -65,12 +65,12 @@ def held(key: str) -> int:
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--runs", type=number_from(1), default=7, help="turns of each side")
-    parser.add_argument("--threads", type=number_from(1), default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--threads", type=number_from(1), default=torch.get_num_threads(), help="torch threads")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{'classes':>7}  {'scores':23}  {'ms, ours / theirs':>28}  {'MiB, ours / theirs':>28}  pixels that differ")
     fresh = multiprocessing.get_context("forkserver")
-    fresh.set_forkserver_preload(["benchmarks.class_map"])  # imported once, where nothing has been computed
+    fresh.set_forkserver_preload(["benchmarks.class_map"])  # imported once, before anything was computed
     rows = []
     for classes in (150, 21):
         for kind, layout in itertools.product(("noise", "segments"), LAYOUTS):

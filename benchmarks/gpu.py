@@ -1,15 +1,16 @@
-"""Latency and training speed on a GPU, beside torchfcn, torchvision and smp, and whether the loader keeps up.
+"""Latency and training speed on a GPU beside torchfcn, torchvision and smp, and the throughput of the loader.
 
     python -m benchmarks.gpu --root DIR                               # DIR holds VOCdevkit/VOC2012, for the loader
     python -m benchmarks.gpu --device cpu --side 64 --batch 2 --runs 1 --times 1 --modes eager  # a trial without a GPU
 
-Each mode adds to the one before: eager in 32 bits (a GPU's convolutions in TF32, torch's default), channels last,
-bfloat16, compiled. Sides take turns in each mode; times are medians of calls, each with the device idle before and
-after. Training is forward and backward pass, without an optimiser. The FCN paper's figure is 175 ms an image of
-500x500. A row that fails, for want of memory for one, is said and left out, and the exit code tells.
+Each mode adds one thing to the mode before it: eager in 32 bits (a GPU's convolutions in TF32, torch's default),
+channels last, bfloat16, compiled. The sides take turns in each mode. Times are medians of calls, and the device is idle
+before and after each call. Training is a forward and a backward pass without an optimiser. The FCN paper reports 175 ms
+for an image of 500x500. A row that fails, for example for lack of memory, is reported and left out, and the exit code
+is then 1.
 
-Where a row is slow, ``--profile`` names the operations in which its training step spends the most time, with the
-shapes of what they take, and ``--search`` shows what trainer.benchmark=true brings:
+For a row that is slow, ``--profile`` lists the longest operations of its training step with the shapes of their inputs.
+``--search`` measures with cuDNN's search, as trainer.benchmark=true does.
 
     python -m benchmarks.gpu --only "padding 1" --modes channels_last bf16 --profile
 """
@@ -38,25 +39,25 @@ from segment.report import number_from
 PEERS = ("torchvision", "segmentation-models-pytorch", "torchfcn")
 MODES = ("eager", "channels_last", "bf16", "compiled")
 BATCHES = 100
-"""At least so many of the loader's are timed in a pass."""
+"""Minimum number of the loader's batches that are timed in a pass."""
 LONGEST = 5
-"""So many operations of a training step are named."""
+"""Number of operations of a training step that are listed."""
 
 
 def prepare(net: nn.Module, mode: str, device: torch.device) -> nn.Module:
-    """The net on its device, as ``mode`` wants it."""
+    """Return the net on its device, prepared for ``mode``."""
     rank = MODES.index(mode)
     net = net.to(device, memory_format=torch.channels_last if rank >= 1 else torch.contiguous_format)
     if rank >= 3:
-        net.compile(dynamic=False)  # or the batch's size is a symbol once a second one was seen, which costs speed
+        net.compile(dynamic=False)  # otherwise a second batch size makes the size symbolic, which is slower
     return net
 
 
 def timed(work: Callable[[], None], device: torch.device, times: int) -> float:
-    """Seconds of one call, the median of several; the device is idle before and after each."""
+    """Return the seconds of one call, the median of several; the device is idle before and after each."""
     idle = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     seconds = []
-    work()  # a mode's first call may compile, and choose algorithms
+    work()  # the first call of a mode may compile and choose algorithms
     for _ in range(times):
         idle()
         start = time.perf_counter()
@@ -81,7 +82,7 @@ def training_step(net: nn.Module, image: torch.Tensor, mode: str, target: torch.
 
 
 def measure(name: str, mode: str, arguments: argparse.Namespace) -> dict:
-    """A row: milliseconds of an image's forward pass and trained images a second, ours and theirs."""
+    """Return a row: milliseconds of one image's forward pass and images per second in training, for both sides."""
     device = torch.device(arguments.device)
     nets = {who: prepare(net, mode, device) for who, net in pair(name).items()}
     side = arguments.side or PAIRS[name][2]
@@ -89,9 +90,9 @@ def measure(name: str, mode: str, arguments: argparse.Namespace) -> dict:
     one, many = (torch.randn(n, 3, side, side, device=device).to(memory_format=layout) for n in (1, arguments.batch))
     target = torch.randint(21, (arguments.batch, side, side), device=device)
     row: dict = {"what": name, "mode": mode, "side": side, "batch": arguments.batch}
-    for key, work, words in (("forward", forward, (one, mode)), ("train", training_step, (many, mode, target))):
+    for key, work, inputs in (("forward", forward, (one, mode)), ("train", training_step, (many, mode, target))):
         sides = {
-            who: partial(timed, partial(work, net.train(key == "train"), *words), device, arguments.times)
+            who: partial(timed, partial(work, net.train(key == "train"), *inputs), device, arguments.times)
             for who, net in nets.items()
         }
         seconds = take_turns(sides, arguments.runs)
@@ -105,23 +106,27 @@ def measure(name: str, mode: str, arguments: argparse.Namespace) -> dict:
             row["longest"] = {
                 who: longest(partial(training_step, net, many, mode, target), device) for who, net in nets.items()
             }
-        except RuntimeError as error:  # what was measured stays
+        except RuntimeError as error:  # keep what was measured
             print(f"{name}, {mode}: not profiled: {error}", file=sys.stderr)
     return row
 
 
 def longest(work: Callable[[], None], device: torch.device) -> list[dict]:
-    """The operations that take the most time, those of equal shapes together."""
+    """Return the operations that take the most time; operations of equal shapes count together."""
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    with profile(activities=activities, record_shapes=True) as seen:
+    with profile(activities=activities, record_shapes=True) as profiler:
         work()
     key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    # A GPU's kernels are events of their own, too, and their time is also that of the operation that starts them.
-    events = [event for event in seen.key_averages(group_by_input_shape=True) if event.device_type == DeviceType.CPU]
+    # A GPU's kernels are events too, and their time is already part of the operation that starts them.
+    events = [
+        event for event in profiler.key_averages(group_by_input_shape=True) if event.device_type == DeviceType.CPU
+    ]
     times = {event: getattr(event, key) / 1e3 for event in events}
     total = sum(times.values())
     if not total:
-        raise RuntimeError("torch's profiler saw no time on the GPU: CUPTI is missing, or the driver does not allow it")
+        raise RuntimeError(
+            "torch's profiler measured no time on the GPU: CUPTI is missing, or the driver forbids profiling"
+        )
     return [
         {
             "operation": event.key,
@@ -134,33 +139,35 @@ def longest(work: Callable[[], None], device: torch.device) -> list[dict]:
 
 
 def cell(row: dict, key: str) -> str:
-    """Ours / theirs, and the ratio of the times."""
+    """Format ours / theirs, and the ratio of the times."""
     values = " / ".join(f"{row[f'{key}_{who}']:.1f}" for who in ("ours", "theirs") if f"{key}_{who}" in row)
     return values + (f" {row[f'{key}_time_ratio']:6.2f}" if f"{key}_time_ratio" in row else "")
 
 
 def loaders(root: str) -> list[VOCDataModule]:
-    """VOC's training split in batches of 8 and crops of 512, augmented as in a run, with two numbers of workers."""
+    """Return VOC's training split in batches of 8 and crops of 512, augmented, with one or two numbers of workers."""
     found = []
-    for workers in sorted({min(8, cores()), min(16, cores())}):  # 8 are what a run has by default
+    for workers in sorted({min(8, cores()), min(16, cores())}):  # 8 is a run's default
         data = VOCDataModule(
             root, batch_size=8, num_workers=workers, crop_size=(512, 512), cat_max_ratio=0.75, colour=0.5
         )
-        data.setup("fit")  # what is wrong with the data is said before all else takes its time
-        wanted, there = 8 * (early(data) + BATCHES), len(data.dataset("train"))
-        if there < wanted:
-            raise SegmentError(f"with {workers} workers the loader's rate takes {wanted} training images, not {there}")
+        data.setup("fit")  # a fault of the data shows before the long measurements
+        needed, images = 8 * (early(data) + BATCHES), len(data.dataset("train"))
+        if images < needed:
+            raise SegmentError(
+                f"--root: timing {workers} workers takes {needed} training images, but there are {images}"
+            )
         found.append(data)
     return found
 
 
 def early(data: VOCDataModule) -> int:
-    """Batches that the workers have ready or nearly so when the first one comes, and that are not counted."""
+    """Return the number of batches that workers prepare before the first one is taken; they are not timed."""
     return 3 * data.num_workers
 
 
 def delivered(data: VOCDataModule, passes: int) -> float:
-    """Images of a loader a second."""
+    """Return the images per second of a loader."""
     batches, rates = data.train_dataloader(), []
     for _ in range(passes):
         for number, _ in enumerate(batches, 1):
@@ -174,17 +181,17 @@ def delivered(data: VOCDataModule, passes: int) -> float:
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ... or cpu")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="one after the other")
-    parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="measured in turn")
+    parser.add_argument("--only", default="", help="measure only pairs whose name contains this")
     parser.add_argument(
-        "--side", type=number_from(32), help="of the image, in pixels; by default each pair's, 500 or 512"
+        "--side", type=number_from(32), help="side of the image in pixels; default 500 or 512, set for each pair"
     )
     parser.add_argument("--batch", type=number_from(2), default=8, help="images of a training step")
     parser.add_argument("--runs", type=number_from(1), default=5, help="turns of each side")
     parser.add_argument("--times", type=number_from(1), default=20, help="calls in a turn")
     parser.add_argument("--search", action="store_true", help="torch.backends.cudnn.benchmark: try cuDNN's algorithms")
     parser.add_argument("--profile", action="store_true", help="name the longest operations of each training step")
-    parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it the loader is left out")
+    parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it the loader is not measured")
     arguments = parser.parse_args()
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error(
@@ -195,7 +202,7 @@ def main() -> None:
     modules = loaders(arguments.root) if arguments.root else []
     device = "no GPU"
     if arguments.device != "cpu":
-        torch.cuda.set_device(torch.device(arguments.device).index or 0)  # whose end the clock waits for
+        torch.cuda.set_device(torch.device(arguments.device).index or 0)  # the device that synchronize waits for
         device = torch.cuda.get_device_name()
     torch.backends.cudnn.benchmark = arguments.search
     rows: list[dict] = [{"what": "device", "name": device}]
@@ -204,11 +211,11 @@ def main() -> None:
     for name, mode in itertools.product(chosen(arguments.only), arguments.modes):
         try:
             row = measure(name, mode, arguments)
-            said = f"{cell(row, 'forward'):>28}{cell(row, 'train'):>29}"
+            cells = f"{cell(row, 'forward'):>28}{cell(row, 'train'):>29}"
         except RuntimeError as error:  # memory, a compiler, a kernel
             row = {"what": name, "mode": mode, "error": str(error) or type(error).__name__}
-            said = f"  failed: {row['error'].strip().splitlines()[0]}"
-        print(f"{name:36}{mode:14}{said}", flush=True)
+            cells = f"  failed: {row['error'].strip().splitlines()[0]}"
+        print(f"{name:36}{mode:14}{cells}", flush=True)
         for who, events in row.get("longest", {}).items():
             for event in events:
                 shapes = " ".join(str(shape).replace(" ", "") for shape in event["shapes"])
@@ -227,9 +234,9 @@ def main() -> None:
         print(f"the loader delivers {rate:.0f} images/s with {data.num_workers} workers")
         for name, trained in best.items():
             verdict = "keeps up" if rate >= trained else "DOES NOT KEEP UP"
-            print(f"    {name}: trains {trained:.0f} at best; the loader {verdict}")
+            print(f"    {name}: trains at most {trained:.0f} images/s; the loader {verdict}")
     keep(table, rows, *PEERS)
-    searched = ", cuDNN's algorithms tried" * arguments.search
+    searched = ", with cuDNN's search" * arguments.search
     print(
         f"{device}, torch {torch.__version__}{searched}, medians of {arguments.runs} turns of {arguments.times} calls"
     )

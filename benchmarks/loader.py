@@ -1,9 +1,9 @@
-"""How many images a second the loader delivers, beside three peers: on the same files, with the same operations.
+"""The loader's images per second beside three peers, on the same files and with the same operations.
 
-Each reads VOC's JPEGs and palette masks, scales by 0.5 to 2, cuts out 512x512 (padding with the mean colour and
-255), flips, and gives normalised float batches of 8 with int64 masks. Ours go to the device as bytes and are normalised
-there; so ours and albumentations, the fastest peer, are also measured without. One process, one thread, no caches;
-the sides take turns. Run it as
+Each side reads VOC's JPEGs and palette masks, scales by 0.5 to 2, crops to 512x512 (padding with the mean colour and
+255), flips, and returns normalised float batches of 8 with int64 masks. Our batches go to the device as bytes and are
+normalised there. So ours and albumentations, the fastest peer, are also measured without normalisation ("bytes"). There
+is one process with one thread and no cache, and the sides take turns.
 
     python -m benchmarks.loader --root DIR      # DIR holds VOCdevkit/VOC2012
 """
@@ -38,13 +38,13 @@ from segment.report import number_from
 
 CROP, BATCH = 512, 8
 GRAIN = 20
-"""Of drawn images, in grey values; decoding takes longer with more."""
+"""Amplitude of the noise in drawn images, in grey values; more noise makes decoding slower."""
 OURS = ("segment", "segment, bytes")
 MEAN, DEVIATION, _ = NORMALIZATIONS["imagenet"]
 
 
 class Pairs(Dataset):
-    """Files of a split through a peer's pipeline, which takes two paths and gives normalised image and mask."""
+    """Files of a split, read by a peer's pipeline from two paths to normalised image and mask."""
 
     def __init__(self, samples: list, pipeline: Callable) -> None:
         self.samples, self.pipeline = samples, pipeline
@@ -59,7 +59,7 @@ class Pairs(Dataset):
 
 
 def torchvision_reference() -> Callable:
-    """The training preset of torchvision's references/segmentation, with transforms v2 on PIL images."""
+    """Return the training preset of torchvision's references/segmentation, with transforms v2 on PIL images."""
     flip = v2.RandomHorizontalFlip(0.5)
     fill = {Image.Image: MEAN_COLOUR, tv_tensors.Mask: 255}
     crop = v2.RandomCrop(CROP, pad_if_needed=True, fill=fill)
@@ -102,7 +102,7 @@ def albumentations(normalized: bool = True) -> Callable:
 
 
 def mmsegmentation() -> Callable:
-    ops = types.ModuleType("mmcv.ops")  # the compiled part, which the light build lacks
+    ops = types.ModuleType("mmcv.ops")  # the compiled part, which mmcv-lite lacks
     ops.point_sample = None  # type: ignore[attr-defined]
     sys.modules["mmcv.ops"] = ops
     from mmcv.transforms import Compose, LoadImageFromFile, Normalize, Pad, RandomFlip, RandomResize
@@ -138,7 +138,7 @@ def mmsegmentation() -> Callable:
 
 
 def ours(data: VOCDataModule, normalized: bool) -> Callable:
-    """Batches of the data module: bytes, as they go to the device, or normalised there as the net does it."""
+    """Return a loader of the data module's batches: as bytes, or normalised by the net on the device."""
     dataset = data.dataset("train", augment=True)
     net = SegmentationNet(MobileNetV2Encoder(None), FCNDecoder, num_classes=21)
 
@@ -151,7 +151,7 @@ def ours(data: VOCDataModule, normalized: bool) -> Callable:
 
 
 def draw(root: Path, count: int) -> None:
-    """Pairs of VOC's size and layout, for want of VOC: blurred noise of as many bytes as a photo, 90 KB."""
+    """Write pairs of VOC's size and layout, to replace VOC: blurred noise of as many bytes as a photo, 90 KB."""
     rng = np.random.default_rng(0)
     base = root / "VOCdevkit" / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
@@ -173,7 +173,7 @@ def draw(root: Path, count: int) -> None:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; without it pairs of VOC's size are drawn")
+    parser.add_argument("--root", help="folder that holds VOCdevkit/VOC2012; by default, pairs of VOC's size are drawn")
     parser.add_argument("--images", type=number_from(BATCH), default=200, help="images of a run")
     parser.add_argument("--runs", type=number_from(1), default=5, help="runs of each side")
     arguments = parser.parse_args()
@@ -212,8 +212,8 @@ def compare(root: str, images: int, runs: int) -> None:
     print(f"{'':22} images/s    mean  deviation   void  background")
     for name, rate in rates.items():
         mean, deviation, void, background = described[name]
-        figures = f"{mean:6.3f}  {deviation:9.3f}  {void:5.3f}  {background:10.3f}"
-        print(f"{name:22} {rate:8.0f}  {figures}")
+        cells = f"{mean:6.3f}  {deviation:9.3f}  {void:5.3f}  {background:10.3f}"
+        print(f"{name:22} {rate:8.0f}  {cells}")
     rows: list[dict] = [
         {"what": name, "images_per_second": rate, "statistics": described[name].tolist()}
         for name, rate in rates.items()
@@ -230,7 +230,7 @@ def compare(root: str, images: int, runs: int) -> None:
 
 
 def describe(batches: list) -> np.ndarray:
-    """Mean and deviation of the pixels that are not void, share of void, and of background in the rest."""
+    """Return mean and deviation of all pixels but void, the share of void, and that of background in the rest."""
     image = torch.cat([batch["image"] for batch in batches])
     if image.dtype == torch.uint8:
         image = (image - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)

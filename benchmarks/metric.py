@@ -1,8 +1,9 @@
-"""The metric's update beside torchmetrics' JaccardIndex, with its defaults and without its check of the values; and
-boundary figures, which only we have, timed apart from them, one update at a time.
+"""The metric's update beside torchmetrics' JaccardIndex, with its defaults and without its check of the values.
 
-Class maps (4,512,512) with ignored pixels. Noise has another class at every pixel; blocks of 64 x 64 are more like what
-a net says, and slower to count.
+The update of the boundary metrics, which JaccardIndex does not have, is timed separately.
+
+Inputs are class maps (4,512,512) with ignored pixels. "noise" draws each pixel's class independently. "blocks" of
+64x64 pixels resemble a net's output more, and are slower to count.
 
     python -m benchmarks.metric
 """
@@ -23,11 +24,11 @@ from segment.report import number_from
 
 SIZE, BLOCK = 512, 64
 UPDATES = 10
-"""In a row, whose mean is a turn's figure: one alone would measure how threads wake up, too."""
+"""Updates in one turn, whose mean is taken: a single one would include the time in which threads wake up."""
 
 
 def class_maps(classes: int, blocks: bool) -> tuple[Tensor, Tensor]:
-    """Predictions and labels int64 (4,512,512): half of the pixels right, a twentieth ignored."""
+    """Return predictions and labels int64 (4,512,512): half of the pixels are correct, a twentieth is ignored."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(high: int) -> Tensor:
@@ -41,7 +42,7 @@ def class_maps(classes: int, blocks: bool) -> tuple[Tensor, Tensor]:
 
 
 def compare(classes: int, blocks: bool, threads: int, runs: int) -> dict[str, float | int | str]:
-    """Milliseconds of an update, and how many times as long torchmetrics' takes, with and without its check."""
+    """Return the milliseconds of an update, and torchmetrics' time relative to ours, with and without its check."""
     torch.set_num_threads(threads)
     prediction, truth = class_maps(classes, blocks)
     metrics = {
@@ -65,7 +66,7 @@ def compare(classes: int, blocks: bool, threads: int, runs: int) -> dict[str, fl
     }
     row |= {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
     for name in ("JaccardIndex", "unchecked"):
-        assert torch.equal(metrics["ours"].confmat, metrics[name].confmat), "all count the same"
+        assert torch.equal(metrics["ours"].confmat, metrics[name].confmat), "all metrics count the same"
         row[f"{name}_times"] = ratio(seconds, name, "ours")
     return row
 
@@ -74,7 +75,7 @@ def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--runs", type=number_from(1), default=10, help="turns of each side")
     parser.add_argument(
-        "--threads", type=number_from(1), nargs="+", default=[1, 2], help="of torch, one after the other"
+        "--threads", type=number_from(1), nargs="+", default=[1, 2], help="numbers of torch threads, measured in turn"
     )
     arguments = parser.parse_args()
     print(f"{'update, ms':34}{'ours':>8}{'JaccardIndex':>14}{'times':>8}{'unchecked':>11}{'times':>8}{'boundary':>10}")

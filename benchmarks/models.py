@@ -1,13 +1,13 @@
 """Forward pass, training step and memory of our nets beside those of torchfcn, smp and torchvision.
 
-Same inputs, same threads, alternating runs; ratios are ours to theirs, below 1 is faster. Nets are as their makers
-build them: ours are channels last; with --channels-last the others' are, too. FCN-8s pads by 1 where torchfcn's pads
-by 100 as the paper does, which is 1.7 times the arithmetic; fcn8s_paper does, too. Our U-Net's scores have stride 2 on
-a ResNet, smp's 1. Run it as
+Inputs and threads are the same, and runs alternate. Ratios are ours to theirs: below 1, ours is faster. Nets keep the
+memory format that their makers chose, for ours channels last; with --channels-last the peers use it too. FCN-8s pads
+by 1. torchfcn's pads by 100 like the paper and fcn8s_paper, which is 1.7 times the arithmetic. On a ResNet, our
+U-Net's scores have stride 2, smp's have stride 1.
 
     python -m benchmarks.models
 
-A peer that is not installed is left out; benchmarks/peers.txt lists them all.
+A peer that is not installed is left out; benchmarks/peers.txt lists all of them.
 """
 
 import statistics
@@ -29,14 +29,14 @@ from segment.models.state_dicts import translate
 from segment.report import number_from
 
 
-def ours(*words: str) -> nn.Module:
-    return instantiate(load_config([*words, "model.encoder.weights=null"]).model, num_classes=21)
+def ours(*overrides: str) -> nn.Module:
+    return instantiate(load_config([*overrides, "model.encoder.weights=null"]).model, num_classes=21)
 
 
 def torchfcn() -> nn.Module:
-    """Its FCN8s; the transposed convolutions are fixed, as ours are and the paper's."""
+    """Return torchfcn's FCN8s; its transposed convolutions are fixed, as in the paper and in ours."""
     if "torchfcn" not in sys.modules:
-        # Its __init__ imports a trainer with further requirements, and its models a module that only downloads.
+        # Its __init__ imports a trainer with further requirements. Its models import a module that only downloads.
         found = find_spec("torchfcn")
         if found is None:
             raise ImportError("torchfcn is not installed")
@@ -63,7 +63,7 @@ def fcn_resnet50() -> nn.Module:
 
 
 PAIRS: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], int, bool]] = {
-    # name: ours, theirs, side of the image, whether a training step is measured (it takes gigabytes with a VGG16)
+    # name: ours, theirs, side of the image, whether a training step is measured (a VGG16 takes gigabytes)
     "fcn8s_paper / torchfcn FCN8s": (lambda: ours("model=fcn8s_paper"), torchfcn, 500, False),
     "fcn8s, padding 1 / torchfcn FCN8s": (lambda: ours("model=fcn8s"), torchfcn, 500, False),
     "fcn_resnet50 / torchvision": (lambda: ours("model=fcn_resnet50"), fcn_resnet50, 512, True),
@@ -72,15 +72,15 @@ PAIRS: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], int, bo
 
 
 def pair(name: str) -> dict[str, nn.Module]:
-    """Our net and, where it is installed, theirs, with weights of the same kind: a net's time differs with them."""
+    """Return our net and, where it is installed, theirs, with similar weights: a net's time depends on them."""
     make_ours, make_theirs, _, _ = PAIRS[name]
     nets = {"ours": make_ours()}
     try:
         nets["theirs"] = make_theirs()
     except ImportError as error:
-        print(f"{name}: without the peer, {error}")
+        print(f"{name}: without the peer: {error}")
     for net in nets.values():
-        for layer in net.modules():  # behind layers that begin with zeros, all gradients are zero, too
+        for layer in net.modules():  # layers that start as zeros would make all gradients before them zero
             if isinstance(layer, nn.Conv2d) and not layer.weight.any():
                 nn.init.kaiming_normal_(layer.weight)
     if "torchfcn" in name and "theirs" in nets:
@@ -90,10 +90,10 @@ def pair(name: str) -> dict[str, nn.Module]:
 
 
 def chosen(only: str) -> list[str]:
-    """The names of the pairs that have this in them; ends the script if there is none."""
+    """Return the names of the pairs that contain ``only``; end the script if there is none."""
     names = [name for name in PAIRS if only in name]
     if not names:
-        sys.exit(f"error: --only {only}: no name has this in it; there are {', '.join(PAIRS)}")
+        sys.exit(f"error: --only {only}: no pair has a name with this in it; expected part of: {', '.join(PAIRS)}")
     return names
 
 
@@ -111,7 +111,7 @@ def training_step(net: nn.Module, image: torch.Tensor) -> None:
 
 
 def kept(net: nn.Module, image: torch.Tensor) -> int:
-    """Bytes that a training step keeps for the way back."""
+    """Return the bytes that a training step keeps for the backward pass."""
     held: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -128,8 +128,8 @@ def kept(net: nn.Module, image: torch.Tensor) -> int:
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--runs", type=number_from(1), default=5, help="turns of each side")
-    parser.add_argument("--only", default="", help="measure the pairs alone whose names have this in them")
-    parser.add_argument("--channels-last", action="store_true", help="the peers' nets, too")
+    parser.add_argument("--only", default="", help="measure only pairs whose name contains this")
+    parser.add_argument("--channels-last", action="store_true", help="use channels last for the peers' nets too")
     arguments = parser.parse_args()
     rows, names = [], chosen(arguments.only)
     print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")

@@ -1,7 +1,7 @@
-"""What the framework costs: a training step by the Trainer beside a bare PyTorch loop, on a CPU.
+"""Overhead of the framework: a training step by the Trainer beside a bare PyTorch loop, on a CPU.
 
-Same net, same weights, same batches, same optimiser and schedule. The Trainer also logs to a file, follows learning
-rate and throughput, and draws its progress bar; checkpoints and validation come between epochs and are left out.
+Net, weights, batches, optimiser and schedule are the same. The Trainer also logs to a file, logs learning rate and
+throughput, and draws its progress bar. Checkpoints and validation come between epochs and are left out.
 
     python -m benchmarks.overhead
 """
@@ -30,7 +30,7 @@ from segment.training.trainer import PROGRESS_RATE
 
 
 class Batches(torch.utils.data.Dataset):
-    """Batches made beforehand: the loader costs both sides nothing."""
+    """Batches made in advance, so that loading takes no time on either side."""
 
     def __init__(self, batches: list) -> None:
         self.batches = batches
@@ -43,14 +43,14 @@ class Batches(torch.utils.data.Dataset):
 
 
 class NeverSaved(LastCheckpoint):
-    """A run's ear for signals at each step, and no file at the epoch's end, which is not timed."""
+    """Check for signals at each step, as in a run, but write no file at the end of the epoch, which is not timed."""
 
     def save(self, trainer) -> None:
         pass
 
 
 class Clock(L.Callback):
-    """Seconds from the first training step's end to the last one's."""
+    """Measure the seconds from the end of the first training step to the end of the last one."""
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         now = time.perf_counter()
@@ -59,7 +59,7 @@ class Clock(L.Callback):
 
 
 def framework(config, net, loader, classes) -> float:
-    """Seconds per step through SegmentationModule and Trainer, with all that a run does at each step."""
+    """Return the seconds per step by SegmentationModule and Trainer, with everything that a run does at each step."""
     clock = Clock()
     module = SegmentationModule(
         net, classes, instantiate(config.loss), instantiate(config.optimizer), instantiate(config.scheduler)
@@ -82,7 +82,7 @@ def framework(config, net, loader, classes) -> float:
 
 
 def bare(config, net, loader, classes) -> float:
-    """Seconds per step of the loop one would write by hand."""
+    """Return the seconds per step of a loop written by hand."""
     loss_function, optimizer = instantiate(config.loss), instantiate(config.optimizer)(net)
     scheduler = instantiate(config.scheduler)(optimizer, len(loader))
     net.train()
@@ -99,13 +99,13 @@ def bare(config, net, loader, classes) -> float:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--steps", type=number_from(2), default=60, help="steps of a run")
+    parser.add_argument("--steps", type=number_from(2), default=60, help="steps in each run")
     parser.add_argument("--runs", type=number_from(1), default=9, help="runs of each side")
-    parser.add_argument("overrides", nargs="*", help="words of segment.train's command line, none of trainer.*")
+    parser.add_argument("overrides", nargs="*", help="overrides of segment.train, except trainer.*")
     arguments = parser.parse_args()
-    for word in arguments.overrides:
-        if word.lstrip("+~").startswith(("trainer", "compile", "channels_last")):
-            raise SegmentError(f"{word}: both sides run on a CPU in 32 bits, as long as --steps says: leave it out")
+    for override in arguments.overrides:
+        if override.lstrip("+~").startswith(("trainer", "compile", "channels_last")):
+            raise SegmentError(f"{override}: both sides run on a CPU in 32 bits for --steps steps: leave it out")
     silence_known_warnings()
     warnings.filterwarnings("ignore", "You defined a `validation_step` but have no")
     config = load_config(["trainer.accelerator=cpu", "data.num_workers=0", *arguments.overrides])

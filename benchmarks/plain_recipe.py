@@ -1,9 +1,10 @@
-"""segmentation_models.pytorch's U-Net on MobileNetV2, trained as its users do: the peer of benchmarks/quality.py.
+"""segmentation_models.pytorch's U-Net on MobileNetV2 with a plain recipe: the peer of benchmarks/quality.py.
 
     python -m benchmarks.plain_recipe --data camvid --root DIR --weights FILE --output metrics.json
 
-Random scale, crop and flip, AdamW with a smaller rate for the encoder, one cycle, cross-entropy: an ordinary loop. The
-images come from our loader and the figures from our metric, so that nets and recipes alone differ.
+The recipe is an ordinary loop with random scale, crop and flip, AdamW with a lower learning rate for the encoder, one
+cycle, and cross-entropy. The images come from our loader and the scores from our metric, so that only nets and recipes
+differ.
 """
 
 import json
@@ -26,7 +27,7 @@ from segment.models.weights import load_file
 
 
 class Recipe(NamedTuple):
-    """What differs between data sets."""
+    """Values that differ between data sets."""
 
     crop: tuple[int, int]
     encoder_lr: float
@@ -42,10 +43,10 @@ def normalize(image: Tensor) -> Tensor:
 
 
 def make_net(weights: Path, classes: int) -> nn.Module:
-    """The U-Net with ImageNet's weights from a file of torchvision's.
+    """Return the U-Net with ImageNet weights from a file in torchvision's format.
 
     Raises:
-        SegmentError: it is none, or not of this net.
+        SegmentError: the file does not hold the weights of this encoder.
     """
     import segmentation_models_pytorch as smp
 
@@ -78,7 +79,7 @@ def train(net: nn.Module, data: L.LightningDataModule, recipe: Recipe, epochs: i
 
 @torch.inference_mode()
 def evaluate(net: nn.Module, data: L.LightningDataModule) -> dict:
-    """The figures of whole images at their own size, padded to what the net takes."""
+    """Return the metrics on whole images at their own size, padded to a multiple of 32."""
     scores = SegmentationScores(len(data.classes))
     net.eval()
     for batch in data.val_dataloader():
@@ -93,16 +94,17 @@ def main() -> None:
     parser.add_argument("--data", choices=RECIPES, required=True)
     parser.add_argument("--root", required=True, help="folder of the data set")
     parser.add_argument("--weights", type=Path, required=True, help="torchvision's mobilenet_v2-*.pth")
-    parser.add_argument("--epochs", type=int, default=12, help="of the training")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file of the figures")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of training")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and images")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file for the metrics")
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.data]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     L.seed_everything(arguments.seed, verbose=False)
     crop = f"data.crop_size=[{recipe.crop[0]},{recipe.crop[1]}]"
-    words = [f"data={arguments.data}", f"data.root={arguments.root}", f"seed={arguments.seed}", crop]
-    config = load_config([*words, "data.scale=[0.5,1.5]", "data.colour=0", "data.cat_max_ratio=1", "data.batch_size=8"])
+    overrides = [f"data={arguments.data}", f"data.root={arguments.root}", f"seed={arguments.seed}", crop]
+    overrides += ["data.scale=[0.5,1.5]", "data.colour=0", "data.cat_max_ratio=1", "data.batch_size=8"]
+    config = load_config(overrides)
     data = instantiate(config.data)
     data.setup("fit")
     net = make_net(arguments.weights, len(data.classes))

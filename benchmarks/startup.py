@@ -1,4 +1,4 @@
-"""How long one waits: for --help, beside a bare Hydra application, and for the first training step, beside the imports.
+"""Waiting times: --help beside a bare Hydra application, and the first training step beside the imports.
 
 python -m benchmarks.startup
 """
@@ -30,8 +30,8 @@ def main() -> None:
         application = Path(folder, "bare.py")
         application.write_text(BARE)
 
-        def start(*words: str) -> None:
-            subprocess.run([sys.executable, *words], check=True, capture_output=True)
+        def start(*options: str) -> None:
+            subprocess.run([sys.executable, *options], check=True, capture_output=True)
 
         step = ["-m", "segment.train", "trainer.fast_dev_run=1", f"hydra.run.dir={folder}/run"]
         for title, ours, theirs in (

@@ -1,8 +1,8 @@
-"""What the skips of an FCN are worth: FCN-32s, 16s and 8s, trained alike on drawn shapes with several seeds.
+"""The effect of an FCN's skips: FCN-32s, 16s and 8s, trained in the same way on drawn shapes with several seeds.
 
     python -m benchmarks.strides
 
-Each run is an ordinary ``python -m segment.train``; a run that is there already is not repeated.
+Each run is an ordinary ``python -m segment.train``. Runs that are already finished are not repeated.
 """
 
 import json
@@ -18,20 +18,20 @@ NETS = {"FCN-32s": "[]", "FCN-16s": "[16]", "FCN-8s": "[16,8]"}
 
 
 def measure(folder: Path, skips: str, seed: int, epochs: int) -> float:
-    """Validation mIoU of one run."""
+    """Return the validation mIoU of one run."""
     metrics = folder / "metrics.json"
     if not metrics.is_file():
-        words = [f"model.decoder.skip_strides={skips}", f"seed={seed}", f"trainer.max_epochs={epochs}"]
-        words += [f"hydra.run.dir={folder}", "trainer.enable_progress_bar=false"]
-        subprocess.run([sys.executable, "-m", "segment.train", *words], check=True, stdout=subprocess.DEVNULL)
+        overrides = [f"model.decoder.skip_strides={skips}", f"seed={seed}", f"trainer.max_epochs={epochs}"]
+        overrides += [f"hydra.run.dir={folder}", "trainer.enable_progress_bar=false"]
+        subprocess.run([sys.executable, "-m", "segment.train", *overrides], check=True, stdout=subprocess.DEVNULL)
     return json.loads(metrics.read_text())["mIoU"]
 
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--seeds", type=number_from(1), default=3, help="how many")
-    parser.add_argument("--epochs", type=number_from(1), default=3, help="of each run")
-    parser.add_argument("--runs", default="runs/strides", help="where the runs lie")
+    parser.add_argument("--seeds", type=number_from(1), default=3, help="number of seeds")
+    parser.add_argument("--epochs", type=number_from(1), default=3, help="epochs of each run")
+    parser.add_argument("--runs", default="runs/strides", help="folder of the runs")
     arguments = parser.parse_args()
     scores: dict[str, list[float]] = {net: [] for net in NETS}
     for seed in range(arguments.seeds):

@@ -1,7 +1,7 @@
-"""How all benchmarks measure: sides take turns in one run, the first turn warms up, figures are medians.
+"""The method of all benchmarks: sides take turns, the first turn is a warm-up, and results are medians.
 
-A machine's speed drifts more than two sides differ; so each turn is compared with its neighbour in time, and a
-ratio is the median over turns. Results are printed and kept as JSON, with the machine and the versions.
+The speed of a machine drifts by more than the sides differ. So each run is compared with the other side's run next to
+it in time, and a ratio is the median over turns. Results are printed, and written as JSON with machine and versions.
 """
 
 import argparse
@@ -21,38 +21,38 @@ from segment.errors import SegmentError
 from segment.models.costs.measured import processor_name
 
 FOLDER = Path("runs/bench")
-"""Where the JSON files go."""
+"""Folder of the JSON files."""
 
 Seconds = dict[str, list[float]]
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """The script's docstring as it is, and the defaults that there are."""
+    """Show the script's docstring unchanged, and the default of each option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None else super()._get_help_string(action)
 
 
 def command_line(doc: str | None) -> argparse.ArgumentParser:
-    """A parser for the script that runs."""
+    """Return a parser for the script that is running."""
     spec = sys.modules["__main__"].__spec__
     name = spec.name.removesuffix(".__main__") if spec else "benchmarks"
     return argparse.ArgumentParser(f"python -m {name}", description=doc, formatter_class=Help)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; what is wrong with its data, weights or child processes is one line."""
+    """Run a script and report a mistake in its data, weights or child processes in one line."""
     try:
         main()
     except SegmentError as error:
         sys.exit(f"error: {error}")
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or b"").decode().strip()
-        sys.exit(f"{said}\nerror: this ended with exit code {error.returncode}: {' '.join(error.cmd)}".lstrip())
+        output = (error.stderr or b"").decode().strip()
+        sys.exit(f"{output}\nerror: exit code {error.returncode} of {' '.join(error.cmd)}".lstrip())
 
 
 def take_turns(sides: Mapping[str, Callable[[], Any]], runs: int) -> Seconds:
-    """Seconds of each side, a value a run; a side that returns a float has measured itself."""
+    """Return the seconds of each side, one value per run; a side that measures itself returns its seconds."""
     seconds: Seconds = {name: [] for name in sides}
     for run in range(runs + 1):
         order = list(sides.items())
@@ -66,12 +66,12 @@ def take_turns(sides: Mapping[str, Callable[[], Any]], runs: int) -> Seconds:
 
 
 def ratio(seconds: Seconds, side: str, to: str) -> float:
-    """How many times as long as ``to`` a side takes: below 1 it is faster."""
+    """Return the time of a side relative to that of ``to``, the median over turns; below 1 the side is faster."""
     return statistics.median(a / b for a, b in zip(seconds[side], seconds[to], strict=True))
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The versions of what is installed of the packages."""
+    """Return the version of each package, or "not installed"."""
     found = {}
     for package in packages:
         try:
@@ -82,7 +82,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def keep(name: str, rows: list[dict[str, Any]], *packages: str) -> None:
-    """Write the rows of a benchmark's table as ``runs/bench/NAME.json``."""
+    """Write the rows of a benchmark's table to ``runs/bench/NAME.json``."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     about = {
         "options": sys.argv[1:],

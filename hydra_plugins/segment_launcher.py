@@ -1,6 +1,6 @@
-"""The launcher of ``segment.train``; ``conf/hydra/launcher/segment.yaml`` names it.
+"""The launcher of ``segment.train``, named in ``conf/hydra/launcher/segment.yaml``.
 
-It lies here because Hydra takes launchers from the package ``hydra_plugins`` alone.
+Hydra takes launchers from the package ``hydra_plugins`` only.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,14 @@ from omegaconf import DictConfig
 
 
 class SegmentLauncher(Launcher):
-    """Run a sweep's jobs one after the other, each in a fresh process.
+    """Run the jobs of a sweep one after the other, each in a fresh process.
 
     Args:
-        module: of the command that a job runs: ``python -m MODULE OVERRIDES``.
+        module: a job runs ``python -m MODULE OVERRIDES``.
+
+    Example:
+        >>> SegmentLauncher("segment.train").module
+        'segment.train'
     """
 
     def __init__(self, module: str) -> None:
@@ -25,7 +29,7 @@ class SegmentLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        # Every Hydra application imports this file; only a sweep needs that one.
+        # Every Hydra application on this machine imports this file, but only a sweep needs that module.
         from segment.sweeps.launcher import launch
 
         return launch(self.module, self.config, job_overrides)

@@ -1,4 +1,4 @@
-"""Read a whole data set and report what is wrong with it: ``python -m segment.check data=voc data.root=DIR``."""
+"""Examine a whole data set: ``python -m segment.check data=voc data.root=DIR``."""
 
 import json
 from collections import defaultdict
@@ -26,10 +26,10 @@ SHOWN = 5
 
 
 def check(config: DictConfig) -> None:
-    """Report sizes, faulty pairs, leakage between splits and pixel shares as tables, plot and JSON.
+    """Report image sizes, class shares and all findings of a data set as tables, plot and JSON.
 
     Raises:
-        SegmentError: a problem was found that would spoil a training or its metrics.
+        SegmentError: there is a problem that would spoil a training or its metrics.
     """
     from segment.data.doctor import examine
     from segment.display.pictures import save_figure
@@ -64,8 +64,8 @@ def check(config: DictConfig) -> None:
 
 
 def sizes_grid(report: "DataReport") -> Grid:
-    """Return number and sizes of the images of each split."""
-    headings = ["split", "listed", "sound", "sizes (width x height)"]
+    """Return the number and the sizes of the images of each split."""
+    headings = ["split", "listed", "without problem", "sizes (width x height)"]
     grid = Grid("images", headings, right_text=frozenset(headings[-1:]))
     for name, split in report.splits.items():
         common = [f"{w}x{h} ({count})" for (w, h), count in split.sizes.most_common(3)]
@@ -75,7 +75,7 @@ def sizes_grid(report: "DataReport") -> Grid:
 
 
 def shares_grid(shares: dict[str, list[float]], names: Sequence[str]) -> Grid:
-    """Return each class's share of the pixels of each split; void stands below a line."""
+    """Return each class's share of the pixels in each split; void, the last of the names, is below a line."""
     grid = Grid("share of the pixels, per cent", ["class", *shares], rules={len(names) - 1})
     for i, name in enumerate(names):
         cells = [f"{100 * values[i]:.2f}" if values[i] else "-" for values in shares.values()]

@@ -87,7 +87,7 @@ def write_submission(config: DictConfig, net: Any, data: Any, inference: Any, fo
     check_submit_options(config.submit, config.competition, data)
     net.to(build_evaluation_trainer(config, folder).strategy.root_device)
     write_voc_archive(
-        lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.path
+        lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.voc_archive
     )
 
 
@@ -104,7 +104,7 @@ def write_evaluation(
     from segment.evaluation.evaluator import evaluate_split
     from segment.evaluation.examples import predict_examples, worst_and_best
     from segment.evaluation.results import all_metrics, describe_source, write_results
-    from segment.training.faults import ending_run
+    from segment.training.faults import ending_run, occupied
 
     dataset = data.dataset(config.split)
     if not dataset.has_masks:
@@ -112,7 +112,7 @@ def write_evaluation(
             f"the split {config.split} has no masks: there is nothing to compare with; "
             "use segment.predict, or submit=voc for VOC's server"
         )
-    with ending_run(folder) as run:
+    with occupied(folder), ending_run(folder) as run:
         run.trainer = trainer = build_evaluation_trainer(config, folder)
         evaluation = evaluate_split(trainer, net, data, config.split, inference, config.boundary)
     if not trainer.is_global_zero:

@@ -36,8 +36,8 @@ def printable(text: str) -> str:
 def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """Open a file for writing that replaces an earlier one only when it is complete and on the disk.
 
-    It is written as ``NAME.part`` in the same folder, where a file is moved in one step. After an error the earlier
-    file is unchanged, and there is no ``.part``.
+    It is written as a ``.part`` file in the same folder, where a file is moved in one step. After an error the earlier
+    file is unchanged, and there is no ``.part``. Two processes that write one file use different ``.part`` files.
 
     Args:
         path: of the file.
@@ -47,7 +47,8 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
         OSError: the file cannot be written; ``filename`` is ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # short, however long the file's name is
+    part = path.with_name(f".{name}.{os.getpid()}.part")
     try:
         with part.open(mode, **options) as file:
             yield file

@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 
 from segment.cli.build import instantiate
 from segment.cli.entry_point import entry_point
+from segment.cli.value_types import check_value
 from segment.errors import SegmentError
 from segment.files import checkpoint_digest, printable, user_path
-from segment.prediction.input_files import find_images
-from segment.prediction.output_files import EXTRAS, OutputFiles, plan_outputs, prepare_folder
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    from segment.prediction.output_files import OutputFiles
     from segment.prediction.segmenter import Segmenter
 
 
@@ -25,38 +25,26 @@ def predict(config: DictConfig) -> None:
     Raises:
         SegmentError: a setting is wrong, or some images could not be segmented.
     """
+    from segment.prediction.input_files import find_images
+    from segment.prediction.output_files import EXTRAS, plan_outputs, prepare_folder
     from segment.prediction.segmenter import load_segmenter
 
-    extras, inference = read_extras(config), instantiate(config.inference)
+    extras = [suffix for suffix, key in EXTRAS.items() if check_value(key, config[key], bool)]
+    inference = instantiate(config.inference)
     limit_image_size(inference.max_memory)
     source, output, checkpoint = (user_path(config[key], key) for key in ("input", "output", "checkpoint"))
     try:
         plan = plan_outputs(*find_images(source, output), output, extras)
+        prepare_folder(output, plan)
     except OSError as error:
-        raise SegmentError(f"input={source}: {error.strerror}") from None
-    prepare_folder(output, plan)
+        raise SegmentError(f"{error.filename}: {error.strerror}") from None
     segmenter = load_segmenter(checkpoint, config.device, inference)
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()}"
     new, existing = segment_images(segmenter, plan, origin, config.probabilities)
     names = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
-    report = f"{new} image{'s' * (new != 1)} segmented"
-    report += f", {existing} had their masks already" * (existing > 0)
-    print(report + f": {output}/{names}" * (new + existing > 0))
-    failed = len(plan) - new - existing
-    if failed:
+    print(f"{new} image{'s' * (new != 1)} segmented, {existing} had their masks already: {output}/{names}")
+    if failed := len(plan) - new - existing:
         raise SegmentError(f"{failed} of {len(plan)} images could not be segmented, see the lines above")
-
-
-def read_extras(config: DictConfig) -> list[str]:
-    """Return the suffixes of the files that are wanted beside the mask.
-
-    Raises:
-        SegmentError: a setting is neither true nor false.
-    """
-    for key in EXTRAS.values():
-        if not isinstance(config[key], bool):
-            raise SegmentError(f"{key}={config[key]}: expected true or false")
-    return [suffix for suffix, key in EXTRAS.items() if config[key]]
 
 
 def limit_image_size(max_memory: float | None) -> None:
@@ -71,7 +59,7 @@ def limit_image_size(max_memory: float | None) -> None:
 
 
 def segment_images(
-    segmenter: "Segmenter", plan: Mapping[Path, OutputFiles], origin: str, probabilities: bool
+    segmenter: "Segmenter", plan: "Mapping[Path, OutputFiles]", origin: str, probabilities: bool
 ) -> tuple[int, int]:
     """Segment all images whose files are not complete yet; print why others are skipped.
 
@@ -101,17 +89,11 @@ def segment_images(
         except (SegmentError, OSError, RuntimeError, ValueError, MemoryError) as error:
             if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
                 raise SegmentError(f"cannot write {error.filename}: {error.strerror}") from None
-            console.print(f"skipped: {printable(skip_reason(error, path))}", style="yellow")
+            reason = str(error) or type(error).__name__
+            if not isinstance(error, SegmentError):  # an error of torch continues with a stack trace
+                reason = f"{path}: {reason.splitlines()[0]}"
+            console.print(f"skipped: {printable(reason)}", style="yellow")
     return new, existing
-
-
-def skip_reason(error: Exception, path: Path) -> str:
-    """Return why an image could not be segmented: a whole message of this package, one line of any other."""
-    if isinstance(error, SegmentError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return ": ".join(str(part) for part in (path, error.filename, error.strerror) if part)
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One table of any set of runs: ``python -m segment.report DIR... --output FOLDER``."""
+"""Compare runs in one table: ``python -m segment.report DIR... --output FOLDER``."""
 
 import argparse
 import csv
@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.measure import Measurement
 
+from segment.cli.entry_point import exit_cleanly
 from segment.comparison.find import find_runs
 from segment.comparison.sections import Section, build_sections, section_grids, section_records
 from segment.display.grid import latex, markdown, screen_table
@@ -18,13 +19,13 @@ from segment.errors import SegmentError
 from segment.files import whole_file
 
 DESCRIPTION = """\
-Compares the runs below the folders: one row for runs that differ in their seed alone, with mean and spread of the
-scores, intervals over the choice of the images, and what the nets cost on this machine. Runs that failed or have not
-finished are listed below the table; the exit code is 1 only if no run has metrics."""
+Compare the runs in and below the folders. Runs that differ in their seed alone are one row: mean and spread of the
+scores, intervals over the choice of images, and the costs of the net on this machine. Runs that failed or have not
+finished are listed below the table. The exit code is 1 only if no run has metrics."""
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """Find the runs, compare them, and show and write the result.
+    """Find runs, compare them, print the result and write it into the output folder.
 
     Raises:
         SegmentError: no run has metrics, or the output folder cannot be made.
@@ -59,7 +60,7 @@ def report(arguments: argparse.Namespace) -> None:
 
 
 def print_sections(sections: Sequence[Section], console: Console) -> None:
-    """Print tables and notes; the terminal folds long lines, where rich would cut cells."""
+    """Print tables and notes in full width: the terminal then wraps long lines, while rich would cut cells."""
     wide = console.options.update(max_width=1000)
     for section in sections:
         for table in map(screen_table, section_grids(section)):
@@ -87,19 +88,19 @@ def write_report(sections: Sequence[Section], below: Sequence[str], folder: Path
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """Return height and width of ``512x1024``."""
+    """Return height and width from text such as ``512x1024``."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None or min(map(int, match.groups())) < 32:
-        raise argparse.ArgumentTypeError(f"{text}: expected HEIGHTxWIDTH, each from 32, such as 512x512")
+        raise argparse.ArgumentTypeError(f"{text}: expected HEIGHTxWIDTH, each 32 or more, such as 512x512")
     return int(match[1]), int(match[2])
 
 
 def number_from(low: int) -> Callable[[str], int]:
-    """Return argparse's type of an option that is a whole number from ``low``."""
+    """Return a function that reads a whole number of at least ``low``, for argparse."""
 
     def number(text: str) -> int:
         if not text.isdigit() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"{text}: expected a number from {low}")
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {low} or more")
         return int(text)
 
     return number
@@ -108,10 +109,10 @@ def number_from(low: int) -> Callable[[str], int]:
 def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m segment.report", description=DESCRIPTION)
     add = parser.add_argument
-    add("folders", metavar="DIR", nargs="+", type=Path, help="a run, a sweep, or a folder that holds them at any depth")
+    add("folders", metavar="DIR", nargs="+", type=Path, help="run, sweep, or folder with runs at any depth")
     add("--output", metavar="FOLDER", type=Path, help="write report.md, .csv, .tex, cost.png, .pdf and pictures.png")
     add("--paper", action="store_true", help="add published scores, each with its split and source")
-    add("--no-cost", dest="cost", action="store_false", help="measure neither time nor memory")
+    add("--no-cost", dest="cost", action="store_false", help="do not measure time and memory")
     add(
         "--size",
         metavar="HEIGHTxWIDTH",
@@ -124,7 +125,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
         metavar="N",
         type=number_from(0),
         default=4,
-        help="images in pictures.png, spread over the split (4)",
+        help="number of images in pictures.png, spread over the split (4)",
     )
     try:
         report(parser.parse_args(command_line))
@@ -133,4 +134,4 @@ def main(command_line: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_cleanly(main)

@@ -1,6 +1,7 @@
 """Train a network: ``python -m segment.train model=fcn16s data=voc data.root=DIR``."""
 
 import functools
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -20,12 +21,15 @@ from segment.records.folder import RunFolder
 from segment.sweeps.launcher import one_job
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
 
+UNRECORDED = {"resume", "repeat", "trust", "data.download", "data.url", "data.checksum"}
+"""Keys whose overrides are not recorded: a record must not start, trust or download anything."""
+
 
 def train(config: DictConfig) -> None:
     """Train a net, evaluate its best checkpoint, and write the results into the run folder."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
 
-    from segment.training.faults import ending_run
+    from segment.training.faults import ending_run, occupied
     from segment.training.trainer import build_trainer
 
     silence_known_warnings()
@@ -40,8 +44,8 @@ def train(config: DictConfig) -> None:
     data.prepare_data()
     data.setup("fit")  # so that an error in the data set shows before the net is built
     module = build_module(config, data)
-    with ending_run(start.folder) as run:
-        run.loggers += build_loggers(config, start)
+    with occupied(start.folder, start.in_same_folder), ending_run(start.folder) as run:
+        build_loggers(config, start, run.loggers)
         begin = functools.partial(record_start, config=config, start=start)
         run.trainer = trainer = build_trainer(config, start, run.loggers, begin)
         trainer.fit(module, data, ckpt_path=start.checkpoint)
@@ -97,22 +101,37 @@ def build_module(config: DictConfig, data: Any) -> Any:
     )
 
 
-def build_loggers(config: DictConfig, start: RunStart) -> list:
-    """Build the logger of metrics.csv and those that ``logger=`` names.
+def build_loggers(config: DictConfig, start: RunStart, loggers: list) -> None:
+    """Build and start the logger of metrics.csv and those that ``logger=`` names.
 
     A resumed run keeps its rows up to the checkpoint, and its id in wandb.
+
+    Args:
+        loggers: gets each logger before the next one is built, so that all are ended if one fails.
+
+    Raises:
+        SegmentError: wandb cannot start.
     """
     from segment.records.metrics_csv import MetricsFile, read_rows
 
     folder = start.folder
-    loggers: list = [MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step))]
+    loggers.append(MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step)))
     ids = start.record["loggers"] if start.record else {}
     for name, part in (config.get("logger") or {}).items():
         own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}
         loggers.append(instantiate(part, save_dir=str(folder.path), **own))
-    for logger in loggers:
-        logger.log_hyperparams(plain(config))
-    return loggers
+    os.environ.setdefault("WANDB_INIT_TIMEOUT", "30")  # seconds; wandb's own limit is longer
+    for logger in [*loggers]:
+        try:
+            logger.log_hyperparams(plain(config))
+        except Exception as error:
+            if not type(error).__module__.startswith("wandb"):
+                raise
+            loggers.remove(logger)
+            raise SegmentError(
+                f"logger=wandb cannot start ({' '.join(str(error).split())[:150]}): log in with `wandb login`, or set "
+                "the environment variable WANDB_MODE=offline"
+            ) from None
 
 
 def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:
@@ -152,7 +171,9 @@ def provenance_of(trainer: Any, config: DictConfig) -> dict[str, Any]:
 
     hydra = HydraConfig.get()
     return collect_provenance(
-        overrides=[override for override in hydra.overrides.task if override_key(override) not in {"resume", "repeat"}],
+        overrides=[
+            override for override in hydra.overrides.task if override_key(override).lstrip("+") not in UNRECORDED
+        ],
         config_dirs=[source.path for source in hydra.runtime.config_sources if source.provider == "command-line"],
         directory=hydra.runtime.cwd,
         config=plain(config),

@@ -1,4 +1,4 @@
-"""Tiny data sets in their official layouts, and functions that run the commands as a user does."""
+"""The entry points as a user starts them, and the fixtures of all data sets."""
 
 import itertools
 import os
@@ -9,12 +9,10 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from PIL import Image
 
-from segment.data.classes import voc_palette
+from tests.data_sets import ade20k_root, camvid_root, folder_root, sbd_root, voc_root, write_pair  # noqa: F401
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -24,67 +22,6 @@ needs_shared = pytest.mark.skipif(
 
 SMALL = ("model=fcn_small", "model.encoder.width=8", "data.num_workers=0", "data.batch_size=2")
 """Overrides for a net that is built and trained in a moment."""
-
-
-def write_pair(image: Path, mask: Path, values: np.ndarray, seed: int, palette: bool = True) -> None:
-    """Write a noisy JPEG or PNG and a mask with the given labels (H,W)."""
-    image.parent.mkdir(parents=True, exist_ok=True)
-    mask.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(seed).integers(0, 60, (*values.shape, 3))
-    Image.fromarray((noise + values[..., None] % 4 * 40).astype(np.uint8)).save(image)
-    picture = Image.fromarray(values.astype(np.uint8), mode="L")
-    if palette:
-        picture.putpalette([value for colour in voc_palette(256) for value in colour])
-    picture.save(mask)
-
-
-def labels(rng: np.random.Generator, values: list[int]) -> np.ndarray:
-    """Return a mask of random size, made of blocks of the given values."""
-    height, width = rng.integers(4, 7, 2)
-    return np.kron(rng.choice(values, (height, width)), np.ones((11, 9), int))
-
-
-@pytest.fixture
-def voc_root(tmp_path: Path) -> Path:
-    """Write VOCdevkit/VOC2012 with 5 training and 3 validation pairs."""
-    base, rng = tmp_path / "VOCdevkit" / "VOC2012", np.random.default_rng(0)
-    lists = base / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    for split, count in (("train", 5), ("val", 3)):
-        names = [f"2007_00{split[0]}{i}" for i in range(count)]
-        for i, name in enumerate(names):
-            image, mask = base / "JPEGImages" / f"{name}.jpg", base / "SegmentationClass" / f"{name}.png"
-            write_pair(image, mask, labels(rng, [0, 1, 15, 20, 255]), i)
-        (lists / f"{split}.txt").write_text("\n".join(names) + "\n")
-    return tmp_path
-
-
-@pytest.fixture
-def camvid_root(tmp_path: Path) -> Path:
-    """Write CamVid in SegNet's layout: 4 training and 2 validation pairs, and lists with the authors' own prefix."""
-    rng = np.random.default_rng(1)
-    for split, count in (("train", 4), ("val", 2)):
-        lines = []
-        for i in range(count):
-            name = f"0001TP_{i:06d}.png"
-            write_pair(
-                tmp_path / split / name, tmp_path / f"{split}annot" / name, labels(rng, list(range(12))), i, False
-            )
-            lines.append(f"/SegNet/CamVid/{split}/{name} /SegNet/CamVid/{split}annot/{name}")
-        (tmp_path / f"{split}.txt").write_text("\n".join(lines))
-    return tmp_path
-
-
-@pytest.fixture
-def ade20k_root(tmp_path: Path) -> Path:
-    """Write ADEChallengeData2016 with 4 training and 2 validation pairs."""
-    base, rng = tmp_path / "ADEChallengeData2016", np.random.default_rng(2)
-    for split, folder, count in (("train", "training", 4), ("val", "validation", 2)):
-        for i in range(1, count + 1):
-            name = f"ADE_{split}_{i:08d}"
-            image, mask = base / "images" / folder / f"{name}.jpg", base / "annotations" / folder / f"{name}.png"
-            write_pair(image, mask, labels(rng, [0, 1, 2, 75, 150]), i, False)
-    return tmp_path
 
 
 def untrained(path: Path, *overrides: str) -> Path:

@@ -1,4 +1,4 @@
-"""The benchmarks run from end to end, in little, and leave their tables; what they measure is no matter here."""
+"""The benchmarks run from end to end at a small size and write their tables; the times do not matter here."""
 
 import json
 import os
@@ -9,35 +9,35 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LITTLE = ["--device=cpu", "--side=64", "--batch=2", "--runs=1", "--times=1", "--modes=eager", "--only=unet"]
+SMALL_GPU_RUN = ["--device=cpu", "--side=64", "--batch=2", "--runs=1", "--times=1", "--modes=eager", "--only=unet"]
 
 
-def bench(folder: Path, *words: str) -> subprocess.CompletedProcess:
+def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "ignore", "-m", *words]
+    command = [sys.executable, "-W", "ignore", "-m", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["metric", "--runs=1", "--threads=2"],
         ["overhead", "--runs=1", "--steps=2"],
         ["loader", "--runs=1", "--images=8"],
         ["models", "--runs=1", "--only=unet"],
-        ["gpu", *LITTLE, "--search", "--profile"],
+        ["gpu", *SMALL_GPU_RUN, "--search", "--profile"],
     ],
-    ids=lambda words: words[0],
+    ids=lambda arguments: arguments[0],
 )
-def test_a_table_is_left(words, tmp_path):
-    done = bench(tmp_path, f"benchmarks.{words[0]}", *words[1:])
+def test_each_benchmark_writes_its_table(arguments, tmp_path):
+    done = bench(tmp_path, f"benchmarks.{arguments[0]}", *arguments[1:])
     assert done.returncode == 0, done.stderr
-    name = words[0] + "_search" * ("--search" in words) + "_part" * ("--only=unet" in words)
+    name = arguments[0] + "_search" * ("--search" in arguments) + "_part" * ("--only=unet" in arguments)
     kept = json.loads((tmp_path / "runs" / "bench" / f"{name}.json").read_text())
-    assert kept["options"] == words[1:]
+    assert kept["options"] == arguments[1:]
     assert kept["rows"] or "without the peer" in done.stdout
-    if "--profile" in words:
+    if "--profile" in arguments:
         longest = kept["rows"][-1]["longest"]["ours"]
         assert longest[0]["operation"] == "aten::convolution_backward"
         assert f"{longest[0]['ms']:.2f} ms" in done.stdout
@@ -45,17 +45,17 @@ def test_a_table_is_left(words, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["benchmarks.metric", "--runs", "0"], "--runs: 0: expected a number from 1"),
-        (["benchmarks.models", "--only", "nosuch"], "error: --only nosuch: no name has this in it"),
+        (["benchmarks.models", "--only", "nosuch"], "error: --only nosuch: no pair has a name with this in it"),
         (["benchmarks.overhead", "data=voc", "data.root=/nowhere"], "error: no data set at data.root=/nowhere"),
         (["benchmarks.overhead", "trainer.precision=16"], "error: trainer.precision=16: both sides run on a CPU"),
         (["benchmarks.gpu", "--device", "cpu", "--root", "/nowhere"], "error: no data set at data.root=/nowhere"),
     ],
 )
-def test_mistakes_are_one_line(words, message, tmp_path):
-    done = bench(tmp_path, *words)
+def test_mistakes_are_one_line(arguments, message, tmp_path):
+    done = bench(tmp_path, *arguments)
     assert done.returncode
     assert message in done.stderr
     assert "Traceback" not in done.stderr

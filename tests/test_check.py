@@ -1,249 +1,50 @@
-"""segment.check finds every planted fault, and calls clean data clean."""
+"""segment.check prints and writes its report, and ends with an error if there is a problem."""
 
-import io
 import json
-import shutil
-import struct
-from collections.abc import Callable
-from pathlib import Path
+from collections import Counter
 
-import numpy as np
-import pytest
-from PIL import Image
-
-from segment.data.datasets.ade20k import ADE20KDataModule
-from segment.data.datasets.camvid import CamVidDataModule
-from segment.data.datasets.folder import FolderDataModule
-from segment.data.datasets.shapes import ShapesDataModule
-from segment.data.datasets.voc import AugmentedVOCDataModule, VOCDataModule
-from segment.data.doctor import examine
-from segment.data.inspection import summarize_pairs
-from tests.conftest import SHARED, Run, needs_shared, write_pair
+from segment.check import SHOWN, finding_lines, shares_grid, sizes_grid
+from segment.data.doctor import DataReport, SplitTotals
+from segment.data.pairs import Finding
+from tests.conftest import Run
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Six training and three validation pairs of three classes, sound."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 3)):
-        for i in range(count):
-            values = np.kron(rng.permutation([0, 1, 2, 255]).reshape(2, 2), np.ones((10, 12), int))
-            base = tmp_path / split
-            write_pair(base / "images" / f"{i}.jpg", base / "masks" / f"{i}.png", values, rng.integers(1 << 30), False)
-    return tmp_path
-
-
-def found(root: Path, kind: str = "problems") -> dict[str, str]:
-    data = FolderDataModule(str(root), classes=["a", "b", "c"])
-    return {finding.kind: finding.message for finding in getattr(examine(data, ["train", "val"]), kind)}
-
-
-def test_clean_data_is_clean(root):
-    data = FolderDataModule(str(root), classes=["a", "b", "c"])
-    report = examine(data, ["train", "val"])
-    assert report.problems == report.notes == []
-    assert [(s.samples, s.read) for s in report.splits.values()] == [(6, 6), (3, 3)]
-    assert report.splits["train"].sizes == {(24, 20): 6}
-    assert report.splits["train"].pixels[[0, 1, 2, 255]].tolist() == [720] * 4
-    assert report.shares("train", 3) == [0.25] * 4
-
-
-def mask(root: Path, image: Image.Image) -> None:
-    image.save(root / "train/masks/2.png")
-
-
-def of(root: Path, value: int) -> None:
-    for path in (root / "train" / "masks").iterdir():
-        Image.fromarray(np.where(np.array(Image.open(path)) == 0, 0, value).astype(np.uint8)).save(path)
-
-
-def reencode(path: Path, to: Path) -> None:
-    Image.open(path).save(to)
-
-
-def lost_page(path: Path) -> None:
-    """A TIFF that says its next page lies within the list of what the first one has."""
-    content = io.BytesIO()
-    Image.new("L", (24, 20)).save(content, "TIFF")
-    raw = bytearray(content.getvalue())
-    start = struct.unpack_from("<I", raw, 4)[0]
-    entries = struct.unpack_from("<H", raw, start)[0]
-    struct.pack_into("<I", raw, start + 2 + 12 * entries, start + 3)
-    path.write_bytes(raw)
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-300])
-
-
-def flip_a_bit(path: Path) -> None:
-    """In the middle of a PNG's pixels: torchvision's decoder would end the process, PIL's may notice nothing."""
-    content = bytearray(path.read_bytes())
-    content[(content.index(b"IDAT") + content.index(b"IEND")) // 2] ^= 4
-    path.write_bytes(content)
-
-
-FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "image gone": ("missing image", lambda r: (r / "train/images/2.jpg").unlink()),
-    "mask gone": ("missing mask", lambda r: (r / "val/masks/1.png").unlink()),
-    "image truncated": ("unreadable image", lambda r: truncate(r / "train/images/2.jpg")),
-    "image empty": ("unreadable image", lambda r: (r / "val/images/2.jpg").write_bytes(b"")),
-    "image no image": ("unreadable image", lambda r: (r / "val/images/2.jpg").write_text("<html>")),
-    "mask empty": ("unreadable mask", lambda r: (r / "val/masks/2.png").write_bytes(b"")),
-    "mask truncated": ("unreadable mask", lambda r: (p := r / "val/masks/2.png").write_bytes(p.read_bytes()[:-30])),
-    "mask with a flipped bit": ("unreadable mask", lambda r: flip_a_bit(r / "train/masks/2.png")),
-    "mask smaller": ("mask size", lambda r: mask(r, Image.new("L", (23, 20)))),
-    "mask turned": ("mask size", lambda r: mask(r, Image.new("L", (20, 24)))),
-    "mask in colours": ("mask mode", lambda r: mask(r, Image.new("RGB", (24, 20)))),
-    "mask of 16 bits": ("mask mode", lambda r: mask(r, Image.new("I;16", (24, 20)))),
-    "mask with alpha": ("mask mode", lambda r: mask(r, Image.new("LA", (24, 20)))),
-    "label too high": ("label out of range", lambda r: mask(r, Image.new("L", (24, 20), 3))),
-    "mask a JPEG": ("lossy mask", lambda r: Image.new("L", (24, 20)).save(r / "train/masks/2.png", format="JPEG")),
-    "masks of 0 and 255": ("one class", lambda r: of(r, 255)),
-    "masks all void": ("only void", lambda r: [Image.new("L", (24, 20), 255).save(p) for p in r.glob("val/masks/*")]),
-    "image with a broken link to a page": ("unreadable image", lambda r: lost_page(r / "val/images/2.jpg")),
-    "image of several pages": (
-        "several pages",
-        lambda r: Image.new("RGB", (24, 20)).save(
-            r / "val/images/2.jpg", format="TIFF", save_all=True, append_images=[Image.new("RGB", (24, 20))]
-        ),
-    ),
-    "image of 32 bits": (
-        "image mode",
-        lambda r: Image.new("F", (24, 20)).save(r / "val/images/2.jpg", format="TIFF"),
-    ),
-    "same image in both": ("leakage", lambda r: shutil.copy(r / "train/images/4.jpg", r / "val/images/2.jpg")),
-    "same pixels in another format": (
-        "leakage",
-        lambda r: (
-            Image.open(r / "train/images/4.jpg").save(r / "val/images/2.png"),
-            (r / "val/images/2.jpg").unlink(),
-        ),
-    ),
-    "no masks of a split": ("no masks", lambda r: shutil.rmtree(r / "val" / "masks")),
-    "a split is empty": ("split", lambda r: [p.unlink() for p in (r / "val/images").iterdir()]),
-    "a split is missing": ("split", lambda r: shutil.rmtree(r / "val")),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_planted_faults_are_found(root, fault):
-    kind, plant = FAULTS[fault]
-    plant(root)
-    problems = found(root)
-    assert kind in problems, problems
-    assert len(problems) == 1
-
-
-NOTES: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "an image twice in a split": (
-        "same content",
-        lambda r: shutil.copy(r / "val/images/0.jpg", r / "val/images/1.jpg"),
-    ),
-    "one mask all void": ("only void", lambda r: Image.new("L", (24, 20), 255).save(r / "val/masks/0.png")),
-}
-
-
-@pytest.mark.parametrize("fault", NOTES)
-def test_what_need_not_be_wrong_is_a_note(root, fault):
-    kind, plant = NOTES[fault]
-    plant(root)
-    assert found(root) == {}
-    assert [*found(root, "notes")] == [kind]
-
-
-def test_classes_that_are_absent_or_never_trained(root):
-    of(root, 1)
-    assert found(root) == {}
-    assert found(root, "notes") == {
-        "absent": "train: no pixel of c",
-        "never trained": "val has classes that train has not: c",
-    }
-
-
-def test_lists(voc_root):
-    base = voc_root / "VOCdevkit" / "VOC2012"
-    lists = base / "ImageSets" / "Segmentation"
-    (lists / "train.txt").write_text("2007_00t0\n2007_00t1\n2007_00t1\n2007_00v0\n")
-    report = examine(VOCDataModule(str(voc_root)), ["train", "val"])
-    assert [p.kind for p in report.problems] == ["listed twice", "leakage"]
-    assert report.problems[1].message == "1 images of train are in val, too: 2007_00v0"
-    kinds = {note.kind: note.message for note in report.notes}
-    assert kinds["number"].endswith("as published it has 1449")
-    assert kinds["unlisted"].startswith("3 pairs are in none of these splits: 2007_00t2")
-
-
-def test_images_in_folders_within_the_folder_are_noted(root):
-    (root / "train" / "images" / "extra").mkdir()
-    shutil.copy(root / "train/images/4.jpg", root / "train/images/extra/9.jpg")
-    assert found(root) == {}
-    assert found(root, "notes")["deeper"].endswith("are not used: extra/9.jpg")
-
-
-@pytest.mark.parametrize("kind", [1, 2, 7], ids=["byte", "ascii", "undefined"])
-def test_an_orientation_of_an_odd_type(root, kind):
-    content = b"II*\0\x08\0\0\0\x01\0\x12\x01" + bytes([kind]) + b"\0\x01\0\0\0\6\0\0\0\0\0\0\0"
-    Image.open(root / "train/images/2.jpg").save(root / "train/images/2.jpg", exif=b"Exif\0\0" + content)
-    assert {*found(root)} <= {"mask size"}  # either reading of it is fine, a traceback is not
-
-
-def test_more_files_than_one_process_reads(root):
-    for i in range(6, 40):
-        for kind, suffix in (("images", "jpg"), ("masks", "png")):
-            shutil.copy(root / f"train/{kind}/0.{suffix}", root / f"train/{kind}/{i}.{suffix}")
-    truncate(root / "train/images/3.jpg")
-    dataset = FolderDataModule(str(root), classes=["a", "b", "c"]).make_dataset("train", None)
-    facts = list(summarize_pairs(dataset))
-    assert len(facts) == 40
-    assert [i for i, fact in enumerate(facts) if fact.problem] == [[s.id for s in dataset.samples].index("3")]
-
-
-def test_other_data_sets(camvid_root, ade20k_root):
-    for data in (CamVidDataModule(str(camvid_root)), ADE20KDataModule(str(ade20k_root)), ShapesDataModule(3, 2)):
-        report = examine(data, ["train", "val"])
-        assert report.problems == []
-        assert {*report.splits} == {"train", "val"}
-
-
-def test_the_entry_point(root, run: Run):
-    words = ("data=folder", f"data.root={root}", "data.classes=[a,b,c]", f"hydra.run.dir={root}/report")
+def test_clean_and_faulty_data(folder_root, run: Run):
+    words = ("data=folder", f"data.root={folder_root}", "data.classes=[a,b,c]", f"hydra.run.dir={folder_root}/report")
     clean = run("check", *words)
     assert "problems: none" in clean.stdout
-    assert (root / "report" / "check.png").stat().st_size > 5000
-    (root / "val/masks/1.png").unlink()
-    truncate(root / "train/images/2.jpg")
+    assert (folder_root / "report" / "check.png").stat().st_size > 5000
+    (folder_root / "val/masks/1.png").unlink()
+    image = folder_root / "train/images/2.jpg"
+    image.write_bytes(image.read_bytes()[:-300])
     broken = run("check", *words, check=False)
     assert broken.returncode == 1
     assert "error: found 2 problems that would spoil a training" in broken.stderr
     assert "Traceback" not in broken.stderr
-    content = json.loads((root / "report" / "check.json").read_text())
+    content = json.loads((folder_root / "report" / "check.json").read_text())
     assert [p["kind"] for p in content["problems"]] == ["unreadable image", "missing mask"]
     assert content["splits"]["train"]["pixels"]["a"] == 600
 
 
-@needs_shared
-def test_real_data_is_sound():
-    data = CamVidDataModule(str(SHARED / "data" / "camvid"))
-    report = examine(data, ["train", "val"])
-    assert report.problems == []
-    assert report.splits["val"].sizes == {(480, 360): 101}
+def test_the_table_of_sizes_has_the_most_common_ones():
+    sizes = Counter({(500, 375): 9, (375, 500): 4, (500, 333): 3, (1, 1): 2, (2, 2): 1})
+    grid = sizes_grid(DataReport({"train": SplitTotals(20, 19, sizes), "val": SplitTotals(1, 0)}))
+    assert grid.rows == [
+        ["train", "20", "19", "500x375 (9), 375x500 (4), 500x333 (3) and 2 others"],
+        ["val", "1", "0", ""],
+    ]
 
 
-def test_pairs_that_are_used_are_not_called_unlisted(voc_root):
-    base = voc_root / "VOCdevkit" / "VOC2012"
-    shutil.copytree(base / "SegmentationClass", base / "SegmentationClassAug")
-    (base / "ImageSets" / "Segmentation" / "train_aug.txt").write_text("2007_00t0\n")
-    assert "unlisted" not in {n.kind for n in examine(AugmentedVOCDataModule(str(voc_root)), ["train", "val"]).notes}
+def test_the_table_of_shares_has_void_below_a_line():
+    grid = shares_grid({"train": [0.75, 0.0, 0.25], "val": [1.0, 0.0, 0.0]}, ["cat", "dog", "void"])
+    assert grid.headings == ["class", "train", "val"]
+    assert grid.rows == [["cat", "75.00", "100.00"], ["dog", "-", "-"], ["void", "25.00", "-"]]
+    assert grid.rules == {2}
 
 
-def test_images_and_masks_in_one_folder(root):
-    for path in (root / "train" / "masks").iterdir():
-        path.rename(root / "train" / "images" / f"{path.stem}_mask.png")
-    data = FolderDataModule(str(root / "train"), ["a", "b", "c"], images="images", masks="images", mask_suffix="_mask")
-    report = examine(data, ["train", "val"])
-    assert report.problems == report.notes == []
-
-
-def test_a_fault_of_the_whole_folder_is_said_once(tmp_path):
-    report = examine(FolderDataModule(str(tmp_path / "nowhere"), classes=["a", "b"]), ["train", "val"])
-    assert [p.kind for p in report.problems] == ["split"]
+def test_findings_are_listed_by_kind_and_cut_short():
+    findings = [Finding("leakage", f"{i}") for i in range(SHOWN + 2)] + [Finding("mask size", "x")]
+    lines = finding_lines("problems", findings)
+    assert lines[0] == f"problems: {SHOWN + 3}"
+    assert lines[1:] == [*(f"  leakage: {i}" for i in range(SHOWN)), "  leakage: and 2 more", "  mask size: x"]
+    assert finding_lines("notes", []) == ["notes: none"]

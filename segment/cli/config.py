@@ -1,23 +1,32 @@
 """The composed configuration: where the YAML files lie, and how to compose and read a configuration."""
 
+import itertools
+import re
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from segment.cli.overrides import quote_path
+from segment.cli.overrides import config_dirs, quote, quote_path, split_flags
+from segment.errors import SegmentError
 
 _INSTALLED = Path(__file__).parents[1] / "conf"
 CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf")
 """Folder of the YAML files: inside the package when installed from a wheel, beside it in a checkout."""
+
+MAX_RECORD = 1_000_000
+"""Bytes of the YAML files that Hydra writes into a run folder; they have some thousands."""
 
 
 @contextmanager
@@ -26,10 +35,19 @@ def fast_composition() -> Iterator[None]:
 
     Hydra copies its repository, and this singleton with it, for each group: half the time of ``--help``.
     """
+    if "__deepcopy__" in vars(ConfigStore):  # within another composition
+        yield
+        return
     ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]  # the class has none of its own
     try:
         yield
     finally:
+        end_fast_composition()
+
+
+def end_fast_composition() -> None:
+    """Let Hydra copy its ``ConfigStore`` again."""
+    if "__deepcopy__" in vars(ConfigStore):
         del ConfigStore.__deepcopy__  # type: ignore[attr-defined]
 
 
@@ -48,6 +66,34 @@ def load_config(overrides: Sequence[str] = (), name: str = "train") -> DictConfi
         return hydra.compose(name, overrides=[quote_path(override) for override in overrides])
 
 
+def compose_command(arguments: Sequence[str], name: str = "train") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compose a command line as Hydra will, without building anything.
+
+    Args:
+        arguments: flags and overrides.
+        name: the command.
+
+    Returns:
+        The configuration as plain data, and Hydra's own settings without resolved interpolations.
+
+    Raises:
+        SegmentError: unknown group, option or key.
+    """
+    flags, overrides = split_flags(arguments)
+    folders = ",".join(quote(f"file://{Path(folder).absolute()}") for folder in config_dirs(flags))
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"), fast_composition():
+        searched = [*map(quote_path, overrides), *([f"hydra.searchpath=[{folders}]"] if folders else [])]
+        try:
+            config = hydra.compose(name, searched, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise SegmentError(str(error).partition("\n")[0]) from None
+    settings = OmegaConf.to_container(config.hydra)
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    return plain(config), settings  # type: ignore[return-value]  # a table
+
+
 def group_options(group: str) -> list[str]:
     """Return the names of a group's options; a group is "model" or "model/encoder"."""
     return sorted(path.stem for path in Path(CONF_DIR, group).glob("*.yaml"))
@@ -63,12 +109,49 @@ def read_hydra_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     found: list[Any] = []
     for name, key in (("config", ""), ("hydra", "hydra.runtime.choices")):
         try:
-            content = OmegaConf.load(folder / f"{name}.yaml")
+            content = _load_yaml(folder / f"{name}.yaml")
             found.append(plain(OmegaConf.select(content, key) if key else content))
-        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException):
             found.append(None)
     config, choices = (part if isinstance(part, dict) else {} for part in found)
     return config, choices
+
+
+def _load_yaml(path: Path) -> Any:
+    """Load YAML that may be a stranger's: no aliases, which can stand for gigabytes, and no values of this machine.
+
+    Raises:
+        ValueError: the file is too large, has an alias, or an interpolation that calls a resolver (``${oc.env:HOME}``).
+    """
+    if path.stat().st_size > MAX_RECORD:
+        raise ValueError(f"{path} is too large")
+    text = path.read_text(encoding="utf-8")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+        raise ValueError(f"{path} has an alias")
+    content = OmegaConf.create(text)
+    if path.name == "config.yaml" and re.search(r"\$\{[^}]*:", text):
+        raise ValueError(f"{path} has an interpolation that calls a resolver")
+    return content
+
+
+def unique_folder(path: str) -> str:
+    """Make a folder that no other run has, and return its path: ``path``, or ``path_2``, ``path_3``, ...
+
+    Two runs that begin in the same second get different folders, since a folder is made only once.
+    """
+    if any(argument in {"--help", "-h", "--cfg", "-c", "--info", "-i"} for argument in sys.argv):
+        return path
+    for number in itertools.count(1):
+        folder = f"{path}_{number}" if number > 1 else path
+        with suppress(FileExistsError):
+            Path(folder).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir()
+            return folder
+    raise AssertionError("unreachable")
+
+
+# Cached, since Hydra resolves hydra.run.dir several times in one run.
+OmegaConf.register_new_resolver("unique_folder", unique_folder, use_cache=True, replace=True)
 
 
 def output_folder() -> Path:

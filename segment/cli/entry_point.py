@@ -2,22 +2,40 @@
 
 import functools
 import logging
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from segment.cli.config import CONF_DIR, fast_composition
-from segment.cli.overrides import quote_path
+from segment.cli.config import CONF_DIR, end_fast_composition, fast_composition
+from segment.cli.overrides import quote_path, split_flags
+from segment.cli.suggestions import check_added_keys, explain_hydra_error
 from segment.errors import SegmentError
 from segment.files import printable
+
+OWN_ERRORS = "SEGMENT_OWN_ERRORS"
+"""Environment variable by which a child process sees that its parent, and not the user, set HYDRA_FULL_ERROR."""
+
+
+def exit_cleanly(run: Callable[[], None]) -> None:
+    """Run a command; Ctrl-C and a closed pipe (``| head -1``) end it without a traceback."""
+    try:
+        run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None = None) -> None:
@@ -28,29 +46,46 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
         run: called with the configuration.
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """
-    with ExitStack() as composing:
+    exit_cleanly(functools.partial(_compose_and_run, name, run, prepare))
 
-        @functools.wraps(run)
-        def job(config: DictConfig) -> None:
-            composing.close()
-            try:
-                run(config)
-            except Exception as error:
-                message = _message(error)
-                if message is None:
-                    raise
-                if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
-                    raise CompactHydraException(f"error: {message}") from None
-                sys.exit(f"error: {message}")
 
+def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None) -> None:
+    @functools.wraps(run)
+    def job(config: DictConfig) -> None:  # pickled by other launchers: it must hold no context manager
+        end_fast_composition()
+        if OWN_ERRORS in os.environ:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
         try:
-            if prepare is not None:
-                prepare()
-        except SegmentError as error:
-            sys.exit(f"error: {error}")
-        sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
-        composing.enter_context(fast_composition())
-        hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
+            if HydraConfig.get().job.chdir:
+                raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
+            check_added_keys(HydraConfig.get().overrides.task, name)
+            run(config)
+        except Exception as error:
+            message = _message(error)
+            if message is None:
+                raise
+            if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
+                raise CompactHydraException(f"error: {message}") from None
+            sys.exit(f"error: {message}")
+
+    try:
+        if prepare is not None:
+            prepare()
+    except SegmentError as error:
+        sys.exit(f"error: {error}")
+    flags, overrides = split_flags(sys.argv[1:])
+    sys.argv[1:] = [*flags, *map(quote_path, overrides)]
+    if "HYDRA_FULL_ERROR" not in os.environ:
+        os.environ[OWN_ERRORS] = "1"
+    if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with fast_composition():
+            hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if OWN_ERRORS not in os.environ:  # the user asked for the traceback
+            raise
+        sys.exit(f"error: {explain_hydra_error(error, name).removeprefix('error: ')}")
 
 
 def _message(error: Exception) -> str | None:
@@ -72,6 +107,7 @@ def silence_known_warnings() -> None:
     """Hide Lightning's advertisements and known false alarms; call it after Lightning is imported."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # +trainer.profiler=simple prints a table
     for text in (
         ".*isinstance.treespec, LeafSpec.*",  # lightning 2.6 on torch 2.15
         "Experiment logs directory .* exists and is not empty",  # Hydra made it; a resumed run keeps its rows

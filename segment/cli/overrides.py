@@ -1,5 +1,6 @@
 """Overrides of the command line: facts about keys, and the quoting that Hydra's grammar needs."""
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -11,10 +12,17 @@ LITERAL_PATHS = ("input", "output", "checkpoint", "resume", "repeat")
 """Keys whose value is a path as it stands: a comma in it is no sweep."""
 SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights")
 """Keys whose value is a path or a sweep over paths; it is quoted only where Hydra cannot read it (``~/voc``)."""
+NAMES = (
+    "hydra.run.dir", "hydra.sweep.dir", "data.images", "data.masks", "data.mask_suffix", "data.url",
+    "logger.wandb.name", "logger.wandb.project", "logger.wandb.group",
+)  # fmt: skip
+"""Further keys whose value is a name or a path; it is quoted only where Hydra cannot read it."""
 RUN_LENGTH = r"trainer\.max_(epochs|steps|time)"
 """Keys that set how long a run trains."""
+UNREADABLE_NAME = r"[^\s,:\[\]{}'\"](?:[^,:\[\]{}'\"]*[^\s,:\[\]{}'\"])?"
+"""A name in a list or table of classes, without the spaces around it."""
 WITHOUT_EFFECT = (
-    r"resume|repeat|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?|callbacks\.(?!best|ema|early_stopping).*"
+    r"resume|repeat|trust|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?|callbacks\.(?!best|ema|early_stopping).*"
     r"|data\.(root|num_workers|download|url|checksum)"
     r"|trainer\.(enable_.*|log_every_n_steps|num_sanity_val_steps|fast_dev_run|profiler|default_root_dir)(\..*)?"
 )
@@ -35,6 +43,37 @@ def override_key(override: str) -> str:
     return override.partition("=")[0]
 
 
+FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "-p"}
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into flags with their values, and overrides: Hydra wants all overrides together."""
+    flags, overrides = [], []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in FLAGS_WITH_VALUE:
+            flags += [value for value in [next(waiting, None)] if value is not None]
+    return flags, overrides
+
+
+def config_dirs(flags: Sequence[str]) -> list[str]:
+    """Return the folders that ``--config-dir`` names."""
+    pairs = itertools.pairwise(flags)
+    joined = [flag.partition("=")[2] for flag in flags if flag.startswith(("--config-dir=", "-cd="))]
+    return joined + [value for flag, value in pairs if flag in {"--config-dir", "-cd"}]
+
+
+def typed_list(key: str) -> list[str]:
+    """Return the list that the command line gives for a key, as ``trust=[mylab]``; empty if there is none."""
+    given = [argument for argument in sys.argv[1:] if override_key(argument).lstrip("+") == key]
+    value = OverridesParser.create().parse_override(given[-1]).value() if given else []
+    return [str(item) for item in (value if isinstance(value, list) else [value])]
+
+
 def quote(value: str) -> str:
     """Quote a string for Hydra's grammar, whatever characters it holds."""
     escaped = re.sub(r"(\\*)(\$\{|'|$)", lambda m: m[1] * 2 + ("\\" if m[2] else "") + m[2], value)
@@ -46,9 +85,15 @@ def quote_path(override: str) -> str:
     key, equals, value = override.partition("=")
     if value in {"", "null", "???"} or _is_quoted(value):
         return override
-    if key in LITERAL_PATHS or (key.lstrip("+") in SWEPT_PATHS and not _is_readable(override)):
+    if key in LITERAL_PATHS:
         return f"{key}{equals}{quote(value)}"
-    return override
+    name = key.lstrip("+")
+    if (name not in {*SWEPT_PATHS, *NAMES, "data.classes"}) or _is_readable(override):
+        return override
+    if name == "data.classes":  # a list or a table: quote each name that Hydra cannot read
+        return f"{key}{equals}{re.sub(UNREADABLE_NAME, lambda match: quote(match[0]), value)}"
+    quoted = quote(value)
+    return f"{key}{equals}{quoted.replace(chr(92) + '${', '${') if name.startswith('hydra.') else quoted}"
 
 
 def typed_path(key: str, arguments: Sequence[str] | None = None) -> str | None:

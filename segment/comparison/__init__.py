@@ -1,6 +1,6 @@
-"""Many runs in one table: they are found on disk, grouped over their seeds, compared, and written as a report.
+"""Comparison of many runs: finding them on disk, grouping them over their seeds, and the tables of a report.
 
-Reading a single file of a run folder belongs to ``records``.
+Reading a single file of a run folder belongs to ``records``, drawing tables and plots to ``display``.
 """
 
 from typing import TYPE_CHECKING

@@ -1,21 +1,24 @@
-"""Runs grouped over their seeds, and named by the settings in which the groups differ."""
+"""Runs grouped over their seeds, and the settings in which the groups differ."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segment.cli.value_types import as_typed
-from segment.comparison.run import Run
+from segment.comparison.run import MEASUREMENT, TRAINING_FILES, Run
+from segment.evaluation.intervals import Interval
 from segment.records.per_image import ImageCounts
 
-CHOICES = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")
-"""Groups of options that name a run, in the order of the columns."""
-COLUMNS = 6
-"""Number of differences up to which each has a column; more differences share the column "settings"."""
+if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    from segment.models.costs.measured import MeasuredCost
+
+OPTION_GROUPS = ("model", "model/encoder", "data", "loss", "optimizer", "scheduler", "experiment")
+"""Option groups that have a column of their own where runs differ in them, in the order of the columns."""
 SETTINGS = "settings"
-VAGUE = {"name", "weights", "images", "split", "net", "root", "source"}
-"""Last parts of keys that are shown with the part before, since they say little or name a column of the report."""
+"""Heading of the column with all other differences."""
+ABSENT = "-"
+"""Text for a setting that a run does not have."""
 
 
 @dataclass
@@ -24,15 +27,26 @@ class Group:
 
     Attributes:
         runs: at least one.
-        values: the settings that tell this group from others, by column.
-        settings: the values of keys that have no column of their own.
-        label: name of the group.
+        columns: the cells that distinguish this group from others, by heading.
+        settings: the value of each key in which groups differ, by dotted key.
+        label: name of the group in plots and below the table.
+        interval: of the mIoU averaged over the seeds; None if unknown.
+        cost: of the net; None if it was not measured.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from segment.records.folder import RunFolder
+        >>> run = Run(RunFolder("runs/a"), {"mIoU": 0.5}, {"seed": 1}, {}, {}, Path("best.ckpt"))
+        >>> Group([run]).seeds, Group([run]).scores("mIoU")
+        ({'1'}, [0.5])
     """
 
     runs: list[Run]
-    values: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     label: str = ""
+    interval: Interval | None = None
+    cost: "MeasuredCost | None" = None
 
     def scores(self, metric: str) -> list[float]:
         """Return a metric of each run that has it, in 0..1."""
@@ -47,7 +61,7 @@ class Group:
 
     @property
     def counts(self) -> list[ImageCounts]:
-        """The counts of each run; empty if a run has none, since the interval has to be that of all seeds."""
+        """The counts of each run; empty if a run has none, since an interval has to cover all seeds."""
         found = [run.counts for run in self.runs if run.counts is not None]
         return found if len(found) == len(self.runs) else []
 
@@ -58,119 +72,126 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
-    """Group runs of equal settings and measurement, in the order in which they were found.
+    """Group runs of equal settings and equal measurement, in the order in which they were found.
 
     Returns:
         The groups, and notes that a reader of their scores needs.
     """
-    found: dict[str, Group] = {}
+    groups: dict[str, Group] = {}
     repeated = []
     for run in runs:
-        one = found.setdefault(repr((run.recipe, run.measurement)), Group([]))
-        if str(run.seed) in one.seeds:  # copies would make the spread over seeds too small
+        group = groups.setdefault(_identity(run.settings, run.measurement), Group([]))
+        if str(run.seed) in group.seeds:  # a copy would make the spread over seeds too small
             repeated.append(f"{run.folder.path} is left out: another run has the same settings and seed")
         else:
-            one.runs.append(run)
-    groups = list(found.values())
-    return groups, [*_name(groups), *repeated]
+            group.runs.append(run)
+    result = list(groups.values())
+    return result, [*_describe(result), *repeated]
 
 
-def _name(groups: Sequence[Group]) -> list[str]:
-    """Set the column values and the label of each group."""
-    notes = []
-    firsts = [one.runs[0] for one in groups]
-    choices = [c for c in CHOICES if len({str(run.choices.get(c)) for run in firsts}) > 1]
-    keys = _unexplained(firsts, choices)
-    for name, key in [(c.rpartition("/")[2], c) for c in choices]:
-        for one, run in zip(groups, firsts, strict=True):
-            one.values[name] = as_typed(run.choices.get(key))
-    columns = {name: [_setting(run, key) for run in firsts] for name, key in zip(_short(keys), keys, strict=True)}
-    if keys and len(choices) + len(keys) > COLUMNS:
-        notes.append(_name_settings(groups, columns, choices))
-    else:
-        for name, values in columns.items():
-            for one, value in zip(groups, values, strict=True):
-                one.values[name] = value
-    notes += _name_measurement(groups, firsts)
-    clear = {"split", SETTINGS, *(c.rpartition("/")[2] for c in choices)}
-    taken: dict[str, int] = defaultdict(int)
-    for one, run in zip(groups, firsts, strict=True):
-        words = [value if name in clear else f"{name} {value}" for name, value in one.values.items() if value]
-        net = [str(run.choices[c]) for c in ("model", "model/encoder") if run.choices.get(c)]
-        one.label = ", ".join(words or net) or run.folder.path.name
-        taken[one.label] += 1
-        if taken[one.label] > 1:
-            one.label += f" ({taken[one.label]})"
+def _identity(settings: Mapping[str, Any], measurement: Mapping[str, Any]) -> str:
+    return repr((sorted(settings.items()), measurement))
+
+
+def _describe(groups: Sequence[Group]) -> list[str]:
+    """Set the columns, settings and label of each group; return notes that explain them."""
+    runs = [group.runs[0] for group in groups]
+    options = [name for name in OPTION_GROUPS if _differ(run.choices.get(name) for run in runs)]
+    keys = _differing_keys(runs, options)
+    measured = [key for key in MEASUREMENT if _differ(run.measurement[key] for run in runs)]
+    values = {key: [_setting(run, key) for run in runs] for key in keys}
+    values |= {key: [as_typed(run.measurement[key]) for run in runs] for key in measured}
+    notes = [f"not comparable as they stand: the measurements differ in {', '.join(measured)}"] if measured else []
+    notes += _number_long_values(values, runs)
+    names = shortest_names(values, {key for run in runs for key in (*run.config, *MEASUREMENT)})
+    usual = {key: _usual(column) for key, column in values.items()}
+    if hidden := [f"{names[key]}={value}" for key, value in usual.items() if value != ABSENT]:
+        notes.append(f"unless the column {SETTINGS} says otherwise: {', '.join(hidden)}")
+    for i, (group, run) in enumerate(zip(groups, runs, strict=True)):
+        own = [f"{names[key]}={column[i]}" for key, column in values.items() if column[i] != usual[key]]
+        group.columns = {name.rpartition("/")[2]: str(run.choices.get(name) or ABSENT) for name in options}
+        group.columns |= {SETTINGS: ", ".join(own)} if values else {}
+        group.settings = {key: values[key][i] for key in keys}
+        group.label = _label(group)
     return notes
 
 
-def _name_settings(groups: Sequence[Group], columns: Mapping[str, Sequence[str]], choices: Sequence[str]) -> str:
-    """Set each group's column of the settings that are not the commonest ones; return a note with the commonest ones.
+def _label(group: Group) -> str:
+    """Return the cells of a group in one line; the net where they are empty, the folder where that is unknown."""
+    cells = [cell for cell in group.columns.values() if cell not in {"", ABSENT}]
+    choices = group.runs[0].choices
+    net = [str(choices[name]) for name in ("model", "model/encoder") if choices.get(name)]
+    return ", ".join(cells or net) or group.runs[0].folder.path.name
 
-    Args:
-        columns: each group's value, by the key's name.
-        choices: the groups of options that have columns.
-    """
-    usual = {name: Counter(values).most_common(1)[0][0] for name, values in columns.items()}
-    options = [tuple(one.runs[0].choices.get(c) for c in choices) for one in groups]
-    for i, one in enumerate(groups):
-        alike = [j for j, other in enumerate(options) if other == options[i]]
-        one.settings = {name: values[i] for name, values in columns.items()}
-        own = [
-            f"{name} {value}"
-            for name, value in one.settings.items()
-            # A key that no group with these options has is no difference.
-            if value != usual[name] and any(columns[name][j] != "-" for j in alike)
-        ]
-        one.values[SETTINGS] = ", ".join(own)
-    common = ", ".join(f"{name} {value}" for name, value in usual.items() if value != "-")
-    return f"{SETTINGS}: what differs from the commonest values, which are {common}"
+
+def _differ(values: Iterable[Any]) -> bool:
+    return len({repr(value) for value in values}) > 1
 
 
 def _setting(run: Run, key: str) -> str:
-    """Return a key's value as a column shows it; "-" if the run has no such key."""
-    value = as_typed(run.config[key]) if key in run.config else "-"
+    """Return the value of a key as the table shows it."""
+    value = as_typed(run.config[key]) if key in run.config else ABSENT
     return value.rpartition(".")[2] if key.endswith("_target_") else value
 
 
-def _unexplained(runs: Sequence[Run], choices: Sequence[str]) -> list[str]:
-    """Return the keys in which runs of the same options differ: the names fcn8s and fcn32s already tell their skips."""
-    alike: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+def _differing_keys(runs: Sequence[Run], options: Sequence[str]) -> list[str]:
+    """Return the keys in which runs differ that have the same options: an option stands for the keys that it sets.
+
+    The training files are left out where the other keys distinguish all runs, as ``data.train_split`` does.
+    """
+    alike: dict[tuple, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[tuple(run.choices.get(c) for c in choices)].append(run.settings)
+        alike[tuple(run.choices.get(name) for name in options)].append(run)
     names = dict.fromkeys(key for run in runs for key in run.settings)
-    return [
-        key for key in names if any(len({repr(s.get(key, "-")) for s in settings}) > 1 for settings in alike.values())
+    keys = [
+        key for key in names if any(_differ(run.settings.get(key, ABSENT) for run in same) for same in alike.values())
     ]
+    others = {
+        _identity({key: value for key, value in run.settings.items() if key != TRAINING_FILES}, run.measurement)
+        for run in runs
+    }
+    return keys if len(others) < len(runs) else [key for key in keys if key != TRAINING_FILES]
 
 
-def _short(keys: Sequence[str]) -> list[str]:
-    """Return the last part of each dotted key, and as many more as make the names different."""
-
-    def ending(key: str, length: int) -> str:
-        parts = key.removesuffix("._target_").split(".")
-        return ".".join(parts[-length - (parts[-1] in VAGUE) :])
-
-    result = []
-    for key in keys:
-        length = 1
-        while sum(ending(other, length) == ending(key, length) for other in keys) > 1 and length <= key.count("."):
-            length += 1
-        result.append(ending(key, length))
-    return result
-
-
-def _name_measurement(groups: Sequence[Group], firsts: Sequence[Run]) -> list[str]:
-    """Set columns for the differences of the measurements; return a note about them."""
-    differ = [key for key in firsts[0].measurement if len({repr(run.measurement[key]) for run in firsts}) > 1]
-    if not differ:
-        return []
-    notes = [f"not comparable as they stand: the measurements differ in {', '.join(differ)}"]
-    protocols = list(dict.fromkeys(str(run.metrics.get("protocol")) for run in firsts))
-    for one, run in zip(groups, firsts, strict=True):
-        for key in differ:
-            value = "-" if run.measurement[key] is None else as_typed(run.measurement[key])
-            one.values[key] = chr(ord("A") + protocols.index(value) % 26) if key == "protocol" else value
-    if "protocol" in differ:
-        notes += [f"protocol {chr(ord('A') + i % 26)}: {text}" for i, text in enumerate(protocols)]
+def _number_long_values(values: dict[str, list[str]], runs: Sequence[Run]) -> list[str]:
+    """Replace protocols and hashes by numbers; return notes that explain the numbers."""
+    meanings: dict[str, Callable[[Run], Any]] = {
+        "protocol": lambda run: run.metrics.get("protocol"),
+        "files": lambda run: run.metrics.get("root"),
+        TRAINING_FILES: lambda run: run.config.get("data.root"),
+    }
+    notes = []
+    for key in filter(values.__contains__, meanings):
+        known: dict[str, str] = {}
+        for i, value in enumerate(values[key]):
+            if value not in known:
+                known[value] = str(len(known) + 1)
+                notes.append(f"{key}={known[value]}: {meanings[key](runs[i])}")
+            values[key][i] = known[value]
     return notes
+
+
+def _usual(values: Sequence[str]) -> str:
+    """Return the value that more than half of the groups have; :data:`ABSENT` if there is none."""
+    value, count = Counter(values).most_common(1)[0]
+    return value if 2 * count > len(values) else ABSENT
+
+
+def shortest_names(keys: Iterable[str], among: Iterable[str]) -> dict[str, str]:
+    """Return the shortest ending of each dotted key that no other key has.
+
+    Args:
+        keys: the keys to be named.
+        among: all keys, with those to be named.
+
+    Example:
+        >>> shortest_names(["model.decoder.skips", "loss.weight"], ["model.decoder.skips", "loss.weight", "net.weight"])
+        {'model.decoder.skips': 'skips', 'loss.weight': 'loss.weight'}
+    """
+    endings = Counter(ending for key in among for ending in _endings(key))
+    return {key: next((e for e in _endings(key) if endings[e] == 1), key) for key in keys}
+
+
+def _endings(key: str) -> Iterator[str]:
+    parts = key.removesuffix("._target_").split(".")
+    return (".".join(parts[-length:]) for length in range(1, len(parts) + 1))

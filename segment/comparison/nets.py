@@ -1,4 +1,4 @@
-"""The nets of the runs, as far as their checkpoints exist: costs and predictions."""
+"""The nets of the compared runs: their costs and their predictions."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,15 +15,16 @@ from segment.models.costs.measured import measure_costs
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
-from segment.records.checkpoint import check_targets, load_checkpoint, load_net, read_classes
+from segment.records.checkpoint import load_checkpoint, load_net, read_classes
+from segment.records.trust import check_stranger_config
 
 PICTURED = 6
-"""Number of groups, the best ones, in one picture."""
+"""Number of groups in one picture, the best ones."""
 DPI = 200
 
 
 class LoadedNet(NamedTuple):
-    """A net and the checkpoint's metadata, as plain data."""
+    """A net, and its checkpoint without the weights."""
 
     net: SegmentationNet
     checkpoint: dict[str, Any]
@@ -32,14 +33,14 @@ class LoadedNet(NamedTuple):
 def add_costs_and_pictures(
     section: Section, size: tuple[int, int] | None, folder: Path | None, images: int, ending: str = ""
 ) -> None:
-    """Measure the nets' costs, plot score against cost, and show predictions; every failure becomes a note.
+    """Measure the costs of the nets, plot score against cost, and show predictions; a failure becomes a note.
 
     Args:
         section: gets the costs and notes.
         size: height and width of the image that costs are measured on; None to measure none.
         folder: for cost.png, cost.pdf and pictures.png; None to write none.
-        images: number of images in the picture.
-        ending: of the files' names, before their suffix.
+        images: number of images in pictures.png.
+        ending: appended to the files' names, before the suffix.
     """
     nets = load_nets(section)
     if nets and size:
@@ -50,7 +51,7 @@ def add_costs_and_pictures(
         else:
             section.notes.append(note)
             for index, cost in zip(nets, costs, strict=True):
-                section.costs[index] = cost
+                section.groups[index].cost = cost
             plot_costs(section, folder, ending)
     if nets and folder and images:
         try:
@@ -63,23 +64,23 @@ def load_nets(section: Section) -> dict[int, LoadedNet]:
     """Load the net of the first run of each group that has a checkpoint, by the group's index."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets = {}
-    for index, one in enumerate(section.groups):
-        path = next((run.checkpoint for run in one.runs if run.checkpoint.is_file()), one.runs[0].checkpoint)
+    for index, group in enumerate(section.groups):
+        path = next((run.checkpoint for run in group.runs if run.checkpoint.is_file()), group.runs[0].checkpoint)
         try:
             checkpoint = load_checkpoint(path)
             nets[index] = LoadedNet(load_net(checkpoint, path).to(device), {METADATA: checkpoint[METADATA]})
         except SegmentError as error:
-            section.notes.append(f"{one.label}: neither cost nor pictures, {error}")
+            section.notes.append(f"{group.label}: neither cost nor pictures, {error}")
     return nets
 
 
 def plot_costs(section: Section, folder: Path | None, ending: str) -> None:
     """Plot mean IoU against the time of a forward pass into ``cost.png`` and ``cost.pdf``."""
     points = []
-    for one, cost in zip(section.groups, section.costs, strict=True):
-        mean, deviation = mean_and_spread(one.scores("mIoU"))
-        if cost and mean is not None:
-            points.append(CostPoint(one.label, 1e3 * cost.seconds, 100 * mean, 100 * (deviation or 0)))
+    for group in section.groups:
+        mean, deviation = mean_and_spread(group.scores("mIoU"))
+        if group.cost and mean is not None:
+            points.append(CostPoint(group.label, 1e3 * group.cost.seconds, 100 * mean, 100 * (deviation or 0)))
     if points and folder:
         figure = score_against_cost(points, "forward pass, ms", "mean IoU, per cent")
         for suffix in ("png", "pdf"):
@@ -100,7 +101,7 @@ def show_predictions(section: Section, nets: dict[int, LoadedNet], images: int, 
     # An evaluation's data may lie in another folder.
     config = checkpoint[METADATA]["data"] if run.is_training else run.data_config
     split = str(run.metrics.get("split"))
-    check_targets(config, "segment.data")
+    check_stranger_config(config, str(run.folder.path), ("segment.data",))
     dataset = instantiate(config).dataset(split)
     if not dataset.has_masks:
         raise SegmentError(f"the split {split} has no masks")

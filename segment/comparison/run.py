@@ -1,4 +1,4 @@
-"""A run on disk: the settings of its training, and its metrics."""
+"""A run on disk: its metrics, and the settings with which its net was trained."""
 
 import hashlib
 import os
@@ -18,8 +18,10 @@ from segment.records.metrics_json import read_metrics
 from segment.records.per_image import ImageCounts, read_image_counts
 from segment.records.provenance import flatten, read_provenance
 
-MEASUREMENT = ("split", "images", "precision", "protocol")
+MEASUREMENT = ("split", "images", "precision", "protocol", "files")
 """Keys of metrics.json that have to be equal for two scores to be comparable."""
+TRAINING_FILES = "training files"
+"""Setting that holds a hash of the files that a net was trained and validated on."""
 
 
 @dataclass
@@ -29,13 +31,17 @@ class Run:
     Attributes:
         folder: of the training or evaluation.
         metrics: content of its ``metrics.json``.
-        config: settings of the net's training by dotted key.
-        choices: the option of each group in that training.
-        data_config: configuration of the data that the metrics were measured on.
+        config: configuration of the net's training, by dotted key, and :data:`TRAINING_FILES`.
+        choices: the option that the training had in each option group, such as ``{"model": "fcn8s"}``.
+        data_config: configuration of the data that was evaluated.
         checkpoint: of the net.
-        content: hash of the files that the net was trained and validated on; None if unknown.
-        counts: pixels of each image; None if the run has no such file.
-        root: folder of the data, if it tells this run from another one; see :func:`segment.comparison.find.find_runs`.
+        counts: counted pixels of each image; None if the run has no such file.
+
+    Example:
+        >>> run = Run(RunFolder("runs/a"), {"data": "voc", "per_class_IoU": {"cat": 0.5}}, {"seed": 1, "loss.gamma": 2},
+        ...           {"model": "fcn8s"}, {}, Path("runs/a/checkpoints/best.ckpt"))
+        >>> run.data, run.seed, run.settings, run.is_training
+        (('voc', ('cat',)), 1, {'loss.gamma': 2}, True)
     """
 
     folder: RunFolder
@@ -44,9 +50,7 @@ class Run:
     choices: dict[str, Any]
     data_config: dict[str, Any]
     checkpoint: Path
-    content: str | None = None
     counts: ImageCounts | None = None
-    root: str | None = None
 
     @property
     def seed(self) -> Any:
@@ -55,13 +59,13 @@ class Run:
 
     @property
     def data(self) -> tuple[str, tuple[str, ...]]:
-        """Name and class names of the data set that the metrics were measured on."""
+        """Name and class names of the data set that was evaluated."""
         return str(self.metrics.get("data", "unknown")), tuple(self.metrics["per_class_IoU"])
 
     @property
     def measurement(self) -> dict[str, Any]:
-        """The values that have to be equal for two scores to be comparable."""
-        return {**{key: self.metrics.get(key) for key in MEASUREMENT}, "root": self.root}
+        """The values of the keys :data:`MEASUREMENT`."""
+        return {key: self.metrics.get(key) for key in MEASUREMENT}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -69,13 +73,8 @@ class Run:
         return {key: value for key, value in self.config.items() if not matches_key(key, SEEDS, WITHOUT_EFFECT)}
 
     @property
-    def recipe(self) -> str:
-        """The settings as one string, whatever their order."""
-        return repr(sorted(self.settings.items()))
-
-    @property
     def is_training(self) -> bool:
-        """Whether the net was trained in this folder, and not only evaluated."""
+        """True if the net was trained in this folder, and not only evaluated."""
         return self.folder.holds(self.checkpoint)
 
     @property
@@ -88,7 +87,7 @@ def read_run(folder: RunFolder) -> Run:
     """Read the run in a folder.
 
     Raises:
-        SegmentError: it failed, has not finished, or its files cannot be read.
+        SegmentError: the run failed, has not finished, or its files cannot be read.
     """
     job = JobRecord.read(folder.job_status)
     if job and job.state == "failed":
@@ -98,26 +97,28 @@ def read_run(folder: RunFolder) -> Run:
     if not folder.metrics.is_file():
         raise SegmentError("no metrics.json: the run was stopped, or has not finished")
     metrics = read_metrics(folder.metrics)
-    config, choices = training_config(folder)
-    data_config = config.get("data") or {}
     checkpoint = folder.best_checkpoint
     if not checkpoint.is_file():
         checkpoint = Path(str(metrics.get("checkpoint")))
     if checkpoint.is_file() and metrics.get("checkpoint_digest") not in {None, checkpoint_digest(checkpoint)}:
-        raise SegmentError(f"the metrics are of an earlier {checkpoint}, which was overwritten: evaluate it again")
-    if isinstance(config.get("checkpoint"), str):  # an evaluation: the settings are those of the net's training
+        raise SegmentError(
+            f"the metrics are those of an earlier {checkpoint}, which was overwritten: evaluate it again"
+        )
+    config, choices = training_config(folder)
+    data_config = config.get("data") or {}
+    if isinstance(config.get("checkpoint"), str):  # the configuration of an evaluation
         config, choices = training_config(RunFolder.of_checkpoint(checkpoint))
-        if not config:
-            config, choices = {"evaluation": str(folder.path)}, {}
-    settings = {key: _portable(value) for key, value in flatten(config)} if config else {}
-    return Run(folder, metrics, settings, choices, data_config, checkpoint, _content(checkpoint, settings))
+        config = config or {"evaluation": str(folder.path)}
+    flat = dict(flatten(config)) if config else {}
+    flat = {key: value if matches_key(key, WITHOUT_EFFECT) else _portable(value) for key, value in flat.items()}
+    return Run(folder, metrics, flat | _training_files(checkpoint, flat), choices, data_config, checkpoint)
 
 
 def training_config(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the configuration of the run in a folder and the option of each group; empty without a record.
+    """Return the configuration of the run in a folder and the option of each option group; empty without a record.
 
-    A training's is in provenance.json, which is written when training begins: Hydra's own record is overwritten by a
-    start that is refused. An evaluation has Hydra's record alone.
+    A training has them in provenance.json, which is written when the training begins. Hydra's own record is
+    overwritten by a start that is refused. An evaluation has Hydra's record alone.
 
     Raises:
         SegmentError: provenance.json is damaged.
@@ -127,7 +128,7 @@ def training_config(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def read_counts(run: Run) -> ImageCounts | None:
-    """Read the pixels of each image; None if the run has no such file.
+    """Read the counted pixels of each image; None if the run has no such file.
 
     Raises:
         SegmentError: the file cannot be read, or belongs to another evaluation than metrics.json.
@@ -144,18 +145,18 @@ def read_counts(run: Run) -> ImageCounts | None:
     return counts
 
 
-def _content(checkpoint: Path, settings: dict[str, Any]) -> str | None:
-    """Return a hash of the files that a net was trained and validated on; None if unknown, or for drawn images."""
-    record = read_provenance(RunFolder.of_checkpoint(checkpoint)) if "data.root" in settings else None
-    data = record and record.get("data")
-    return hashlib.sha256(repr(data).encode()).hexdigest()[:6] if data else None
+def _training_files(checkpoint: Path, config: dict[str, Any]) -> dict[str, str]:
+    """Return the setting :data:`TRAINING_FILES`; empty if unknown, or for drawn images, which differ with the seed."""
+    record = read_provenance(RunFolder.of_checkpoint(checkpoint)) if "data.root" in config else None
+    hashes = record and record.get("data")
+    return {TRAINING_FILES: hashlib.sha256(repr(hashes).encode()).hexdigest()[:6]} if hashes else {}
 
 
 def _portable(value: Any) -> Any:
-    """Return a setting without the parts of a path that differ between machines: file and folder name are kept.
+    """Return a setting that is equal on all machines: of a path, the names of the file and of its folder.
 
-    The checkpoints of all runs have the same name. A checkpoint is described by the net's name and a hash of its
-    training's settings, which nets share that differ in their seed alone.
+    All checkpoints have the same name. A checkpoint is described by the model and a hash of the settings of its
+    training, which are equal for nets that differ in their seed alone.
     """
     if not isinstance(value, str) or "/" not in value:
         return value
@@ -174,4 +175,4 @@ def _portable(value: Any) -> Any:
 
 
 def _last_parts(path: str) -> str:
-    return "/".join(Path(path).parts[-2:])
+    return str(Path(*Path(path).parts[-2:]))

@@ -1,7 +1,7 @@
 """Data sets, from files on disk to batches: reading, checking, augmenting, sampling, downloading.
 
-Here belongs all that is known about a data set: its files, labels, classes, splits and downloads. Networks, losses and
-metrics do not: nothing in this folder imports :mod:`segment.models`.
+Everything about a data set belongs here: files, labels, classes, splits, downloads. Networks, losses and metrics do
+not: nothing in this folder imports :mod:`segment.models`.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from segment import public_names
 if TYPE_CHECKING:
     from segment.data.classes import IGNORE, Classes, voc_palette
     from segment.data.datamodule import SegmentationDataModule
-    from segment.data.dataset import Batch, Item, SegmentationDataset
+    from segment.data.dataset import Batch, SegmentationDataset
     from segment.data.datasets.ade20k import ADE20KDataModule
     from segment.data.datasets.camvid import CamVidDataModule
     from segment.data.datasets.folder import FolderDataModule

@@ -22,6 +22,11 @@ from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.errors import SegmentError
 
+PREFETCH = 2
+"""Batches that torch's loaders keep ready for each worker."""
+SHARED_MEMORY = Path("/dev/shm")
+"""Linux's shared memory."""
+
 
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
@@ -38,14 +43,36 @@ def delay_signals(worker: int) -> None:
     The training process finishes its step and saves a checkpoint, and needs its workers for that.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
-    for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm's signals for the training process
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # Ctrl-C and Slurm's are for the training process
         signal.signal(number, signal.SIG_IGN)
+
+
+def check_shared_memory(needed: int) -> None:
+    """Check that the loader's workers can hand over their batches, which lie in shared memory.
+
+    Without enough of it (a container's default is 64 MB) a training waits for ever.
+
+    Args:
+        needed: bytes of the batches of all workers.
+
+    Raises:
+        SegmentError: less is free.
+    """
+    if not SHARED_MEMORY.is_dir():
+        return
+    status = os.statvfs(SHARED_MEMORY)
+    free = status.f_bavail * status.f_frsize
+    if needed > free:
+        raise SegmentError(
+            f"{SHARED_MEMORY} has {free / 1e6:.0f} MB free, the loader's workers need {needed / 1e6:.0f} MB: start the "
+            "container with a larger --shm-size, or use data.num_workers=0 or a smaller data.batch_size"
+        )
 
 
 def count_shared(images: Iterable[Iterable[str]], others: Iterable[str]) -> int:
     """Return the number of images that have one of their fingerprints among those of other images."""
-    known = {*others}
-    return sum(not known.isdisjoint(fingerprints) for fingerprints in images)
+    among = {*others}
+    return sum(not among.isdisjoint(fingerprints) for fingerprints in images)
 
 
 class SegmentationDataModule(DiskLayout, L.LightningDataModule):
@@ -122,6 +149,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.train_split, self.val_split = train_split, val_split
         self.download, self.url, self.checksum = download, url, checksum
+        self.crop_size = crop_size
         self.transform = train_transform(crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour)
         self.start = (0, 0)
         """Epoch and batch at which training starts; not (0, 0) for a resumed run."""
@@ -181,12 +209,15 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             self.require_masks(self.train_split, train)
             self.require_masks(self.val_split, val)
             self._note_shared_images(val)
+            if self.num_workers and self.crop_size is not None:
+                image_bytes = math.prod(self.crop_size) * 4  # three channels and the mask
+                check_shared_memory(self.batch_size * image_bytes * self.num_workers * PREFETCH)
 
     @rank_zero_only
     def _note_shared_images(self, val: SegmentationDataset) -> None:
         if shared := count_shared(self.fingerprints(val), self.training_fingerprints()):
             share = f"{shared} of {len(val)} images of {self.val_split}"
-            print(f"note: {share} are also in {self.train_split}, so these scores are optimistic")
+            print(f"note: {share} are also in {self.train_split}, so scores on {self.val_split} are optimistic")
 
     def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
         """Return the fingerprints of each image: two images are the same if they have one in common."""

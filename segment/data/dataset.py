@@ -29,7 +29,11 @@ class Item(TypedDict):
 
 
 class Batch(TypedDict):
-    """image: uint8 (N,3,H,W) RGB; mask: uint8 (N,H,W), 255 for ignored pixels; id: the samples' names."""
+    """image: uint8 (N,3,H,W) RGB; mask: uint8 (N,H,W), 255 for ignored pixels; id: the samples' names.
+
+    >>> image, mask = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 8, 8, dtype=torch.uint8)
+    >>> batch: Batch = {"image": image, "mask": mask, "id": ["a"]}
+    """
 
     image: Tensor
     mask: Tensor

@@ -171,8 +171,8 @@ def _check_unused_masks(
     have_mask = {(sample.image.parent, sample.image.stem) for sample in samples}
     unlisted = []
     for masks, images in {sample.mask.parent: sample.image.parent for sample in samples if sample.mask}.items():
-        stems = {path.stem for path in _content(images)}
-        for mask in _content(masks):
+        stems = {path.stem for path in _sorted_files(images)}
+        for mask in _sorted_files(masks):
             if mask.suffix.lower() not in IMAGE_SUFFIXES or mask.name.startswith(".") or mask in used:
                 continue
             stem = mask.stem.removesuffix(mask_suffix)
@@ -186,7 +186,7 @@ def _check_unused_masks(
         report.add_note("unlisted", f"{len(unlisted)} pairs are in none of these splits: {_some(unlisted)}")
 
 
-def _content(folder: Path) -> list[Path]:
+def _sorted_files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 

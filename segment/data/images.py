@@ -144,7 +144,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def check_header(path: Path) -> None:
-    """Check, before an image is read, that it has at most ``PIL.Image.MAX_IMAGE_PIXELS`` pixels by its header.
+    """Check an image's header, before it is read: at most ``PIL.Image.MAX_IMAGE_PIXELS`` pixels are allowed.
 
     Raises:
         SegmentError: the image has more pixels, or the file is not an image.

@@ -1,4 +1,4 @@
-"""Summaries of all pairs of a data set, read on all cores."""
+"""Summaries of all pairs of a data set, read by one process per core."""
 
 import hashlib
 from collections.abc import Iterator

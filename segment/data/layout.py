@@ -24,8 +24,7 @@ class DiskLayout:
         return [self.root.joinpath(*parts[n:]) for n in range(len(parts) + 1) if n == 0 or parts[n - 1] in names]
 
     def find_folder(self, *parts: str) -> Path | None:
-        """Return the folder ``parts`` of the data set, or None if it is missing; ``root`` may end with some of the
-        parts."""
+        """Return a folder of the data set, or None if it is missing; ``root`` may end with some of ``parts``."""
         return next((path for path in self._candidates(*parts) if path.is_dir()), None)
 
     def expected_folder(self, *parts: str) -> Path:

@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 def header_problem(sample: Sample, labels: Labels) -> Finding | None:
     """Return the first problem that the headers of a pair show, or None.
 
-    Both files must exist and be readable, image and mask must have the same size, the mask a mode of the labels.
+    Both files must exist and be readable, have the same size, and the mask must have a mode that fits the labels.
     """
     for kind, path in (("image", sample.image), ("mask", sample.mask)):
         if path is not None and not path.is_file():

@@ -1,6 +1,6 @@
-"""Pictures, plots and tables for the eye: functions of arrays and rows.
+"""Pictures, plots and tables: functions of arrays and rows.
 
-They know no run folder and no file format of ours.
+Nothing here reads a file of a run or knows its format.
 """
 
 from typing import TYPE_CHECKING

@@ -1,5 +1,6 @@
 """Plots: training curves, confusion matrix, class shares, and score against cost."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,12 +9,19 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+NUMBERED = 30
+"""Number of classes up to which a confusion matrix shows its numbers."""
+MARKERS = "osD^v"
+"""Markers of the nets in the plot of score against cost."""
+LEGEND_WIDTH = 75
+"""Number of characters in a line of that plot's legend."""
+
 
 def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Plot training loss and validation mIoU over the steps.
 
     Args:
-        rows: with ``step`` and, where logged, ``train/loss`` and ``val/mIoU``.
+        rows: logged values, each row with ``step`` and, where logged, ``train/loss`` and ``val/mIoU``.
     """
 
     def column(name: str) -> tuple[list[int], list[float]]:
@@ -34,25 +42,26 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
-    """Plot a confusion matrix: a row for each true class, in shares of its pixels; absent classes are grey.
+    """Plot a confusion matrix: each row is a true class in shares of its pixels, grey where the class is absent.
 
     Args:
         confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
+        names: of the classes.
     """
     total = confusion.sum(1, keepdims=True)
     shares = np.divide(confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
     count = len(names)
-    cell, font = (max(0.42, 3 / count), 8) if count <= 30 else (0.14, 6)  # inches, points
+    cell, font = (max(0.42, 3 / count), 8) if count <= NUMBERED else (0.14, 6)  # inches, points
     figure = Figure(figsize=(3 + cell * count, 2 + cell * count), layout="constrained")
     axis = figure.subplots()
     axis.set_facecolor("lightgrey")
-    norm = PowerNorm(0.5, 0, 1)  # so that a few per cent of a class are seen
+    norm = PowerNorm(0.5, 0, 1)  # makes a few per cent of a class visible
     picture = axis.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
     axis.set_xticks(range(count), names, rotation=90, fontsize=font)
     axis.set_yticks(range(count), names, fontsize=font)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
-    if count <= 30:
+    if count <= NUMBERED:
         for (row, column), share in np.ndenumerate(shares):
             if share >= 0.005:
                 colour = "white" if share > 0.4 else "black"
@@ -81,12 +90,18 @@ def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) ->
     axis.set_xscale("log")
     axis.set_xlabel("share of the pixels (logarithmic)")
     axis.set_xlim(left=min(1e-3, min(v for values in shares.values() for v in values if v) / 2), right=1)
-    axis.legend()
+    figure.legend(loc="outside upper right", ncols=len(shares), frameon=False)
     return figure
 
 
 class CostPoint(NamedTuple):
-    """A net in the plot of score against cost; ``spread`` is the standard deviation over seeds, 0 for one seed."""
+    """A net in the plot of score against cost.
+
+    Attributes:
+        label: in the legend.
+        cost, score: coordinates.
+        spread: standard deviation of the score over seeds; 0 for one seed.
+    """
 
     label: str
     cost: float
@@ -95,23 +110,21 @@ class CostPoint(NamedTuple):
 
 
 def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Figure:
-    """Plot each net's score over its cost, with bars for the spread over seeds and a legend.
+    """Plot each net's score over its cost, with bars for the spread over seeds; the legend begins with the best net.
 
     Args:
         points: at least one net.
         cost, score: labels of the axes.
     """
-    figure = Figure(figsize=(5.5, 3.8 + 0.2 * len(points)), layout="constrained")
+    ranked = sorted(points, key=lambda point: -point.score)
+    labels = {point: textwrap.fill(point.label, LEGEND_WIDTH) for point in ranked}
+    lines = "\n".join(labels.values()).count("\n") + 1
+    figure = Figure(figsize=(5.5, 3.8 + 0.17 * lines), layout="constrained")
     axis = figure.subplots()
-    for index, point in enumerate(points):
-        style: dict[str, Any] = {
-            "fmt": "o",
-            "markersize": 5,
-            "capsize": 3,
-            "color": f"C{index % 10}",
-            "label": point.label,
-        }
-        axis.errorbar(point.cost, point.score, point.spread or None, **style)
+    for index, (point, label) in enumerate(labels.items()):
+        marker = MARKERS[index // 10 % len(MARKERS)]  # ten colours for each marker
+        bar = point.spread or None
+        axis.errorbar(point.cost, point.score, bar, fmt=marker, color=f"C{index % 10}", capsize=3, label=label)
     axis.margins(x=0.2, y=0.2)
     costs = [point.cost for point in points]
     if max(costs) > 3 * min(costs):

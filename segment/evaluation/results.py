@@ -59,10 +59,12 @@ def describe_source(
         metadata: of the checkpoint.
         precision: of the trainer.
     """
-    fingerprints = data.fingerprints(data.dataset(split))[:images]
+    dataset = data.dataset(split)
+    fingerprints = data.fingerprints(dataset)[:images]
     return {
         "data": data.name,
         **data.location(),
+        "files": dataset.content_hash(),
         "split": split,
         "images": images,
         "images_trained_on": count_trained_on(metadata, fingerprints),
@@ -93,6 +95,20 @@ def mean_over_groups(per_class: Mapping[str, float | None], classes: Classes) ->
     return {key: sum(group) / len(group) if group else None for key, group in values.items()}
 
 
+def result_notes(evaluation: Evaluation) -> list[str]:
+    """Return what a reader of the metrics has to know: nothing was counted, or the net predicts a single class."""
+    if not evaluation.confusion.any():
+        return ["no pixel of the split is labelled, so that it has no mIoU; see segment.check"]
+    predicted = np.flatnonzero(evaluation.confusion.sum(0))
+    true = np.flatnonzero(evaluation.confusion.sum(1))
+    if len(predicted) == 1 and len(true) > 1:
+        return [
+            f"the net predicts {evaluation.classes.names[predicted[0]]!r} for every pixel: train longer, try another "
+            "optimizer.lr or loss.class_weights, and look at the masks with segment.check"
+        ]
+    return []
+
+
 def write_results(
     metrics: Mapping[str, Any],
     evaluation: Evaluation,
@@ -111,15 +127,17 @@ def write_results(
     ids = [dataset.id(i) for i in range(len(evaluation.counts))]
     own = dict(zip(ids, mean_iou(evaluation.counts), strict=True))
     folder.predictions.mkdir(exist_ok=True)
-    for name, example in examples.items():
+    for path, example in zip(folder.claim_pictures(examples), examples.values(), strict=True):
         title = f"{example.id}, mean IoU {percent(float(own[example.id]))} %"
         figure = example_figure(example.image, example.truth, example.prediction, classes, title)
-        save_figure(figure, folder.predictions / f"{name}.png")
+        save_figure(figure, path)
     save_figure(confusion_matrix(evaluation.confusion, classes.names), folder.confusion_plot)
     if folder.metrics_csv.is_file():
         save_figure(training_curves(read_rows(folder.metrics_csv)), folder.curves_plot)
     write_image_counts(ImageCounts(np.array(ids), evaluation.counts, classes.names), folder.per_image)
     write_confusion(evaluation.confusion, classes.names, folder.confusion_csv)
     write_metrics(metrics, folder.metrics)
+    for note in result_notes(evaluation):
+        print(f"note: {note}")
     # If the output is piped into a file, rich would wrap lines at 80 columns, and break paths that a user copies.
     Console(soft_wrap=True, highlight=False).print(evaluation_table(metrics))

@@ -1,7 +1,7 @@
-"""Networks that map a batch of images to one score map per class, and the parts that they are made of.
+"""Networks that map a batch of images to one score map per class, and their parts.
 
-What belongs here: encoders, decoders, the net that joins them, published networks, weights, and the cost of a net.
-What does not: data sets, losses, metrics, configuration files and anything that runs a whole image set.
+Here belong encoders, decoders, the net that joins them, published networks, weights, and the cost of a net. Data sets,
+losses, metrics and configuration do not: nothing in this folder imports :mod:`segment.data`.
 
 YAML files and checkpoints name a class as ``segment.models.FCNDecoder``, so a class can move to another file. A
 checkpoint may name only what is in ``__all__``.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 2**21
+CHUNK_SCORES = 2**21
 """Number of full-size scores that a processor core works on at a time: few enough to stay in its cache."""
 
 
@@ -50,7 +50,7 @@ def argmax_classes(scores: Tensor) -> Tensor:
         window = part.transpose(1, 2)[:, :, None]  # positions become channels, and classes the row of an image
         return F.max_pool2d(window, (1, part.shape[1]), return_indices=True)[1][:, :, 0, 0]
 
-    classes = _map_on_threads(pool, columns.split(max(1, CHUNK // columns.shape[1]), dim=2))
+    classes = _map_on_threads(pool, columns.split(max(1, CHUNK_SCORES // columns.shape[1]), dim=2))
     return torch.cat(classes, dim=1).view(len(scores), *scores.shape[2:])
 
 
@@ -106,7 +106,7 @@ def _image_class_map(scores: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     # The first pixels of all squares, then all second ones, and so on: each step then handles many squares in a row.
     classes = corners[0].short().flatten().repeat(len(rows.weights), len(columns.weights), 1)
     flat, cell = scores.flatten(1), torch.arange(winner.numel(), device=winner.device).view(winner.shape)
-    chunk = CHUNK if scores.device.type == "cpu" else 32 * CHUNK
+    chunk = CHUNK_SCORES if scores.device.type == "cpu" else 32 * CHUNK_SCORES
     row_scores = len(scores) * classes.shape[1]  # number of scores for one row of pixels of a square
 
     def fill(part: Tensor) -> Tensor:

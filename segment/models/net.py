@@ -108,12 +108,7 @@ class SegmentationNet(nn.Module):
         if weights is not None:
             recorded = load_published(self, weights)
             encoder.pretrained = True
-        expected = encoder.normalization if recorded is None else read_normalization(recorded)
-        chosen = expected if normalization is None else read_normalization(normalization)
-        if recorded is not None and not same_normalization(chosen, expected):
-            rank_zero_only(print)(
-                f"note: model.normalization differs from the one that {weights} was trained with; null takes that one"
-            )
+        chosen = _choose_normalization(normalization, encoder.normalization, recorded, weights)
         self.bgr = chosen.bgr
         # Not in the state dict, which holds weights alone; a checkpoint has it in its metadata.
         self.register_buffer("mean", torch.tensor(chosen.mean).view(3, 1, 1), persistent=False)
@@ -197,6 +192,21 @@ class SegmentationNet(nn.Module):
         height, width = image.shape[-2:]
         stride = None if self.decoder.resize_to_image else self.decoder.stride
         return class_map(self.scores(self.normalize(image)), height, width, stride)
+
+
+def _choose_normalization(
+    given: str | Mapping[str, Any] | None, default: Normalization, recorded: Any, weights: str | None
+) -> Normalization:
+    """Return the normalisation that is given, or else the one that the file ``weights`` records, or the default."""
+    expected = default if recorded is None else read_normalization(recorded)
+    if given is None:
+        return expected
+    chosen = read_normalization(given)
+    if recorded is not None and not same_normalization(chosen, expected):
+        rank_zero_only(print)(
+            f"note: model.normalization differs from the one that {weights} was trained with; null takes that one"
+        )
+    return chosen
 
 
 def _check_layout(layout: str, accepted: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from segment.errors import SegmentError
+from segment.models.file_checks import check_finite
 from segment.models.weights import first_names, load_file, mismatched_keys
 
 METADATA = "segment"
@@ -35,7 +36,7 @@ TORCHFCN = {
     "upscore_pool4": "decoder.up.16to8",
     "upscore8": "decoder.up.8to1",
 }
-"""Names of layers: torchfcn's, and ours; convolutions of VGG16 come on top."""
+"""Names of layers: torchfcn's, and ours. The convolutions, ``conv1_1`` and so on, are translated by their numbers."""
 FCN_RESNET = {
     "backbone.conv1.": "encoder.stages.0.0.",
     "backbone.bn1.": "encoder.stages.0.1.",
@@ -55,8 +56,8 @@ def load_published(net: nn.Module, path: str) -> Any:
 
     The file is a checkpoint of ``segment.train``, or a state dict of the net itself, of torchfcn's FCNs, of
     torchvision's VGG16 (for the encoder alone) or ``fcn_resnet50|101``, or of milesial's U-Net. The whole encoder must
-    fit. Of the decoder those tensors are loaded that fit: score layers for another number of classes, and skips that
-    the file's net does not have, keep their values.
+    fit. The decoder need not: score layers for another number of classes, and skips that the file's net does not have,
+    keep their values.
 
     Returns:
         The normalisation of the file's net as a checkpoint records it, or None where the file records none.
@@ -80,6 +81,7 @@ def load_published(net: nn.Module, path: str) -> Any:
             ("unknown to the net", unknown),
         )
         raise SegmentError(f"{path} does not fit this net: tensors {mismatched_keys(*kinds)}")
+    check_finite(fitting, path)
     net.load_state_dict(fitting, strict=False)
     unused = [*unknown, *(key for key in content if key.startswith("aux_classifier."))]
     names = metadata_value(content, "classes", "names")

@@ -12,6 +12,7 @@ from torchvision.models import get_model, get_model_weights
 
 from segment.errors import SegmentError
 from segment.files import user_path
+from segment.models.file_checks import check_archive, check_content, check_finite
 
 IMAGENET = "imagenet"
 
@@ -32,7 +33,7 @@ def load_file(path: str | Path) -> dict[str, Any]:
     """Read a file that ``torch.save`` wrote, as plain data only.
 
     Raises:
-        SegmentError: the file is missing, cannot be read, was not written by ``torch.save``, or would run code.
+        SegmentError: the file is missing, damaged, was not written by ``torch.save``, or would run code.
     """
     path = user_path(path, "checkpoint")
     try:
@@ -43,13 +44,17 @@ def load_file(path: str | Path) -> dict[str, Any]:
         path.open("rb").close()
     except OSError as error:
         raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        check_archive(path)
     try:
-        # Memory-mapped, so that unused content such as an optimiser's gigabyte is not read.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        # Memory-mapped, so that unused content such as an optimiser's gigabyte takes no memory.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception:  # a file of another kind can raise anything
         raise SegmentError(f"{path} is not a file of weights: torch.load(weights_only=True) cannot read it") from None
     if not isinstance(content, dict):
         raise SegmentError(f"{path} holds a {type(content).__name__}; expected a dictionary of tensors")
+    check_content(content, path)
     return content
 
 
@@ -88,6 +93,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unus
         raise SegmentError(f"{source} is the checkpoint of a whole net: use model.weights={source}")
     if mismatches:
         raise SegmentError(f"{source} does not fit {type(module).__name__}: keys {mismatches}")
+    check_finite(given, source)
     module.load_state_dict(given, strict=False)
 
 
@@ -114,13 +120,13 @@ def torchvision_model(
         raise SegmentError(f"model.encoder.name={name}: expected a {family.__name__} of torchvision")
     if weights == IMAGENET:
         source = get_model_weights(name)["IMAGENET1K_V1"]
-        load_state(model, _download(source.get_state_dict, source.url), source.url)
+        load_state(model, _download_weights(source.get_state_dict, source.url), source.url)
     elif weights is not None:
         load_state(model, load_file(weights), weights, unused)
     return model
 
 
-def _download(get: Callable[..., Mapping[str, Tensor]], url: str) -> Mapping[str, Tensor]:
+def _download_weights(get: Callable[..., Mapping[str, Tensor]], url: str) -> Mapping[str, Tensor]:
     try:
         return get(progress=True, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:

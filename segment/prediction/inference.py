@@ -1,8 +1,8 @@
 """Protocols of inference: whole images or sliding windows, scales, mirrored images, and a memory limit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
-from math import isfinite
+from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,7 +14,7 @@ from segment.errors import SegmentError
 from segment.models.class_map import argmax_classes
 from segment.models.costs.memory import bytes_per_pixel
 from segment.models.net import SegmentationNet
-from segment.prediction.parts import MARGIN, Span, cut
+from segment.prediction.parts import MARGIN, Span, cut, window_weights, windows
 
 KEPT_BYTES = 20
 """Memory that each pixel of an image takes until its files are written, in bytes: colour, class, mask and overlay."""
@@ -32,11 +32,11 @@ class Inference:
         scales: factors by which the image is resized.
         flip: average with the probabilities of the mirrored image.
         max_memory: GiB that one image may take, with the net's weights; None for no limit. An image that would take
-            more is cut into parts on the net's grid, which overlap by 128 pixels on each side. The result differs from
-            that of the whole image only where it depends on pixels farther away.
+            more is cut into parts on the net's grid, which overlap by 128 pixels or more on each side. The result
+            differs from that of the whole image only where it depends on pixels farther away.
 
     Raises:
-        SegmentError: an argument is out of range or of another type.
+        SegmentError: an argument is out of range.
 
     >>> Inference(window=[512, 512], flip=True).describe()
     'single scale, windows of 512x512, stride 341x341, Gaussian blend, flipped'
@@ -50,36 +50,28 @@ class Inference:
         flip: bool = False,
         max_memory: float | None = None,
     ) -> None:
+        _require(window is None or (len(window) == 2 and min(window) >= 1), "window", window, "[HEIGHT,WIDTH], or null")
         if window is None:
             _require(stride is None, "stride", stride, "a window, too: give inference.window=[HEIGHT,WIDTH]")
         else:
-            fits = _are_numbers(window, int) and len(window) == 2 and min(window) >= 1
-            _require(fits, "window", window, "[HEIGHT,WIDTH] in pixels, or null")
             stride = [max(1, side * 2 // 3) for side in window] if stride is None else stride
-            fits = _are_numbers(stride, int) and len(stride) == 2
-            fits = fits and all(0 < step <= side for step, side in zip(stride, window, strict=True))
+            fits = len(stride) == 2 and all(1 <= step <= side for step, side in zip(stride, window, strict=True))
             _require(fits, "stride", stride, f"[DOWN,RIGHT], from 1 to the window's {list(window)}")
-        fits = _are_numbers(scales, int | float) and len(scales) > 0 and min(scales) > 0
+        fits = len(scales) > 0 and all(0 < scale < inf for scale in scales)
         _require(fits, "scales", scales, "factors above 0, such as [0.75,1,1.25]")
-        _require(isinstance(flip, bool), "flip", flip, "true or false")
-        fits = max_memory is None or (_are_numbers([max_memory], int | float) and max_memory > 0)
-        _require(fits, "max_memory", max_memory, "GiB above 0, or null for no limit")
-        self.window = None if window is None else tuple(window)
-        self.stride = tuple(stride or ())
-        self.scales, self.flip, self.max_memory = tuple(scales), flip, max_memory
-        self._costs: WeakKeyDictionary[SegmentationNet, tuple[float, int]] = WeakKeyDictionary()
+        _require(max_memory is None or max_memory > 0, "max_memory", max_memory, "GiB above 0, or null for no limit")
+        self.window, self.stride, self.scales = tuple(window or ()), tuple(stride or ()), tuple(scales)
+        self.flip, self.max_memory = flip, max_memory
+        self._is_plain = not self.window and not flip and {*self.scales} == {1}
+        self._costs: WeakKeyDictionary[SegmentationNet, float] = WeakKeyDictionary()
 
     def describe(self) -> str:
-        """Return the protocol in words, for readers of the metrics."""
-        if self.window is None:
-            parts = ["whole images"]
-        else:
-            window, stride = ("x".join(map(str, pair)) for pair in (self.window, self.stride))
-            parts = [f"windows of {window}, stride {stride}, Gaussian blend"]
-        if len(self.scales) == 1 and self.scales[0] == 1:
-            parts.insert(0, "single scale")
-        else:
-            parts.append(f"scale{'s' * (len(self.scales) > 1)} {' '.join(f'{scale:g}' for scale in self.scales)}")
+        """Return a description of the protocol, which is recorded with the metrics."""
+        parts = ["single scale"] if self.scales == (1,) else []
+        window, stride = ("x".join(map(str, pair)) for pair in (self.window, self.stride))
+        parts.append(f"windows of {window}, stride {stride}, Gaussian blend" if self.window else "whole images")
+        if self.scales != (1,):
+            parts.append(f"scales {' '.join(f'{scale:g}' for scale in self.scales)}")
         if self.flip:
             parts.append("flipped")
         if self.max_memory is not None:
@@ -131,25 +123,21 @@ class Inference:
             scaled = _resize(normalised, [max(1, round(side * scale)) for side in size], antialias=True)
             for flipped in (False, True)[: 1 + self.flip]:
                 found = self._softmax(net, scaled.flip(-1) if flipped else scaled, size)
-                total = (found.flip(-1) if flipped else found).add_(total.to(found.device))
+                total = (found.flip(-1) if flipped else found).add_(total)
         total /= len(self.scales) * (1 + self.flip)
         classes = argmax_classes(total[None])[0]
         if dtype is None:
             return classes, total[:0]
         return classes, total.mul_(255).round_().to(dtype) if dtype == torch.uint8 else total.to(dtype)
 
-    @property
-    def _is_plain(self) -> bool:
-        return self.window is None and not self.flip and all(scale == 1 for scale in self.scales)
-
     def _softmax(self, net: SegmentationNet, image: Tensor, size: Sequence[int]) -> Tensor:
         """Return probabilities (classes,H,W) of a normalised image (1,3,h,w); ``size`` is (H,W)."""
-        if self.window is None:
+        if not self.window:
             return _resize(net(image).float(), size).softmax(1)[0]
         # Always float32: float16 can't represent the small weights at a window's edges.
         total = image.new_zeros(1, net.num_classes, *image.shape[-2:], dtype=torch.float32)
         weights = image.new_zeros(image.shape[-2:], dtype=torch.float32)
-        for rows, columns in _windows(image.shape[-2:], self.window, self.stride):
+        for rows, columns in windows(image.shape[-2:], self.window, self.stride):
             found = net(image[..., rows, columns]).float().softmax(1)
             weight = window_weights(*found.shape[-2:]).to(found.device)
             total[..., rows, columns] += found.mul_(weight)
@@ -159,65 +147,32 @@ class Inference:
     def _parts(self, net: SegmentationNet, image: Tensor, dtype: torch.dtype | None) -> list[tuple[Span, Span]]:
         """Return the image as one part, or as the fewest parts that take at most ``max_memory``, one at a time."""
         height, width = image.shape[-2:]
-        if self.max_memory is None:
-            return list(product(cut(height, 1, 1), cut(width, 1, 1)))
-        stride, counts = max(net.encoder.channels), [1, 1]
+        limit, stride, counts = self.max_memory, max(net.encoder.channels), [1, 1]
         while True:
             rows, columns = cut(height, counts[0], stride), cut(width, counts[1], stride)
             y, x = rows[0].seen.stop, columns[0].seen.stop
-            needed = self._memory(net, height * width, y * x, dtype)
-            if needed <= self.max_memory:
+            if limit is None or (needed := self._memory(net, height * width, y * x, dtype)) <= limit:
                 return list(product(rows, columns))
             if max(y, x) < 2 * MARGIN + 3 * stride:
-                raise SegmentError(
-                    f"max_memory={self.max_memory:g}: an image of {width}x{height} needs {needed:.2f} GiB with this "
-                    f"net, {self._costs[net][1] / 2**30:.2f} GiB of them for its weights"
-                )
+                size = f"{width}x{height}"
+                raise SegmentError(f"max_memory={limit:g}: an image of {size} needs {needed:.2f} GiB with this net")
             counts[0 if y >= x else 1] += 1
 
     def _memory(self, net: SegmentationNet, pixels: int, part: int, dtype: torch.dtype | None) -> float:
         """Return the GiB that an image of so many pixels takes, given the pixels of its largest part."""
         if net not in self._costs:
-            self._costs[net] = bytes_per_pixel(net), sum(p.nbytes for p in net.parameters())
-        cost, weights = self._costs[net]
+            self._costs[net] = bytes_per_pixel(net)
+        weights = sum(parameter.nbytes for parameter in net.parameters())
         kept = pixels * (KEPT_BYTES + (net.num_classes * dtype.itemsize if dtype else 0))
         scaled = part * max(self.scales) ** 2
         seen = min(scaled, self.window[0] * self.window[1]) if self.window else scaled
         copies = 0 if dtype is None and self._is_plain else 5  # of all scores, as float32
-        return (weights + kept + cost * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
+        return (weights + kept + self._costs[net] * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
 
 
 def _require(fits: bool, name: str, value: Any, expected: str) -> None:
     if not fits:
         raise SegmentError(f"inference.{name}={value}: expected {expected}")
-
-
-def _are_numbers(values: Any, kind: Any) -> bool:
-    """Return whether values are a list of finite numbers of a type."""
-    listed = isinstance(values, Sequence) and not isinstance(values, str)
-    return listed and all(isinstance(v, kind) and not isinstance(v, bool) and isfinite(v) for v in values)
-
-
-def window_weights(height: int, width: int) -> Tensor:
-    """Return the weights (height,width) of a window's pixels: a Gaussian of peak 1, its sigma an eighth of each side.
-
-    It is nnU-Net's (Isensee et al., 2021; ``compute_gaussian`` in ``nnunetv2/inference/sliding_window_prediction.py``).
-    """
-    lines = []
-    for side in (height, width):
-        position = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
-        lines.append(torch.exp(-0.5 * (position * 8 / side) ** 2))
-    return lines[0][:, None] * lines[1]
-
-
-def _windows(size: Sequence[int], window: Sequence[int], stride: Sequence[int]) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows and columns of windows that cover an image. The last ones are moved back to end with it."""
-    starts = []
-    for side, length, step in zip(size, window, stride, strict=True):
-        last = max(0, side - length)
-        starts.append([*range(0, last, step), last])
-    for top, left in product(*starts):
-        yield slice(top, min(top + window[0], size[0])), slice(left, min(left + window[1], size[1]))
 
 
 def _resize(x: Tensor, size: Sequence[int], antialias: bool = False) -> Tensor:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from segment.data.images import IMAGE_SUFFIXES
 from segment.errors import SegmentError
 
 
@@ -19,43 +20,28 @@ def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
         SegmentError: there is no image, or ``output`` is the folder of the images.
         OSError: a folder can't be read.
     """
-    from segment.data.images import IMAGE_SUFFIXES
-
     if source.is_file():
         return [source], source.parent
     suffixes = IMAGE_SUFFIXES | {".gif"}
-    if glob.has_magic(source.name) and not glob.has_magic(source.suffix):
+    if source.is_dir():
+        paths = {*source.iterdir()}
+        problem = f"no image in this folder ({', '.join(sorted(suffixes))}); "
+        problem += f"'input={source}/**/*' searches the folders below, too"
+    elif glob.has_magic(str(source)):
+        paths, problem = {*matches(source)}, "no image matches"
         suffixes |= {source.suffix.lower()} - {""}  # *.xyz says that such files are images
-    known = [path for path in candidates(source) if path.suffix.lower() in suffixes]
-    images = sorted(path for path in known if not path.name.startswith(".") and not path.is_dir())
-    base = source
-    if images and not source.is_dir():
-        base = Path(os.path.commonpath([path.parent for path in images]))
-    target = Path(os.path.realpath(output))  # Path.resolve raises an error for links that form a circle
-    if base.resolve() == target:
+    else:
+        problem = "it is neither file nor folder" if os.path.lexists(source) else "no such file or folder"
+        raise SegmentError(f"input={source}: {problem}")
+    images = [path for path in paths if path.suffix.lower() in suffixes and path.name[0] != "." and not path.is_dir()]
+    base = Path(os.path.commonpath([path.parent for path in images] or [source]))
+    target = os.path.realpath(output)  # Path.resolve raises an error for links that form a circle
+    if os.path.realpath(base) == target:
         raise SegmentError(f"output={output} is the folder of the images: choose another, since masks are images, too")
-    images = [path for path in images if target not in Path(os.path.realpath(path)).parents]
-    if images:
-        return images, base
-    problem = "no image matches"
-    if source.is_dir():
-        expected = ", ".join(sorted(suffixes))
-        problem = f"no image in this folder ({expected}); 'input={source}/**/*' searches the folders below, too"
-    raise SegmentError(f"input={source}: {problem}")
-
-
-def candidates(source: Path) -> set[Path]:
-    """Return the content of a folder, or the matches of a pattern.
-
-    Raises:
-        SegmentError: ``source`` is neither.
-    """
-    if source.is_dir():
-        return {*source.iterdir()}
-    if glob.has_magic(str(source)):
-        return {*matches(source)}
-    problem = "it is neither file nor folder" if os.path.lexists(source) else "no such file or folder"
-    raise SegmentError(f"input={source}: {problem}")
+    images = sorted(path for path in images if not Path(os.path.realpath(path)).is_relative_to(target))
+    if not images:
+        raise SegmentError(f"input={source}: {problem}")
+    return images, base
 
 
 def matches(pattern: Path) -> Iterator[Path]:
@@ -73,7 +59,5 @@ def matches(pattern: Path) -> Iterator[Path]:
 
 def links_to_parent(folder: Path) -> bool:
     """Return whether a folder is a link to one that contains it: to follow it would find the same files again."""
-    if not folder.is_symlink():
-        return False
-    parents = [Path(os.path.realpath(parent)) for parent in folder.parents]
-    return any(parent.is_relative_to(os.path.realpath(folder)) for parent in parents)
+    target = os.path.realpath(folder)
+    return folder.is_symlink() and any(Path(os.path.realpath(up)).is_relative_to(target) for up in folder.parents)

@@ -4,19 +4,21 @@ import json
 import os
 import zlib
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+
+from segment.data.images import unpack_png
 from segment.errors import SegmentError
 from segment.files import whole_file
-
-if TYPE_CHECKING:
-    from segment.prediction.segmenter import Segmentation
+from segment.prediction.segmenter import Segmentation
 
 TEXT_KEY = "segment"
-"""Key of a text in the mask's PNG. Its first line is the mask's origin, its second line the suffixes of all files that
-were written with the mask."""
+"""Key of a text in the mask's PNG. Its first line is the mask's origin, its second line the suffixes of its files."""
+JOURNAL = ".segment_predict.txt"
+"""File in each output folder with the names of the files that are written there, recorded before they are written."""
 EXTRAS = {"_overlay.jpg": "overlay", ".json": "json", ".npz": "probabilities"}
 """Suffix of each file that can be written beside a mask, and the setting that turns it on."""
 
@@ -35,6 +37,7 @@ class OutputFiles:
     def __init__(self, stem: Path, extras: list[str]) -> None:
         self.stem = stem
         self.suffixes = [".png", *extras]
+        self.journal = stem.parent / JOURNAL
 
     def path(self, suffix: str) -> Path:
         """Return the path of the file with this suffix."""
@@ -42,8 +45,6 @@ class OutputFiles:
 
     def recorded(self) -> tuple[str, list[str]]:
         """Return the origin in the existing mask and the suffixes that it lists; both empty if it records none."""
-        from PIL.PngImagePlugin import PngImageFile
-
         try:
             with PngImageFile(self.path(".png")) as image:  # Image.open would refuse masks above its limit
                 origin, _, suffixes = str(image.info.get(TEXT_KEY, "")).partition("\n")
@@ -52,49 +53,40 @@ class OutputFiles:
         # Only known suffixes: these files may be removed, and the text may be a stranger's.
         return origin, [suffix for suffix in suffixes.split() if suffix in {".png", *EXTRAS}]
 
-    def refuse_foreign_files(self) -> None:
-        """Check that no file which another program wrote would be overwritten.
-
-        Raises:
-            SegmentError: such a file exists.
-        """
-        existing = [path for path in map(self.path, self.suffixes) if os.path.lexists(path)]
-        own = [self.path(suffix) for suffix in self.recorded()[1]] if existing else []
-        for path in existing:
-            if path not in own:
-                raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
-
     def are_complete(self, origin: str) -> bool:
         """Return whether all files exist and the mask is undamaged and of this origin."""
-        from segment.data.images import unpack_png
+        exist = all(self.path(suffix).is_file() for suffix in self.suffixes)
+        with suppress(ValueError, zlib.error):
+            return exist and self.recorded()[0] == origin and bool(unpack_png(self.path(".png").read_bytes()))
+        return False
 
-        if not all(self.path(suffix).is_file() for suffix in self.suffixes) or self.recorded()[0] != origin:
-            return False
+    def foreign(self) -> list[Path]:
+        """Return existing files under these names that ``segment.predict`` did not write, by the folder's journal."""
         try:
-            unpack_png(self.path(".png").read_bytes())
-        except (ValueError, zlib.error):
-            return False
-        return True
+            own = {*self.journal.read_text(encoding="utf-8", errors="surrogateescape").splitlines()}
+        except OSError:
+            own = set()
+        return [path for path in map(self.path, self.suffixes) if os.path.lexists(path) and path.name not in own]
 
-    def write(self, result: "Segmentation", image: Path, origin: str) -> None:
-        """Write all files and move them into place together, the mask last: if it exists, so do the others.
+    def write(self, result: Segmentation, image: Path, origin: str) -> None:
+        """Record the names in the folder's journal, write all files and move them into place, the mask last.
 
         Args:
             image: path that the JSON file names.
             origin: everything that the mask depends on, in one line.
         """
-        import numpy as np
-        from PIL.PngImagePlugin import PngInfo
-
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        with self.journal.open("a", encoding="utf-8", errors="surrogateescape") as journal:
+            journal.writelines(f"{self.path(suffix).name}\n" for suffix in self.suffixes)
         earlier, others = self.recorded()
         if earlier != origin:  # extras that belong to another mask
             for suffix in {*others} - {*self.suffixes}:
                 self.path(suffix).unlink(missing_ok=True)
             others = []
+        text = PngInfo()
+        text.add_text(TEXT_KEY, f"{origin}\n{' '.join(dict.fromkeys([*self.suffixes, *others]))}")
         with ExitStack() as stack:  # the file that is opened first is moved last
             files = {suffix: stack.enter_context(whole_file(self.path(suffix), "wb")) for suffix in self.suffixes}
-            text = PngInfo()
-            text.add_text(TEXT_KEY, f"{origin}\n{' '.join(dict.fromkeys([*self.suffixes, *others]))}")
             result.palette_image().save(files[".png"], "PNG", pnginfo=text)
             if "_overlay.jpg" in files:
                 result.overlay().save(files["_overlay.jpg"], "JPEG", quality=92)
@@ -105,8 +97,7 @@ class OutputFiles:
                 files[".json"].write(encoded)
             if ".npz" in files:
                 assert result.probabilities is not None
-                names = np.array(result.classes.names)
-                np.savez_compressed(files[".npz"], probabilities=result.probabilities, classes=names)
+                np.savez_compressed(files[".npz"], probabilities=result.probabilities, classes=result.classes.names)
 
 
 def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]) -> dict[Path, OutputFiles]:
@@ -117,13 +108,13 @@ def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]
     Raises:
         SegmentError: an output would overwrite an input.
     """
-    names = [str(image.relative_to(base)) for image in images]
-    stems = [str(image.relative_to(base).with_suffix("")) for image in images]
-    taken = Counter(stems) + Counter(names)
-    unique = [stem if taken[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
-    plan = {image: OutputFiles(output / name, extras) for image, name in zip(images, unique, strict=True)}
     inputs = {os.path.realpath(image) for image in images}
-    for files in plan.values():
+    names = [image.relative_to(base) for image in images]
+    taken = Counter(names) + Counter(name.with_suffix("") for name in names)
+    plan = {}
+    for image, name in zip(images, names, strict=True):
+        stem = name.with_suffix("")
+        plan[image] = files = OutputFiles(output / (stem if taken[stem] == 1 else name), extras)
         for target in (files.path(".png"), files.path("_overlay.jpg")):
             if os.path.realpath(target) in inputs:
                 raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
@@ -131,15 +122,15 @@ def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]
 
 
 def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
-    """Create the folder ``output``, after the check that no foreign file would be overwritten.
+    """Create the folder ``output``, after the check that no file which another program wrote would be overwritten.
 
     Raises:
-        SegmentError: one would be, or the folder can't be created.
+        SegmentError: a file would be, or ``output`` is a file.
+        OSError: the folder can't be created.
     """
-    try:
-        for files in plan.values():
-            files.refuse_foreign_files()
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is a file, expected a folder" if output.is_file() else error.strerror
-        raise SegmentError(f"output={output}: {reason}") from None
+    for files in plan.values():
+        for path in files.foreign():
+            raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
+    if output.is_file():
+        raise SegmentError(f"output={output}: it is a file, expected a folder")
+    output.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,12 @@
-"""The overlapping parts into which an image is cut where the whole image would take too much memory."""
+"""The pieces of an image that a net sees one at a time: sliding windows, and parts within a limit on memory."""
 
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
 from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.signal.windows import gaussian
 
 MARGIN = 128
 """Number of pixels that a net sees of a part beyond each side of what is kept of it."""
@@ -42,3 +47,20 @@ def cut(side: int, count: int, stride: int) -> list[Span]:
         Span(slice(start, start + length), slice(first, last), slice(first - start, last - start))
         for start, (first, last) in zip(starts, pairwise(bounds), strict=True)
     ]
+
+
+def windows(size: Sequence[int], window: Sequence[int], stride: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Return the rows and columns of windows that cover an image. The last ones are moved back to end with it."""
+    axes = []
+    for side, length, step in zip(size, window, stride, strict=True):
+        last = max(0, side - length)
+        axes.append([slice(start, start + length) for start in (*range(0, last, step), last)])
+    return product(*axes)
+
+
+def window_weights(height: int, width: int) -> Tensor:
+    """Return the weights (height,width) of a window's pixels: a Gaussian of peak 1, its sigma an eighth of each side.
+
+    It is nnU-Net's (Isensee et al., 2021; ``compute_gaussian`` in ``nnunetv2/inference/sliding_window_prediction.py``).
+    """
+    return torch.outer(*(gaussian(side, std=side / 8, dtype=torch.float32) for side in (height, width)))

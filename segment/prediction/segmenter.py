@@ -4,7 +4,6 @@ import base64
 import html
 import io
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,16 +69,14 @@ class Segmentation:
         """Write the mask as a palette PNG.
 
         Raises:
-            SegmentError: the name does not end in .png, or the file can't be written.
+            SegmentError: the name does not end in .png.
+            OSError: the file can't be written.
         """
         path = user_path(path, "path")
         if path.suffix.lower() != ".png":
             raise SegmentError(f"{path}: expected a name that ends in .png, since other formats may change labels")
-        try:
-            with whole_file(path, "wb") as file:
-                self.palette_image().save(file, "PNG")
-        except OSError as error:
-            raise SegmentError(f"cannot write {path}: {error.strerror or error}") from None
+        with whole_file(path, "wb") as file:
+            self.palette_image().save(file, "PNG")
 
     def _repr_png_(self) -> bytes:
         picture = self.overlay()
@@ -119,23 +116,17 @@ class Segmenter:
     def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference | None = None) -> None:
         self.net, self.classes, self.inference = net, classes, inference or Inference()
 
-    @property
-    def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Return the classes' RGB colours."""
-        return self.classes.palette
-
     def __repr__(self) -> str:
-        names = ", ".join(self.classes.names[:5]) + (", ..." if len(self.classes) > 5 else "")
-        return (
-            f"Segmenter({len(self.classes)} classes: {names}; {self.inference.describe()}; on {self.net.mean.device})"
-        )
+        names = ", ".join(self.classes.names[:5]) + ", ..." * (len(self.classes) > 5)
+        protocol = f"{self.inference.describe()}; on {self.net.mean.device}"
+        return f"Segmenter({len(self.classes)} classes: {names}; {protocol})"
 
     def predict(self, image: Any, probabilities: bool = False) -> Segmentation:
         """Return the class of every pixel of an image.
 
         Args:
             image: a path, a PIL image of any mode, a uint8 array (H,W), (H,W,1), (H,W,3) RGB or (H,W,4) RGBA, or a
-                uint8 tensor (H,W), (1,H,W) or (3,H,W) RGB.
+                uint8 tensor (H,W), (1,H,W), (3,H,W) RGB or (4,H,W) RGBA.
             probabilities: return the probabilities, too.
 
         Raises:
@@ -143,12 +134,8 @@ class Segmenter:
         """
         pixels = to_rgb_tensor(image)
         classes, found = self.inference.run(self.net, pixels, torch.uint8 if probabilities else None)
-        return Segmentation(
-            pixels.permute(1, 2, 0).numpy(),
-            classes.to(torch.uint8).cpu().numpy(),
-            self.classes,
-            found.cpu().numpy() if probabilities else None,
-        )
+        rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
+        return Segmentation(rgb, mask, self.classes, found.cpu().numpy() if probabilities else None)
 
 
 def to_rgb_tensor(image: Any) -> Tensor:
@@ -168,17 +155,16 @@ def to_rgb_tensor(image: Any) -> Tensor:
             raise SegmentError(f"cannot read the image: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
         raise SegmentError(f"expected a path, a PIL image, an array or a tensor, got a {type(image).__name__}")
-    shape, kind, is_tensor = tuple(image.shape), str(image.dtype).removeprefix("torch."), isinstance(image, Tensor)
-    channels = shape[:-2] if is_tensor else shape[2:]
-    known = channels in {(), (1,), (3,)} or (channels == (4,) and not is_tensor)
-    if len(shape) < 2 or not known or kind != "uint8" or 0 in shape:
+    given = f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
+    if isinstance(image, Tensor):
+        image = image.cpu().permute(1, 2, 0) if image.ndim == 3 else image.cpu()
+    shape = tuple(image.shape)
+    if not given.startswith("uint8 ") or 0 in shape or len(shape) < 2 or shape[2:] not in {(), (1,), (3,), (4,)}:
         raise SegmentError(
             "expected uint8 values from 0 to 255 in an array (H,W), (H,W,1), (H,W,3) or (H,W,4), or in a tensor (H,W), "
-            f"(1,H,W) or (3,H,W); got {kind} {shape}"
+            f"(1,H,W), (3,H,W) or (4,H,W); got {given}"
         )
-    if isinstance(image, Tensor):
-        return image.cpu().expand(3, -1, -1)
-    return to_rgb_tensor(Image.fromarray(image[..., 0] if channels == (1,) else image))
+    return to_rgb_tensor(Image.fromarray(np.asarray(image[..., 0] if shape[2:] == (1,) else image)))
 
 
 def load_segmenter(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:
@@ -193,10 +179,10 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
     Raises:
         SegmentError: the file is missing or not a checkpoint, or there is no such device.
     """
-    content: Mapping[str, Any] = load_checkpoint(checkpoint)
-    classes, net = read_classes(content), load_net(content, checkpoint)
+    content = load_checkpoint(checkpoint)
+    net = load_net(content, checkpoint)
     try:
         net.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     except (RuntimeError, AssertionError) as error:
         raise SegmentError(f"device={device}: {str(error).splitlines()[0]}") from None
-    return Segmenter(net, classes, inference)
+    return Segmenter(net, read_classes(content), inference)

@@ -1,7 +1,7 @@
 """Checkpoints: the metadata that every one carries, and the net that comes back from it."""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from segment.cli.build import instantiate
-from segment.data.classes import Classes
+from segment.data.classes import IGNORE, Classes
 from segment.errors import SegmentError
 from segment.files import whole_file
+from segment.models.file_checks import bounded_build, check_size
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.models.weights import load_file, load_state
+from segment.records.trust import check_stranger_config
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -64,6 +66,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise SegmentError(
             f"{path} is not a checkpoint of segment.train: expected a file such as checkpoints/best.ckpt"
         )
+    check_size(metadata, path)
     return checkpoint
 
 
@@ -90,14 +93,15 @@ def read_classes(checkpoint: Mapping[str, Any]) -> Classes:
     try:
         names, palette = checkpoint[METADATA]["classes"]["names"], checkpoint[METADATA]["classes"]["palette"]
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
-        if not all(name.isprintable() for name in names) or len({*names}) < len(names):
+        if not 0 < len(names) < IGNORE or not all(name.isprintable() for name in names) or len({*names}) < len(names):
             raise ValueError
         if not {v for c in colours for v in c} <= set(range(256)):
             raise ValueError
         return Classes(tuple(names), colours)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SegmentError(
-            "the checkpoint's class names and colours are damaged: expected different names, and values from 0 to 255"
+            "the checkpoint's class names and colours are damaged: expected up to 254 different names, and colours "
+            "from 0 to 255"
         ) from None
 
 
@@ -113,13 +117,14 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
             the weights do not fit.
     """
     config = checkpoint[METADATA]["model"]
-    check_targets(config, "segment.models")
+    check_stranger_config(config, str(source), ("segment.models",))
     try:
-        net = instantiate(_without_weights(config), num_classes=len(read_classes(checkpoint)))
+        with bounded_build(checkpoint["state_dict"], source):
+            net = instantiate(_without_weights(config), num_classes=len(read_classes(checkpoint)))
     except SegmentError:
         raise
     except Exception as error:  # a stranger's configuration may raise anything
-        raise SegmentError(f"{source}: its net cannot be built: {' '.join(str(error).split())}") from error
+        raise SegmentError(f"{source}: its net cannot be built: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(net, SegmentationNet):
         raise SegmentError(f"{source}: its configuration builds a {type(net).__name__}, expected a SegmentationNet")
     load_weights(net, checkpoint, source)
@@ -133,7 +138,7 @@ def data_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         SegmentError: the configuration names anything but public classes of ``segment.data``.
     """
     config = checkpoint[METADATA]["data"]
-    check_targets(config, "segment.data")
+    check_stranger_config(config, "the checkpoint", ("segment.data",))
     harmless = {"download": False, "url": None, "checksum": None}
     return {key: harmless.get(key, value) for key, value in config.items()}
 
@@ -152,28 +157,6 @@ def load_weights(net: SegmentationNet, checkpoint: Mapping[str, Any], source: st
     load_state(net, state, str(source))
 
 
-def check_targets(config: Any, package: str) -> None:
-    """Check that a stranger's configuration holds plain values and names public classes of one package only.
-
-    Args:
-        config: plain data.
-        package: ``segment.models`` or ``segment.data``.
-
-    Raises:
-        SegmentError: the configuration names another target, has an interpolation (``${oc.env:HOME}``) or a value
-            that is not plain, or is no dictionary.
-    """
-    if not isinstance(config, Mapping):
-        raise SegmentError(f"refused: the checkpoint's configuration is a {type(config).__name__}")
-    for key, value in _entries(config):
-        if key == "_target_":
-            _check_target(value, package)
-        elif isinstance(value, str) and "${" in value:
-            raise SegmentError(f"refused: the checkpoint has the interpolation {value}; expected plain values")
-        elif not isinstance(value, str | int | float | None):
-            raise SegmentError(f"refused: the checkpoint's configuration holds a {type(value).__name__}")
-
-
 def _without_weights(config: Any) -> Any:
     """Return a configuration whose parts load no weights of their own: they are in the checkpoint."""
     if isinstance(config, list | tuple):
@@ -184,28 +167,3 @@ def _without_weights(config: Any) -> Any:
     module, _, name = str(config.get("_target_", "")).rpartition(".")
     parameters = signature(getattr(importlib.import_module(module), name)).parameters if name else {}
     return {**content, "weights": None} if "weights" in {*parameters, *content} else content
-
-
-def _check_target(target: Any, package: str) -> None:
-    public = importlib.import_module(package)
-    name = str(target).removeprefix(f"{package}.")
-    if not (
-        isinstance(target, str)
-        and target == f"{package}.{name}"
-        and name in public.__all__
-        and isinstance(getattr(public, name), type)
-    ):
-        raise SegmentError(f"refused: the checkpoint names {target}; expected a public class of {package}")
-
-
-def _entries(config: Any, key: Any = None) -> Iterator[tuple[Any, Any]]:
-    """Yield all keys and values within dictionaries and lists; a value comes with its key."""
-    if isinstance(config, Mapping) and key != "_target_":
-        for name, value in config.items():
-            yield None, name
-            yield from _entries(value, name)
-    elif isinstance(config, list | tuple) and key != "_target_":
-        for value in config:
-            yield from _entries(value)
-    else:
-        yield key, config

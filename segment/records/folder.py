@@ -1,6 +1,12 @@
 """The files of a run folder: one name for each, and the rule for what may be deleted."""
 
+import os
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
+
+from segment.errors import SegmentError
+from segment.files import whole_file
 
 
 class RunFolder:
@@ -37,6 +43,8 @@ class RunFolder:
         self.data_report = path / "check.json"
         self.data_plot = path / "check.png"
         self.voc_archive = path / "results.tgz"
+        self.written = path / "written.txt"
+        self.lock = path / "run.lock"
 
     @classmethod
     def of_checkpoint(cls, checkpoint: str | Path) -> "RunFolder":
@@ -58,7 +66,55 @@ class RunFolder:
         """True if a training, an evaluation or a job of a sweep left its files here."""
         return any(path.is_file() for path in (self.metrics, self.job_status, self.last_checkpoint))
 
+    @property
+    def result_files(self) -> tuple[Path, ...]:
+        """The files of results with fixed names."""
+        return (
+            self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
+            self.best_checkpoint, self.last_checkpoint,
+        )  # fmt: skip
+
+    def claim(self) -> None:
+        """Check, before a run begins, that its files replace nobody else's, and record their names.
+
+        Raises:
+            SegmentError: a file exists under one of the names, and no earlier run wrote it.
+        """
+        own = self._written()
+        for path in self.result_files:
+            if path.exists() and str(path.relative_to(self.path)) not in own:
+                raise SegmentError(f"{path} exists, and no run of this package wrote it: choose another hydra.run.dir")
+        self._record({*own, *(str(path.relative_to(self.path)) for path in self.result_files)})
+
+    def claim_pictures(self, names: Iterable[str]) -> list[Path]:
+        """Return a path in ``predictions/`` for each name, and record them; other files there keep their names."""
+        own, paths = self._written(), []
+        for name in names:
+            candidates = (self.predictions / f"{name}{f'_{i}' * (i > 1)}.png" for i in count(1))
+            paths.append(next(path for path in candidates if path not in paths and not os.path.lexists(path)))
+        self._record({*own, *(f"predictions/{path.name}" for path in paths)})
+        return paths
+
     def clear_results(self) -> None:
-        """Delete the metrics and pictures of an earlier run: they do not belong to the run that begins here."""
-        for path in (self.metrics, *self.predictions.glob("*.png")):
-            path.unlink(missing_ok=True)
+        """Delete the metrics and pictures of an earlier run: they do not belong to the run that begins here.
+
+        Only files that an earlier run recorded are deleted. The list may be a stranger's: an entry that is not a plain
+        name in ``predictions/``, or is a link, is ignored.
+        """
+        own = self._written()
+        names = {name.removeprefix("predictions/") for name in own if name.startswith("predictions/")}
+        pictures = [self.predictions / name for name in names if name == Path(name).name and name.endswith(".png")]
+        for path in (*([self.metrics] if self.metrics.name in own else []), *pictures):
+            if path.is_file() and not path.is_symlink() and not self.predictions.is_symlink():
+                path.unlink()
+        self._record({name for name in own if not name.startswith("predictions/")})
+
+    def _written(self) -> set[str]:
+        try:
+            return {*self.written.read_text(encoding="utf-8").splitlines()}
+        except (OSError, ValueError):
+            return set()
+
+    def _record(self, names: Iterable[str]) -> None:
+        with whole_file(self.written, encoding="utf-8") as file:
+            file.write("".join(f"{name}\n" for name in sorted(names)))

@@ -1,4 +1,4 @@
-"""Sweeps: many command lines, each a job in a process and a folder of its own.
+"""Sweeps: many command lines, each of them a job with its own process and folder.
 
-Hydra finds the launcher itself in ``hydra_plugins``. Putting the runs together belongs to ``comparison``.
+The launcher that Hydra calls is in ``hydra_plugins``. Comparing the runs belongs to ``comparison``.
 """

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: their folders, the order in which they run, and their results."""
+"""Sweeps: the folder of each job, the jobs one after the other, and the table of their results."""
 
 import functools
 import hashlib
@@ -27,7 +27,7 @@ from segment.records.metrics_json import read_metrics
 from segment.sweeps.process import job_lock, run_job
 
 SWEEP_ONLY = re.compile(r"[+~]*hydra[./](sweep|sweeper|launcher|mode|run)\b")
-"""Overrides of Hydra that concern the sweep and not its jobs."""
+"""Pattern of Hydra's own overrides that concern the sweep and not its jobs."""
 
 
 def overrides_hash(overrides: Sequence[str]) -> str:
@@ -36,7 +36,7 @@ def overrides_hash(overrides: Sequence[str]) -> str:
 
 
 def folder_name(overrides: Sequence[str], shown: Sequence[str]) -> str:
-    """Return a name for a folder: some overrides in readable form, and the hash of all.
+    """Return a name for a folder: some overrides in readable form, then the hash of all.
 
     Args:
         overrides: that identify the job or the sweep.
@@ -52,23 +52,23 @@ def folder_name(overrides: Sequence[str], shown: Sequence[str]) -> str:
 
 
 def folder_of_overrides(overrides: Sequence[str]) -> str:
-    """Return a folder's name for a command line; it shows the groups and seeds of the command line."""
+    """Return the name of a folder for a command line; it shows the overrides of groups and of keys without a dot."""
     return folder_name(overrides, sorted(one for one in overrides if "." not in override_key(one)))
 
 
-# For conf/train.yaml. A sweep's name is cached, as Hydra does with ${now:}, since a job's overrides are its own.
+# For conf/train.yaml. The sweep's name is cached, as Hydra caches ${now:}: a job has overrides of its own.
 OmegaConf.register_new_resolver("sweep_name", folder_of_overrides, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("job_name", folder_of_overrides, replace=True)
 
 
 @dataclass
 class Job:
-    """A job, identified by its overrides: a number would shift with the first value that is added to the sweep.
+    """A job of a sweep. Its overrides identify it: a number would change when the sweep gets another value.
 
     Attributes:
-        overrides: of its command line.
+        overrides: of the job's command line.
         swept: the overrides that differ between the jobs, as one string.
-        folder: where it runs.
+        folder: in which the job runs.
     """
 
     overrides: list[str]
@@ -82,7 +82,7 @@ class Job:
 
 
 def sweep_jobs(batch: Sequence[Sequence[str]], folder: Path) -> list[Job]:
-    """Return the jobs of a sweep; a job that an earlier sweep left in the same folder keeps its own folder.
+    """Return the jobs of a sweep; a job that an earlier sweep ran in the same place keeps its folder.
 
     Args:
         batch: the overrides of each job.
@@ -95,7 +95,7 @@ def sweep_jobs(batch: Sequence[Sequence[str]], folder: Path) -> list[Job]:
         swept = [override for override in overrides if counts[override] < len(batch)] or list(overrides)
         name = overrides_hash(overrides)
         seen[name] += 1
-        again = f"-{seen[name]}" if seen[name] > 1 else ""  # seed=0,0 is the same job twice
+        again = f"-{seen[name]}" if seen[name] > 1 else ""  # seed=0,0 has the same job twice
         earlier = sorted(folder.glob(f"*{name}{again}"))
         place = earlier[0] if earlier else folder / f"{folder_name(overrides, swept)}{again}"
         jobs.append(Job(list(overrides), " ".join(swept), RunFolder(place)))
@@ -103,7 +103,7 @@ def sweep_jobs(batch: Sequence[Sequence[str]], folder: Path) -> list[Job]:
 
 
 def job_command(module: str, hydra_config: Any, overrides: Sequence[str], folder: RunFolder) -> list[str]:
-    """Return the command that starts a job in its folder, from its last checkpoint if there is one."""
+    """Return the command that starts a job in its folder; the job resumes from its last checkpoint if it has one."""
     of_hydra = [override for override in hydra_config.overrides.hydra if not SWEEP_ONLY.match(override)]
     sources = [s.path for s in hydra_config.runtime.config_sources if s.provider == "command-line"]
     flags = [flag for path in sources for flag in ("--config-dir", path)]
@@ -114,7 +114,7 @@ def job_command(module: str, hydra_config: Any, overrides: Sequence[str], folder
 
 
 def launch(module: str, config: DictConfig, batch: Sequence[Sequence[str]]) -> list[JobReturn]:
-    """Run the jobs of a sweep that are not done yet, one after the other; Hydra's launcher calls this.
+    """Run the jobs of a sweep that are not done yet, one after the other; called by Hydra's launcher.
 
     Raises:
         SystemExit: a job failed, or the sweep was stopped.
@@ -127,27 +127,28 @@ def launch(module: str, config: DictConfig, batch: Sequence[Sequence[str]]) -> l
     handlers = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         run_jobs(jobs, lambda job: job_command(module, config.hydra, job.overrides, job.folder))
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    try:
         print_job_table(jobs)
     except SegmentError as error:
         sys.exit(f"error: {error}")
-    # An optimising sweeper reads the mean IoU.
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    # An optimising sweeper reads the return value.
     return [JobReturn(job.overrides, status=JobStatus.COMPLETED, _return_value=job.mean_iou) for job in jobs]
 
 
 def _stop(number: int, _frame: Any) -> None:
     print(
-        "\nstopping when the job has saved (once more to kill it); the same command continues from there",
+        "\nstopping as soon as the job has saved (stop again to kill it); the same command continues the sweep",
         file=sys.stderr,
     )
     sys.exit(128 + number)
 
 
 def run_jobs(jobs: Sequence[Job], start: Callable[[Job], list[str]]) -> None:
-    """Run each job that is not done; wait at the end for those that another sweep is running.
+    """Run each job that is not done; at the end, wait for those that another process runs.
+
+    A job that fails does not stop the others.
 
     Args:
         jobs: of the sweep.
@@ -182,10 +183,10 @@ def print_job_table(jobs: Sequence[Job]) -> None:
     """
     from rich.console import Console
 
-    grid, failed = Grid("", ["job", "state", "mIoU", "error"], text_columns=4), []
+    grid, failed = Grid("", ["job", "state", "mIoU", "error"], [], 2, frozenset({"error"})), []
     for job in jobs:
         record = JobRecord.read(job.folder.job_status)
-        assert record is not None, "each job that was run has one"
+        assert record is not None, "run_jobs writes one for each job"
         if record.state != "done":
             failed.append(job)
         mean_iou = "" if job.mean_iou is None else f"{job.mean_iou:.4f}"
@@ -194,18 +195,18 @@ def print_job_table(jobs: Sequence[Job]) -> None:
     if failed:
         raise SegmentError(
             f"{len(failed)} of {len(jobs)} jobs failed (see {failed[0].folder.job_log}); "
-            "the same command runs those again that are not done"
+            "the same command runs them again"
         )
 
 
 def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Let a job of another launcher (submitit, joblib) run in a fresh process, too.
+    """Return a task that runs each job of another launcher (submitit, joblib) in a fresh process, too.
 
-    That process has the job's own command line, which Lightning's DDP repeats; on Slurm it finds the step it is in.
+    The process has the job's own command line, which Lightning's DDP repeats. On Slurm it is part of the job's step.
 
     Args:
-        module: what ``python -m`` runs.
-        task: what the process of a single run does.
+        module: of the command, for ``python -m``.
+        task: runs a single run in this process.
     """
 
     @functools.wraps(task)
@@ -217,7 +218,7 @@ def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictCo
         start = job_command(module, hydra_config, overrides, folder)
         record = JobRecord.read(folder.job_status)
         if record is None or record.state != "done":
-            first = os.environ.get("SLURM_PROCID", "0") == "0"  # of the processes that Slurm starts for this job
+            first = os.environ.get("SLURM_PROCID", "0") == "0"  # of the processes in the step
             record = run_job(start, folder, overrides, recorded=first)
         if record.state != "done":
             raise SegmentError(f"{folder.path.name}: {record.reason}")

@@ -1,4 +1,4 @@
-"""One job of a sweep: a fresh process with a folder, a lock and a record of its own."""
+"""One job of a sweep: a fresh process with its own folder, lock and record."""
 
 import fcntl
 import os
@@ -16,14 +16,14 @@ from segment.records.folder import RunFolder
 from segment.records.job_status import JobRecord
 
 GRACE = 60
-"""Seconds that a job has to save and end when the sweep is stopped."""
+"""Seconds in which a job has to save and end when its sweep is stopped."""
 WATCH = """
 read _
 kill -s TERM $1
 for _ in $(seq $2); do kill -s 0 -- -$1 || exit 0; sleep 1; done
 kill -s KILL -- -$1
 """
-"""Shell script that watches over a job: its input ends when the sweep is killed, and it then ends the job."""
+"""Shell script that ends a job when its sweep is killed: the sweep holds the other end of its standard input."""
 KEPT = 100_000
 """Number of bytes of a job's standard error that are searched for an error message."""
 
@@ -32,8 +32,8 @@ KEPT = 100_000
 def job_lock(folder: RunFolder, wait: bool) -> Iterator[int | None]:
     """Hold the lock of a job's folder.
 
-    The lock belongs to the open file, which the job inherits: it outlives a sweep that is killed until the job has
-    ended, too.
+    The lock belongs to the open file, which the job inherits. If the sweep is killed, the lock is held until the job
+    has ended.
 
     Args:
         folder: of the job.
@@ -54,14 +54,14 @@ def job_lock(folder: RunFolder, wait: bool) -> Iterator[int | None]:
 def run_job(
     command: Sequence[str], folder: RunFolder, overrides: Sequence[str], lock: int | None = None, recorded: bool = True
 ) -> JobRecord:
-    """Run a job in its folder.
+    """Run a job, and record its state in ``job.json`` and its error output, if it fails, in ``job.log``.
 
     Args:
         command: starts the job.
         folder: of the job.
-        overrides: of its command line, for ``job.json``.
-        lock: file descriptor of its lock, which the job inherits.
-        recorded: whether ``job.json`` is written.
+        overrides: of the job's command line, for ``job.json``.
+        lock: file descriptor of the job's lock, which the job inherits.
+        recorded: False to write no file.
     """
     record = JobRecord(list(overrides))
     if recorded:
@@ -80,7 +80,7 @@ def run_job(
 
 
 def wandb_environment(folder: Path) -> dict[str, str]:
-    """Return the environment with names for a job's run and its sweep, for a wandb logger without names."""
+    """Return the environment with names for wandb's run and group; names that the user has set stay."""
     folder = folder.absolute()
     return {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_NAME": folder.name, **os.environ}
 
@@ -88,11 +88,11 @@ def wandb_environment(folder: Path) -> dict[str, str]:
 def run_command(command: Sequence[str], environment: Mapping[str, str], lock: int | None = None) -> tuple[int, str]:
     """Run a command to its end, and end everything that it started.
 
-    Its output goes to this process's output. If this process is stopped (an exception from a signal handler) or
-    killed, so is the command, by SIGTERM; it has :data:`GRACE` seconds to save.
+    The command's output goes to the output of this process. If this process is killed, or stopped by an exception
+    from a signal handler, the command gets SIGTERM and has :data:`GRACE` seconds to save.
 
     Returns:
-        Exit code, as :class:`subprocess.Popen` has it, and the end of its standard error.
+        Exit code, as :class:`subprocess.Popen` has it, and the last part of the standard error.
     """
     process = subprocess.Popen(
         command,
@@ -100,7 +100,7 @@ def run_command(command: Sequence[str], environment: Mapping[str, str], lock: in
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         pass_fds=() if lock is None else (lock,),
-        start_new_session=True,  # a group of its own, so that DDP's other processes can be ended with it
+        start_new_session=True,  # a process group of its own, which DDP's other processes belong to
     )
     assert process.stderr is not None
     kept = bytearray()
@@ -109,7 +109,7 @@ def run_command(command: Sequence[str], environment: Mapping[str, str], lock: in
     watch = subprocess.Popen(
         ["sh", "-c", WATCH, "sh", str(process.pid), str(GRACE)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # otherwise a reader of this process's output would wait for the watch, too
+        stdout=subprocess.DEVNULL,  # otherwise a reader of this process's output would wait for the watch
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -126,7 +126,7 @@ def run_command(command: Sequence[str], environment: Mapping[str, str], lock: in
         watch.kill()
         watch.communicate()
         process.wait()
-        copier.join(timeout=5)  # a process that left the group may hold the pipe open
+        copier.join(timeout=5)  # a process that has left the group may hold the pipe open
     return process.returncode, kept.decode(errors="replace")
 
 
@@ -139,7 +139,12 @@ def _copy(source: BinaryIO, kept: bytearray) -> None:
 
 
 def find_error(text: str) -> str:
-    """Return the line of a process's standard error that names its fault, not the hints and warnings around it."""
+    """Return the line of a process's standard error that names the fault, without hints and warnings.
+
+    Example:
+        >>> find_error("note: x\\nTraceback ...\\nValueError: the fault\\nwandb: see wandb.ai")
+        'ValueError: the fault'
+    """
     noise = ("wandb:", "Set the environment variable HYDRA_FULL_ERROR")
     lines = [re.sub(r"^\[rank\d+\]: ?", "", line) for line in text.splitlines() if not line.startswith(noise)]
     for kind in (r"error: ", r"[\w.]+(Error|Exception|Interrupt|Exit)\b", r"\S"):

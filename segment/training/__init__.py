@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from segment import public_names
 
 if TYPE_CHECKING:
-    from segment.training.last_checkpoint import LastCheckpoint
     from segment.training.losses import BorderWeightedCrossEntropy, CrossEntropy
     from segment.training.module import SegmentationModule
     from segment.training.optim import constant, one_cycle, optimizer_with_groups, polynomial

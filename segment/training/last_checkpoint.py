@@ -56,6 +56,14 @@ class LastCheckpoint(Checkpoint):
 
     # ----- when to save
 
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._note_signal)
+
+    def teardown(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def on_sanity_check_start(self, trainer: Any, pl_module: LightningModule) -> None:
         self._install_handlers(trainer)
 
@@ -130,6 +138,9 @@ class LastCheckpoint(Checkpoint):
                 signal.signal(number, self._note_signal)
 
     def _note_signal(self, number: int, frame: Any) -> None:
+        if number == self._signal == signal.SIGINT:  # Ctrl-C twice: end at once
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
         self._signal = self._signal or signal.Signals(number)
 
     def _stop_requested(self, trainer: Any) -> bool:
@@ -144,7 +155,7 @@ class LastCheckpoint(Checkpoint):
             print(f"stop requested; {further if self._saved else 'nothing was trained yet'}", flush=True)
             if requeue:
                 requeue_job()
-        raise SIGTERMException
+        raise SIGTERMException(128 + (signal.SIGINT if self._signal == signal.SIGINT else signal.SIGTERM))
 
 
 def requeue_job() -> None:

@@ -53,9 +53,8 @@ class CrossEntropy(nn.Module):
         Raises:
             SegmentError: the number of class weights is not C.
         """
+        self._check_classes(scores)
         weight = None if self.weight is None else self.weight.to(scores.dtype)  # bf16-true rounds it
-        if weight is not None and len(weight) != scores.shape[1]:
-            raise SegmentError(f"loss.class_weights has {len(weight)} values for {scores.shape[1]} classes")
         # cross_entropy's own sum is not deterministic on a GPU, and trainer.deterministic=true refuses it.
         total = F.cross_entropy(
             scores, mask, weight, ignore_index=IGNORE, reduction="none", label_smoothing=self.label_smoothing
@@ -67,6 +66,10 @@ class CrossEntropy(nn.Module):
             return total / valid.sum().clamp(min=1)  # torch's mean is NaN if every pixel is ignored
         weights = weight[mask.where(valid, 0)] * valid  # weight[mask[valid]] would wait for the GPU
         return total / weights.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+    def _check_classes(self, scores: Tensor) -> None:
+        if self.weight is not None and len(self.weight) != scores.shape[1]:
+            raise SegmentError(f"loss.class_weights has {len(self.weight)} values for {scores.shape[1]} classes")
 
 
 def border_weights(mask: np.ndarray, strength: float = 10.0, width: float = 5.0) -> np.ndarray:
@@ -108,10 +111,15 @@ class BorderWeightedCrossEntropy(CrossEntropy):
 
     def __init__(self, strength: float = 10.0, width: float = 5.0, **options: Any) -> None:
         super().__init__("mean", **options)
+        if strength < 0 or width <= 0:
+            raise SegmentError(
+                f"loss.strength={strength} loss.width={width}: expected a strength from 0 and a width above 0"
+            )
         self.strength, self.width = strength, width
 
     def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
         """Compute the loss as :class:`CrossEntropy` does; the distances are computed on the CPU."""
+        self._check_classes(scores)
         maps = [border_weights(one, self.strength, self.width) for one in mask.cpu().numpy()]
         losses = F.cross_entropy(
             scores, mask, ignore_index=IGNORE, reduction="none", label_smoothing=self.label_smoothing

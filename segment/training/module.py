@@ -1,5 +1,6 @@
 """The LightningModule that trains a net: loss, optimiser, schedule, and validation."""
 
+import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -60,10 +61,16 @@ class SegmentationModule(L.LightningModule):
         self.net, self.classes, self.loss, self.metadata = net, classes, loss, metadata or {}
         self._optimizer, self._scheduler = optimizer, scheduler
         self._planned_steps: int | None = None
+        self._noted = False
         self.inference = inference or Inference()
         self.accumulator = EvaluationAccumulator(classes)
         if loss is not None:  # a wrong number of class weights shows here, and not at the first step
             loss(torch.zeros(1, len(classes), 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
+
+    def on_train_start(self) -> None:
+        steps = self.trainer.estimated_stepping_batches
+        if steps < self.trainer.log_every_n_steps:  # type: ignore[attr-defined]  # a short run has a curve, too
+            self.trainer.log_every_n_steps = max(1, int(steps))  # type: ignore[attr-defined]  # set by a connector
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the random numbers by seed, epoch, batch and process: a resumed run draws the same ones."""
@@ -102,6 +109,9 @@ class SegmentationModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
         evaluation = self.accumulator.result(self.trainer.world_size, len(loader.dataset))
+        if math.isnan(evaluation.metrics["mIoU"]) and not self._noted and self.global_rank == 0:
+            self._noted = True
+            print("note: no pixel of the validation split is labelled, so that it has no mIoU; see segment.check")
         for name, value in evaluation.metrics.items():
             if isinstance(value, float):  # equal on every process: all have the merged confusion matrix
                 self.log(f"val/{name}", value, prog_bar=name == "mIoU", rank_zero_only=False)

@@ -8,19 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from segment.cli.config import compose_command
 from segment.cli.overrides import (
     ROUNDING,
     RUN_LENGTH,
     SWEPT_PATHS,
     WITHOUT_EFFECT,
+    config_dirs,
     matches_key,
     override_key,
     quote,
+    split_flags,
+    typed_list,
     typed_path,
 )
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
+from segment.records.trust import check_recorded_overrides, check_stranger_config
 
 
 @dataclass(eq=False)
@@ -116,15 +121,34 @@ def apply_recorded_overrides() -> None:
                 f"{key}={value}: expected a run folder{' or a checkpoint in one' * (key == 'resume')}, "
                 f"but {folder.provenance} is missing"
             )
+        check_recorded_overrides([*record["overrides"]], str(folder.path))
+        flags, overrides = split_flags(sys.argv[1:])
         place = [f"hydra.run.dir={quote(str(folder.path.absolute()))}"] if key == "resume" else []
-        sys.argv[1:] = [*recorded_overrides(record, keys), *sys.argv[1:], *place]
+        flags = flags if config_dirs(flags) else [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
+        sys.argv[1:] = [*flags, *recorded_overrides(record, keys), *overrides, *place]
+        check_recorded_config(str(folder.path))
     sys.argv += slurm_overrides()
+
+
+def check_recorded_config(source: str) -> None:
+    """Check what the command line composes with the overrides and YAML of a record, before anything is built.
+
+    Raises:
+        SegmentError: the configuration names a class that is not trusted, or changes Hydra's own settings.
+    """
+    usual = compose_command([])[1]
+    config, settings = compose_command(sys.argv[1:])
+    check_stranger_config(config, source, trust=typed_list("trust"))
+    for key in ("callbacks", "launcher", "job_logging", "hydra_logging"):
+        if settings[key] != usual[key]:
+            raise SegmentError(f"{source}: refused, its configuration changes hydra.{key}")
+    if settings["job"]["env_set"] or settings["sweeper"]["_target_"] != usual["sweeper"]["_target_"]:
+        raise SegmentError(f"{source}: refused, its configuration changes hydra.job.env_set or hydra.sweeper")
 
 
 def recorded_overrides(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
     """Return the command line of a recorded run, without the keys that are given anew."""
-    overrides = [f"--config-dir={path}" for path in record["config_dirs"]]
-    overrides += [override for override in record["overrides"] if override_key(override) not in keys]
+    overrides = [override for override in record["overrides"] if override_key(override) not in keys]
     if any(override_key(override) == "sweep" for override in overrides):
         overrides.append("hydra.mode=RUN")  # one job of it, not the sweep
     return overrides + moved_paths(record, keys)

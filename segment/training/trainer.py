@@ -12,6 +12,8 @@ from segment.records.checkpoint import WholeCheckpoints
 from segment.training.last_checkpoint import LastCheckpoint
 from segment.training.resume import RunStart
 
+MONITORS = ("val/mIoU", "val/pixel_accuracy", "val/mean_accuracy", "val/frequency_weighted_IoU", "train/loss")
+"""Metrics by which the best checkpoint can be chosen."""
 PROGRESS_RATE = 4
 """Refreshes of the progress bar in a second. Each takes 2 to 5 ms, and Lightning's default is up to a hundred."""
 
@@ -62,10 +64,18 @@ def check_trainer_config(config: Any, callbacks: list) -> None:
     for key in ("accumulate_grad_batches", "check_val_every_n_epoch"):
         if (value := config.trainer.get(key)) is not None and value < 1:
             raise SegmentError(f"trainer.{key}={value}: expected a number from 1")
-    if not config.trainer.get("fast_dev_run") and not any(isinstance(one, ModelCheckpoint) for one in callbacks):
+    if any(word in str(config.trainer.get("strategy")) for word in ("fork", "spawn", "notebook")):
+        raise SegmentError(
+            f"trainer.strategy={config.trainer.strategy}: expected a strategy whose processes begin anew, such as ddp"
+        )
+    savers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+    for saver in savers:
+        if saver.monitor not in MONITORS:
+            raise SegmentError(f"callbacks: monitor={saver.monitor} is not logged, expected {', '.join(MONITORS)}")
+    if not config.trainer.get("fast_dev_run") and not any(saver.filename == "best" for saver in savers):
         raise SegmentError(
             "callbacks: nothing keeps the best checkpoint, which the metrics are measured on: expected default, as in "
-            "callbacks=[default,ema]"
+            "callbacks=[default,ema], with callbacks.best.filename=best"
         )
 
 

@@ -1,4 +1,4 @@
-"""Image and mask stay together, and what is uncovered is void."""
+"""Image and mask stay aligned, and uncovered areas are void."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from segment.errors import SegmentError
 
 
 def coded(height: int, width: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-    """A checkerboard of 20 pixels: labels 0 and 1, grey values 0 and 200."""
+    """Return a checkerboard with fields of 20 pixels: labels 0 and 1, grey values 0 and 200."""
     y, x = torch.meshgrid(torch.arange(height) // 20, torch.arange(width) // 20, indexing="ij")
     mask = (y + x) % 2
     image = torch.stack([mask * 200] * 3).to(torch.uint8)
@@ -24,7 +24,7 @@ def test_image_and_mask_stay_aligned(scale):
         assert image.shape == (3, 97, 90)
         assert mask.shape == (97, 90)
         valid = mask != 255
-        # Where an edge is interpolated, each pixel is still nearer to its own label's grey value.
+        # At an interpolated edge, a pixel is still closer to the grey value of its own label.
         wrong = (image[0] > 100)[valid] != (mask == 1)[valid]
         assert wrong.float().mean() < 0.02
 
@@ -36,8 +36,8 @@ def test_padding_is_mean_colour_and_void():
     assert (image[:, void] == torch.tensor(MEAN_COLOUR, dtype=torch.uint8)[:, None]).all()
 
 
-def test_scale_means_the_size_in_the_crop():
-    """A region of 60 pixels fills a crop of 120 at scale 2, relative to the image or to a short side."""
+def test_scale_is_relative_to_the_image_or_to_a_short_side():
+    """At scale 2 a field of 20 pixels has 40 in the crop; so it has at scale 1 if the short side becomes 200."""
     image, mask = coded(100, 140)
     for transform in (RandomScaleCrop((120, 120), (2, 2)), RandomScaleCrop((120, 120), (1, 1), short_side=200)):
         _, out = transform(image, mask)
@@ -61,8 +61,8 @@ def test_flip_is_of_image_and_mask():
     assert torch.equal(labels, mask.flip(-1))
 
 
-def test_no_class_fills_the_crop_if_another_place_is_found():
-    """A quarter of the image has two classes in equal parts; there the crops go."""
+def test_crops_that_one_class_fills_are_avoided():
+    """A quarter of the image has two classes in equal parts: most crops lie there."""
     mask = torch.zeros(200, 200, dtype=torch.uint8)
     mask[100:, 100:] = torch.randint(0, 2, (100, 100), dtype=torch.uint8)
     image = tv_tensors.Image(torch.zeros(3, 200, 200, dtype=torch.uint8))
@@ -78,7 +78,7 @@ def test_no_class_fills_the_crop_if_another_place_is_found():
 
 
 @pytest.mark.parametrize("options", [{"rotation": 30.0}, {"elastic": 6.0}, {"rotation": 180.0, "elastic": 3.0}])
-def test_warps_keep_image_and_mask_together_and_uncover_void(options):
+def test_warps_keep_image_and_mask_aligned_and_uncover_void(options):
     torch.manual_seed(0)
     transform = train_transform((120, 120), (1, 1), flip=0, **options)
     for _ in range(5):
@@ -92,12 +92,12 @@ def test_warps_keep_image_and_mask_together_and_uncover_void(options):
         colour = torch.tensor(MEAN_COLOUR)[:, None]
         assert (image[:, void] == colour).all()
         seen = image[:, ~void].int()
-        assert ((seen >= 0) & (seen <= 200)).all()  # nothing of what fills the rest has bled in
+        assert ((seen >= 0) & (seen <= 200)).all()  # the padding is not interpolated into the image
         assert (seen.max(0).values == seen.min(0).values).all()
 
 
-def test_elastic_moves_by_the_deviation_that_is_asked_for():
-    """A grid of columns: how far each pixel came from, against U-Net's 10 pixels on a 3x3 grid."""
+def test_elastic_shifts_have_the_given_deviation():
+    """Columns coded by number show the distance that a pixel moved, for U-Net's 10 pixels on a 3x3 grid."""
     torch.manual_seed(0)
     columns = torch.arange(240, dtype=torch.uint8).repeat(240, 1)
     moved = []

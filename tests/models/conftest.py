@@ -6,7 +6,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from segment.cli.config import instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
 from segment.models.net import SegmentationNet
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from segment.data.datasets.voc import VOCDataModule
 from segment.errors import SegmentError
-from segment.evaluation.metrics import scores
+from segment.evaluation.metrics import confusion_metrics
 from segment.models.costs.memory import LiveTensors
 from segment.models.decoders.unet import UNetDecoder
 from segment.models.encoders.unet_encoder import UNetEncoder
@@ -213,4 +213,4 @@ def test_a_net_overfits_four_real_images(kind):
         optimizer.step()
     prediction, valid = net(net.normalize(image)).argmax(1), mask != 255
     confusion = torch.bincount(mask[valid] * 21 + prediction[valid], minlength=441).view(21, 21)
-    assert scores(confusion)["mIoU"] > 0.95
+    assert confusion_metrics(confusion)["mIoU"] > 0.95

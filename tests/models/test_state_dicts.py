@@ -77,7 +77,7 @@ def test_milesials_unet(tmp_path):
         image = torch.rand(1, 3, *size)
         with torch.no_grad():
             assert are_close(ours(image), theirs(image))
-    with pytest.raises(SegmentError, match=r"the image is 15x20, this encoder needs 16 pixels or more"):
+    with pytest.raises(SegmentError, match=r"the image is 15x20: this encoder needs 16 pixels or more"):
         ours(torch.rand(1, 3, 20, 15))
 
 

@@ -1,18 +1,18 @@
 """Inference protocols: windows, scales, flips and memory, each against a plain computation of the same."""
 
 import copy
+import re
 
-import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from segment.cli.build import instantiate
 from segment.cli.config import load_config
 from segment.errors import SegmentError
 from segment.models.costs.memory import bytes_per_pixel
-from segment.prediction.inference import Inference, window_weights
+from segment.prediction.inference import Inference
+from segment.prediction.parts import window_weights
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,6 @@ def test_by_default_it_is_the_net_s_own_prediction(net, image):
     classes, whole = Inference().run(net, image, torch.uint8)
     assert torch.equal(classes, expected.argmax(0))
     assert (whole / 255 - expected).abs().max() <= 0.5001 / 255
-
-
-def test_the_window_s_weight_is_nnunet_s():
-    """``compute_gaussian``: a blurred point, its sigma an eighth of the window."""
-    point = np.zeros((65, 33))
-    point[32, 16] = 1
-    expected = gaussian_filter(point, [65 / 8, 33 / 8], truncate=9, mode="constant")
-    np.testing.assert_allclose(window_weights(65, 33).numpy(), expected / expected.max(), rtol=0.01)
 
 
 def test_windows_cover_the_image_and_are_blended(net, image):
@@ -129,19 +121,29 @@ def test_the_protocol_is_described():
         ({"window": [512]}, r"inference.window=\[512\]: expected \[HEIGHT,WIDTH\]"),
         ({"window": [64, 64], "stride": [65, 1]}, r"from 1 to the window's \[64, 64\]"),
         ({"stride": [64, 64]}, "give inference.window"),
-        ({"window": [32.5, 32]}, r"inference.window=\[32.5, 32\]: expected \[HEIGHT,WIDTH\]"),
-        ({"window": 5}, "inference.window=5: expected"),
-        ({"window": [9, 9], "stride": "ab"}, "inference.stride=ab: expected"),
-        ({"scales": 1}, "inference.scales=1: expected factors above 0"),
         ({"scales": [float("nan")]}, "expected factors above 0"),
-        ({"scales": ["a"]}, "expected factors above 0"),
-        ({"flip": "maybe"}, "inference.flip=maybe: expected true or false"),
-        ({"max_memory": "abc"}, "inference.max_memory=abc: expected GiB above 0"),
         ({"scales": []}, "expected factors above 0"),
         ({"scales": [1, 0]}, "expected factors above 0"),
         ({"max_memory": 0}, "expected GiB above 0"),
     ],
 )
-def test_wrong_settings(settings, message):
+def test_values_out_of_range(settings, message):
     with pytest.raises(SegmentError, match=message):
         Inference(**settings)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("window=[32.5,32]", r"a list \(each a whole number\) or null"),
+        ("window=5", r"a list \(each a whole number\) or null"),
+        ("stride=ab", r"a list \(each a whole number\) or null"),
+        ("scales=1", r"a list \(each a number\)"),
+        ("scales=[a]", r"a list \(each a number\)"),
+        ("flip=maybe", "true or false"),
+        ("max_memory=abc", "a number or null"),
+    ],
+)
+def test_values_of_another_type(override, expected):
+    with pytest.raises(SegmentError, match=re.escape(f"inference.{override}: expected ") + expected):
+        instantiate(load_config([f"inference.{override}"], "predict").inference)

@@ -1,9 +1,12 @@
-"""The parts into which a large image is cut."""
+"""The parts into which a large image is cut, and the weights of a sliding window."""
 
 import random
 from itertools import pairwise
 
-from segment.prediction.parts import MARGIN, cut
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from segment.prediction.parts import MARGIN, cut, window_weights
 
 
 def test_the_parts_of_a_line():
@@ -20,3 +23,11 @@ def test_the_parts_of_a_line():
         for before, after in pairwise(spans):
             assert before.kept.stop == after.kept.start
             assert min(before.seen.stop - before.kept.stop, after.kept.start - after.seen.start) >= MARGIN
+
+
+def test_the_window_s_weight_is_nnunet_s():
+    """``compute_gaussian``: a blurred point, its sigma an eighth of the window."""
+    point = np.zeros((65, 33))
+    point[32, 16] = 1
+    expected = gaussian_filter(point, [65 / 8, 33 / 8], truncate=9, mode="constant")
+    np.testing.assert_allclose(window_weights(65, 33).numpy(), expected / expected.max(), rtol=0.01)

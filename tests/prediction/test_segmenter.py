@@ -33,7 +33,7 @@ def segmenter(checkpoint):
 def test_a_loaded_net_has_its_classes(segmenter):
     assert isinstance(segmenter, Segmenter)
     assert segmenter.classes.names == SHAPES.names
-    assert segmenter.palette == SHAPES.palette
+    assert segmenter.classes.palette == SHAPES.palette
     assert "6 classes: background, disc, square" in repr(segmenter)
 
 

@@ -111,7 +111,7 @@ FAULTS = {
 
 def found(path) -> str:
     """Each fault on a line: its kind and its sentence."""
-    return "".join(f"{fault.kind}: {fault}\n" for fault in archive_faults(path, SIZES))
+    return "".join(f"{fault.kind}: {fault.message}\n" for fault in archive_faults(path, SIZES))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -175,9 +175,11 @@ def test_an_archive_is_written_only_without_faults(voc_root, tmp_path, capsys):
     data = VOCDataModule(str(add_test_split(voc_root)))
     assert image_sizes(data, "test") == SIZES
     with pytest.raises(SegmentError, match=r"VOC's server would refuse the archive: .*2008_000006.png has label 255"):
-        write_voc_archive(lambda image: torch.full(image.shape[1:], 255), data, "test", "comp6", tmp_path)
+        write_voc_archive(
+            lambda image: torch.full(image.shape[1:], 255), data, "test", "comp6", tmp_path / "results.tgz"
+        )
     assert not list(tmp_path.glob("results*"))
-    write_voc_archive(lambda image: torch.full(image.shape[1:], 7), data, "test", "comp6", tmp_path)
+    write_voc_archive(lambda image: torch.full(image.shape[1:], 7), data, "test", "comp6", tmp_path / "results.tgz")
     assert [path.name for path in tmp_path.glob("results*")] == ["results.tgz"]
     assert found(tmp_path / "results.tgz") == ""
     assert f"results.tgz has 3 masks in {FOLDER} (trained on any data" in capsys.readouterr().out

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 
 
@@ -49,6 +52,43 @@ def test_only_the_metrics_and_pictures_of_an_earlier_run_are_deleted(tmp_path):
     kept = [folder.metrics_csv, folder.provenance, tmp_path / "notes.txt", folder.predictions / "notes.txt"]
     for path in own + kept:
         path.touch()
+    folder.written.write_text("metrics.json\npredictions/00000.png\n")
     folder.clear_results()
     assert not any(path.exists() for path in own)
     assert all(path.exists() for path in kept)
+
+
+def test_only_recorded_pictures_are_deleted(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.predictions.mkdir()
+    mine, outside = folder.predictions / "mine.png", tmp_path / "outside.png"
+    for path in (mine, outside, tmp_path / "metrics.txt"):
+        path.write_text("the user's")
+    [picture, second] = folder.claim_pictures(["a", "mine"])
+    assert (picture.name, second.name) == ("a.png", "mine_2.png")
+    picture.write_text("ours")
+    second.write_text("ours")
+    (folder.predictions / "link.png").symlink_to(outside)
+    entries = [
+        "predictions/../outside.png",
+        "predictions/link.png",
+        "/etc/passwd",
+        "predictions/",
+        "predictions/..",
+        "",
+    ]
+    folder.written.write_text(folder.written.read_text() + "\n".join(entries))
+    folder.clear_results()
+    assert {path.name for path in folder.predictions.iterdir()} == {"mine.png", "link.png"}
+    assert outside.read_text() == mine.read_text() == "the user's"
+
+
+def test_a_foreign_file_under_the_name_of_a_result_is_found(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.curves_plot.write_text("the user's")
+    with pytest.raises(SegmentError, match=r"curves.png exists, and no run of this package wrote it"):
+        folder.claim()
+    folder.curves_plot.unlink()
+    folder.claim()
+    folder.curves_plot.write_text("ours")
+    folder.claim()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segment.errors import SegmentError
-from segment.training.optim import constant, grouped, one_cycle, parameter_groups, polynomial
+from segment.training.optim import constant, one_cycle, optimizer_with_groups, parameter_groups, polynomial
 
 WEIGHT = nn.Parameter(torch.zeros(1))
 
@@ -34,7 +34,7 @@ def test_the_papers_groups():
 def test_each_trainable_parameter_once_and_no_frozen_one():
     net = Net()
     net.encoder[0].weight.requires_grad = False
-    given = [p for group in grouped(net, torch.optim.SGD, 0.1, 0.0).param_groups for p in group["params"]]
+    given = [p for group in optimizer_with_groups(net, torch.optim.SGD, 0.1, 0.0).param_groups for p in group["params"]]
     assert {id(p) for p in given} == {id(p) for p in net.parameters() if p.requires_grad}
     assert len(given) == 5
 
@@ -67,7 +67,7 @@ def test_constant_and_one_cycle():
 
 def test_a_warmup_needs_no_end():
     """SegmentationModule tells the constant schedule no number of steps."""
-    scheduler = constant(torch.optim.SGD([WEIGHT], 1.0), 0, warmup_steps=3)
+    scheduler = constant(torch.optim.SGD([WEIGHT], 1.0), warmup_steps=3)
     found = []
     for _ in range(5):
         found.append(scheduler.get_last_lr()[0])

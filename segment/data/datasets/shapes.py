@@ -24,7 +24,7 @@ from segment.errors import SegmentError
 Points = list[tuple[float, float]]
 Texture = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
-BORDER = 5
+VOID_BORDER = 5
 """Width of the void border around an object in pixels, as in VOC."""
 DIFFICULT = 0.05
 """Share of the objects that are marked difficult: they are faint, and void in the mask."""
@@ -119,7 +119,7 @@ def draw(rng: np.random.Generator, low: int = 96, high: int = 160) -> tuple[np.n
         difficult = rng.random() < DIFFICULT
         _paint(image, corners, (x, y), texture, 0.35 if difficult else 1.0, rng)
         pen.polygon(corners, fill=IGNORE if difficult else label)
-        pen.line([*corners, *corners[:2]], fill=IGNORE, width=BORDER, joint="curve")
+        pen.line([*corners, *corners[:2]], fill=IGNORE, width=VOID_BORDER, joint="curve")
     noise = rng.integers(-14, 15, image.shape, dtype=np.int8)  # like a sensor's
     return np.clip(image + noise, 0, 255).astype(np.uint8), np.array(mask)
 

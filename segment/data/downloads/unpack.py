@@ -98,8 +98,8 @@ def tar_members(
 ) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
     """Yield each member of a tar file with its content, which is None unless the member is a file.
 
-    The file is read to its end, where a compressed one has its checksum: whoever takes all members knows that the
-    archive is complete. A content can be read until the next member is taken.
+    The file is read to its end, where a compressed one has its checksum. If all members are yielded, the archive is
+    complete. A member's content must be read before the next member is requested.
 
     Args:
         mode: compressions that are accepted, as in ``tarfile.open``: "r:*" for any, "r:" for none, "r:gz" for gzip.

@@ -1,5 +1,6 @@
 """Costs of a net as computed from the shapes of its tensors."""
 
+import copy
 import math
 from typing import Any, NamedTuple
 
@@ -31,9 +32,10 @@ class ComputedCost(NamedTuple):
 def compute_cost(net: SegmentationNet, height: int, width: int) -> ComputedCost:
     """Compute the cost of a net for one image of this size.
 
-    On torch's meta device, that is for a net built in ``with torch.device("meta")``, this takes no memory and next to
-    no time. Leaves the net in evaluation mode.
+    The net itself is not changed, and can be on torch's meta device: built in ``with torch.device("meta")``, it takes
+    no memory.
     """
+    net = copy.deepcopy(net).to("meta")
     parameters = sum(parameter.numel() for parameter in net.parameters())
     memory = _training_memory(net, height, width)
     net.eval()
@@ -50,7 +52,7 @@ def _training_memory(net: SegmentationNet, height: int, width: int) -> float:
             saved[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    images = torch.zeros(2, 3, height, width, device=net.mean.device)  # batch norms need more than one value
+    images = torch.zeros(2, 3, height, width, device="meta")  # batch norms need more than one value
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         net.train()(images).sum()
     return sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / len(images)
@@ -59,7 +61,7 @@ def _training_memory(net: SegmentationNet, height: int, width: int) -> float:
 @torch.no_grad()
 def _multiply_accumulates(net: SegmentationNet, height: int, width: int) -> float:
     with FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, height, width, device=net.mean.device))
+        net(torch.zeros(1, 3, height, width, device="meta"))
     return counter.get_total_flops() / 2
 
 
@@ -75,9 +77,8 @@ def _receptive_field(net: SegmentationNet) -> int:
         # Padding and rounding make sizes differ a little from those that the strides, powers of two, would give.
         field += (kernel - 1) * dilation * 2 ** round(math.log2(side / inputs[0].shape[-2]))
 
-    layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.MaxPool2d)]
-    hooks = [layer.register_forward_hook(grow) for layer in layers]
-    net.encoder(torch.zeros(1, 3, side, side, device=net.mean.device))
-    for hook in hooks:
-        hook.remove()
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            layer.register_forward_hook(grow)
+    net.encoder(torch.zeros(1, 3, side, side, device="meta"))
     return round(field)

@@ -65,7 +65,7 @@ class TimmEncoder(nn.Module):
 
     @property
     def checkpointing(self) -> bool:
-        """Whether timm keeps few activations in the forward pass and computes the others again in the backward pass."""
+        """Gradient checkpointing: timm keeps few activations of the forward pass and computes the others again."""
         return self._checkpointing
 
     @checkpointing.setter

@@ -11,7 +11,7 @@ from segment.models.encoders.encoder import Encoder
 from segment.models.net import SegmentationNet
 from segment.models.weights import he_initialise
 
-BORDER = 92
+SHRINKAGE = 92
 """Number of pixels that the unpadded convolutions remove on each side: 572 in, 388 out."""
 STRIDES = (1, 2, 4, 8, 16)
 
@@ -88,7 +88,7 @@ class PaperUNetDecoder(nn.Module):
         he_initialise(self.convolve)
 
     def forward(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Map features keyed by stride to scores (N,num_classes,h,w), ``BORDER`` pixels smaller on each side."""
+        """Map features keyed by stride to scores (N,num_classes,h,w), ``SHRINKAGE`` pixels smaller on each side."""
         x = features[STRIDES[-1]]
         for stride, up, convolve in zip(reversed(STRIDES[:-1]), self.up, self.convolve, strict=True):
             x, skip = up(x), features[stride]
@@ -152,5 +152,5 @@ class PaperUNet(SegmentationNet):
         for first, size in ((top, image.shape[-2]), (left, image.shape[-1])):
             kept.append(min(self.tile, size - first))
             output = kept[-1] + (4 - kept[-1]) % 16  # the sizes that the core can return are 4 plus a multiple of 16
-            indices.append(mirrored_indices(first - BORDER, first + output + BORDER, size).to(image.device))
+            indices.append(mirrored_indices(first - SHRINKAGE, first + output + SHRINKAGE, size).to(image.device))
         return self.core(image[..., indices[0][:, None], indices[1]])[..., : kept[0], : kept[1]]

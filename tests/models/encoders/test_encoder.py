@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from segment.cli.config import CONF_DIR, instantiate, load_config
+from segment.cli.build import instantiate
+from segment.cli.config import CONF_DIR, load_config
 from segment.errors import SegmentError
 from segment.models.decoders.fcn import FCNDecoder
 from segment.models.decoders.unet import UNetDecoder

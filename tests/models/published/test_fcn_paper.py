@@ -107,8 +107,8 @@ def test_torchfcns_weights_give_its_outputs(tmp_path, kind):
 
 
 @pytest.mark.slow
-def test_stages_hand_their_weights_on(tmp_path, capsys):
-    """32s into 16s: the new skip is at zero, and so the output is nearly what it was."""
+def test_a_finer_net_starts_from_a_coarser_one(tmp_path, capsys):
+    """FCN-16s with the weights of FCN-32s gives nearly the same output, since the new skip starts at zero."""
     torch.save(torchfcn_state("32s"), tmp_path / "fcn.pth")
     coarse = build_net("model=fcn32s_paper", f"model.weights={tmp_path / 'fcn.pth'}")
     for layer in coarse.decoder.up.values():

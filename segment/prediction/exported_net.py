@@ -1,0 +1,130 @@
+"""A net with its normalisation as a program for other software: for ONNX, or for ``torch.export.load``."""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import torch
+import torch.fx.experimental._config
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from segment import __version__
+from segment.errors import SegmentError
+from segment.models.net import SegmentationNet
+from segment.models.published.unet_paper import PaperUNet
+from segment.prediction.segmenter import Segmenter
+
+EXPORT_TOLERANCE = 1e-3
+"""Largest difference: a share of the pixels, where two classes are equally likely, or of the highest score."""
+OUTPUT_TYPES = {"classes": "classes: uint8 (N,H,W)", "scores": "scores: float32 (N,classes,H,W)"}
+"""Name, type and shape of each output that a program can have."""
+Program = Callable[[Tensor], Tensor]
+
+
+class ExportedNet(nn.Module):
+    """A net that takes images uint8 RGB (N,3,H,W).
+
+    Args:
+        net: in evaluation mode.
+        output: "classes" or "scores", see :data:`OUTPUT_TYPES`.
+    """
+
+    def __init__(self, net: SegmentationNet, output: str) -> None:
+        super().__init__()
+        self.net, self.output = net, output
+
+    def forward(self, image: Tensor) -> Tensor:
+        scores = self.net(self.net.normalize(image))
+        return scores.argmax(1).to(torch.uint8) if self.output == "classes" else scores
+
+
+def export_net(segmenter: Segmenter, format: str, output: str) -> bytes:
+    """Return the content of the exported file, whose program was compared with the net.
+
+    Args:
+        format: "onnx" or "torch_export".
+        output: "classes" or "scores".
+
+    Raises:
+        SegmentError: the net can't be exported, or the program's output differs from the net's.
+    """
+    net, convert = ExportedNet(segmenter.net, output), {"onnx": to_onnx, "torch_export": to_torch_export}[format]
+    content, program = convert(trace_net(net), export_metadata(segmenter, output))
+    compare_with_net(program, net)
+    return content
+
+
+def trace_net(net: ExportedNet) -> ExportedProgram:
+    """Return a net as one graph, for images of any number and size.
+
+    Raises:
+        SegmentError: the net has no such graph.
+    """
+    if isinstance(net.net, PaperUNet):
+        raise SegmentError("unet_paper can't be exported: it cuts an image into tiles, as many as its size needs")
+    net.eval().to(memory_format=torch.contiguous_format)  # channels last would fix the batch size
+    logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # it lists what it can't prove
+    example, auto = torch.zeros(2, 3, 96, 128, dtype=torch.uint8), torch.export.Dim.AUTO
+    # Without this the program refuses images so small that some layer's features are one pixel wide.
+    any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # torch adds it
+    with torch.no_grad(), any_size:
+        return torch.export.export(net, (example,), dynamic_shapes={"image": {0: auto, 2: auto, 3: auto}})
+
+
+def export_metadata(segmenter: Segmenter, output: str) -> dict[str, Any]:
+    """Return what a user of the program needs to know: classes, colours, normalisation, inputs."""
+    net = segmenter.net
+    mean, deviation = net.mean.flatten().tolist(), net.deviation.flatten().tolist()
+    return {
+        "classes": segmenter.classes.names,
+        "palette": segmenter.classes.palette,
+        "normalization": {"mean": mean, "std": deviation, "order": "BGR" if net.bgr else "RGB", "inside": True},
+        "input": "image: uint8 (N,3,H,W), RGB",
+        "output": OUTPUT_TYPES[output],
+        "segment": __version__,
+    }
+
+
+def to_torch_export(graph: ExportedProgram, metadata: dict[str, Any]) -> tuple[bytes, Program]:
+    """Return a file for ``torch.export.load``, with the metadata as extra file ``segment.json``, and the program."""
+    file = BytesIO()
+    torch.export.save(graph, file, extra_files={"segment.json": json.dumps(metadata)})
+    return file.getvalue(), torch.export.load(BytesIO(file.getvalue())).module()
+
+
+def to_onnx(graph: ExportedProgram, metadata: dict[str, Any]) -> tuple[bytes, Program]:
+    """Return a file for ONNX, with the metadata as its ``metadata_props``, and the program."""
+    import onnxruntime
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    name = metadata["output"].partition(":")[0]
+    with warnings.catch_warnings(action="ignore"):
+        onnx = torch.onnx.export(graph, dynamo=True, input_names=["image"], output_names=[name], verbose=False)
+    assert onnx is not None
+    onnx.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
+    content = onnx.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
+
+
+@torch.no_grad()
+def compare_with_net(program: Program, net: ExportedNet) -> None:
+    """Check that a program gives the net's output for images of several sizes, the smallest one among them.
+
+    Raises:
+        SegmentError: the outputs differ.
+    """
+    generator, smallest = torch.Generator().manual_seed(0), net.net.encoder.min_size
+    for number, height, width in ((1, 65, 97), (3, 130, 74), (1, smallest, smallest)):
+        image = torch.randint(0, 256, (number, 3, height, width), dtype=torch.uint8, generator=generator)
+        found, expected = program(image), net(image)
+        if net.output == "classes":
+            difference = (found != expected).float().mean().item()
+        else:
+            difference = ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6)).item()
+        if not difference <= EXPORT_TOLERANCE:  # true for NaN, too
+            raise SegmentError(f"the exported program's output differs from the net's by {difference:.2g}: not written")

@@ -1,0 +1,135 @@
+"""Limits for files that may come from a stranger: the classes that are built, and the overrides that are used.
+
+A checkpoint and a record of a run name classes by ``_target_``, and building a class runs its code. Only public classes
+of this package, and torch's and Lightning's classes of a few kinds, are built without being asked for. The user trusts
+further packages by name, on the command line alone: ``trust=[mylab]``.
+"""
+
+import importlib
+import pydoc
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from segment.cli.overrides import override_key
+from segment.errors import SegmentError
+
+FOLDERS = ("segment.data", "segment.models", "segment.prediction", "segment.training")
+"""Folders whose public names a configuration may name."""
+KINDS = (
+    "torch.optim.Optimizer",
+    "torch.optim.lr_scheduler.LRScheduler",
+    "torch.nn.Module",
+    "lightning.pytorch.callbacks.Callback",
+    "lightning.pytorch.loggers.Logger",
+    "lightning.pytorch.strategies.Strategy",
+    "lightning.pytorch.plugins.precision.Precision",
+    "lightning.Trainer",
+)
+"""Base classes of what may be built from torch and Lightning."""
+DOWNLOAD_KEYS = {"download", "url", "checksum"}
+PATH_KEYS = {"dirpath", "save_dir", "default_root_dir"}
+"""Keys by which Lightning's classes write into folders of their own."""
+REFUSED_KEYS = r"hydra([./@].*)?|trust|data\.(download|url|checksum)|(.*[./])?(dirpath|save_dir|default_root_dir)"
+"""Keys that no recorded override may set: they run code, download, or write elsewhere."""
+
+
+def check_stranger_config(
+    config: Any, source: str, folders: Sequence[str] = FOLDERS, trust: Sequence[str] = ()
+) -> None:
+    """Check a configuration that comes from a file, before anything is built from it.
+
+    Args:
+        config: plain data.
+        source: name of the file, for the error message.
+        folders: whose public names may be built.
+        trust: names of further packages.
+
+    Raises:
+        SegmentError: the configuration names another class, has positional arguments, an interpolation or a value that
+            is not plain, or asks for a download below its first level.
+    """
+    if not isinstance(config, Mapping):
+        raise SegmentError(f"{source}: refused, its configuration is a {type(config).__name__}, expected a table")
+    for depth, key, value in _walk(config):
+        if key == "_target_":
+            _check_target(value, source, folders, trust)
+        elif key is None and value in ("_args_", "_recursive_"):
+            raise SegmentError(f"{source}: refused, its configuration has {value}, expected named arguments only")
+        elif key in DOWNLOAD_KEYS and depth and value not in (None, False):
+            raise SegmentError(f"{source}: refused, its configuration asks for a download ({key}={value!r:.100})")
+        elif key in PATH_KEYS and value is not None:
+            raise SegmentError(f"{source}: refused, it writes into another folder ({key}={value!r:.100})")
+        elif isinstance(value, str) and "${" in value:
+            raise SegmentError(f"{source}: refused, it has the interpolation {value!r:.100}, expected plain values")
+        elif not isinstance(value, str | int | float | None):
+            raise SegmentError(f"{source}: refused, its configuration holds a {type(value).__name__}")
+
+
+def check_recorded_overrides(overrides: Sequence[Any], source: str) -> None:
+    """Check the overrides of a recorded run, before Hydra reads them.
+
+    Raises:
+        SegmentError: an override could run code, download a file, or write outside of the run folder.
+    """
+    for override in overrides:
+        if not isinstance(override, str) or override.startswith("-"):
+            raise SegmentError(f"{source}: refused, {override!r:.100} is no override")
+        key = override_key(override).lstrip("+~")
+        if re.fullmatch(REFUSED_KEYS, key) or "${oc.env" in override:
+            raise SegmentError(f"{source}: refused, the recorded override {override!r:.100} is not used from a file")
+
+
+def _check_target(target: Any, source: str, folders: Sequence[str], trust: Sequence[str]) -> None:
+    if isinstance(target, str) and (_is_trusted(target, trust) or _is_public(target, folders)):
+        return
+    if isinstance(target, str) and folders == FOLDERS and _is_standard_part(target):
+        return
+    package = str(target).partition(".")[0]
+    raise SegmentError(
+        f"{source}: refused, it names {str(target)[:100]!r}, expected a public class of {' or '.join(folders)}; "
+        f"if you trust that package, add trust=[{package[:50]}]"
+    )
+
+
+def _is_trusted(target: str, trust: Sequence[str]) -> bool:
+    """Return whether a name lies in a trusted package: ``mylab`` covers ``mylab.nets``, not ``mylabel``."""
+    return any(target == package or target.startswith(f"{package}.") for package in trust)
+
+
+def _is_public(target: str, folders: Sequence[str]) -> bool:
+    """Return whether a name is a public class, or a public function of ``training`` (schedules are functions)."""
+    folder, _, name = target.rpartition(".")
+    if folder not in folders or name not in (module := importlib.import_module(folder)).__all__:
+        return False
+    return isinstance(getattr(module, name), type) or folder == "segment.training"
+
+
+def _is_standard_part(target: str) -> bool:
+    """Return whether a name is a class of torch or Lightning of one of :data:`KINDS`."""
+    if not re.fullmatch(r"(torch|lightning)(\.\w+)+", target):
+        return False
+    part = _locate(target)
+    kinds = tuple(filter(None, map(_locate, KINDS)))
+    return isinstance(part, type) and issubclass(part, kinds)
+
+
+def _locate(target: str) -> Any:
+    """Return what a dotted name means; None where it is not found or its module cannot be imported."""
+    try:
+        return pydoc.locate(target)
+    except Exception:  # importing a module may raise anything
+        return None
+
+
+def _walk(config: Any, depth: int = 0, key: Any = None) -> Iterator[tuple[int, Any, Any]]:
+    """Yield depth, key and value of everything within tables and lists; keys are values, too, with the key None."""
+    if isinstance(config, Mapping) and key != "_target_":
+        for name, value in config.items():
+            yield depth, None, name
+            yield from _walk(value, depth + (key is not None), name)
+    elif isinstance(config, list | tuple) and key != "_target_":
+        for value in config:
+            yield from _walk(value, depth + 1, "")
+    else:
+        yield depth, key, config

@@ -1,0 +1,84 @@
+"""Nets of the runs: their costs, and their predictions in one picture."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from segment.cli.build import instantiate
+from segment.cli.config import load_config, plain
+from segment.comparison import nets
+from segment.comparison.find import find_runs
+from segment.comparison.sections import build_sections, section_grids
+from segment.data.datasets.shapes import SHAPES
+from segment.models.state_dicts import METADATA
+from segment.records.checkpoint import make_metadata
+from segment.report import main as report
+from tests.comparison.conftest import read_report, write_run
+from tests.conftest import SMALL
+
+
+def write_trained(path: Path, skips: list[int], **metrics) -> None:
+    """Write a run with a checkpoint of a net that was not trained."""
+    folder = write_run(path, {"model.decoder.skip_strides": skips}, data="shapes", **metrics)
+    config = load_config([*SMALL, f"model.decoder.skip_strides={json.dumps(skips)}", "data.val_size=5"])
+    net = instantiate(config.model, num_classes=len(SHAPES))
+    state = {f"net.{key}": value for key, value in net.state_dict().items()}
+    metadata = make_metadata(plain(config.model), plain(config.data), SHAPES)
+    folder.checkpoints.mkdir()
+    torch.save({METADATA: metadata, "state_dict": state}, folder.best_checkpoint)
+
+
+@pytest.fixture
+def trained(tmp_path) -> Path:
+    """Two runs, and a third folder that repeats the second one's evaluation."""
+    for i, skips in enumerate(([], [16, 8])):
+        write_trained(tmp_path / "runs" / f"{i}", skips, mIoU=0.1 + i / 10)
+    shutil.copytree(tmp_path / "runs" / "1", tmp_path / "runs" / "2", ignore=lambda *_: ["checkpoints"])
+    return tmp_path / "runs"
+
+
+def test_nets_are_measured_and_shown(trained, tmp_path, capsys):
+    out = tmp_path / "a new" / "folder"
+    report([str(trained), "--output", str(out), "--size", "64x96", "--images", "2"])
+    text, rows = capsys.readouterr().out, read_report(out)
+    names = {"report.md", "report.csv", "report.tex", "cost.png", "cost.pdf", "pictures.png"}
+    assert {path.name for path in out.iterdir()} == names
+    assert int(rows[1]["parameters"]) > int(rows[0]["parameters"]) > 100_000
+    assert all(float(row["seconds"]) > 0 and int(row["memory"]) > 4 * int(row["parameters"]) for row in rows)
+    assert "one image of 96x64 (width x height)" in text
+    assert "2 repeats the evaluation of another run: left out" in text
+    assert Image.open(out / "pictures.png").width == 4 * 2.0 * 200
+    assert (out / "cost.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_net_that_cannot_be_loaded_is_a_note(trained, tmp_path):
+    (trained / "0" / "checkpoints" / "best.ckpt").write_bytes(b"no net")
+    [section] = build_sections(find_runs([trained])[0], paper=False)
+    nets.add_costs_and_pictures(section, (64, 64), tmp_path, 1)
+    [note] = [note for note in section.notes if "neither cost nor pictures" in note]
+    assert note.startswith("skip_strides=[]: neither cost nor pictures, ")
+    assert section.groups[0].cost is None
+    assert section_grids(section)[0].rows[0][-3:] == ["-"] * 3
+    assert section.groups[1].cost is not None
+
+
+def test_data_that_is_gone_is_a_note(trained, tmp_path):
+    for folder in trained.iterdir():
+        metrics = json.loads((folder / "metrics.json").read_text())
+        (folder / "metrics.json").write_text(json.dumps(metrics | {"split": "gone"}))
+    [section] = build_sections(find_runs([trained])[0], paper=False)
+    nets.add_costs_and_pictures(section, None, tmp_path, 1)
+    assert section.notes[-1].startswith("no pictures: shapes has the splits train, val, test")
+    assert [group.cost for group in section.groups] == [None, None]
+
+
+def test_the_picture_shows_the_best_groups(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(nets, "PICTURED", 1)
+    [section] = build_sections(find_runs([trained])[0], paper=False)
+    nets.add_costs_and_pictures(section, None, tmp_path, 1, "_x")
+    assert section.notes[-1] == "pictures_x.png shows the best 1 of 2"
+    assert Image.open(tmp_path / "pictures_x.png").width == 3 * 2.0 * 200

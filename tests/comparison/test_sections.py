@@ -1,0 +1,138 @@
+"""A section for each data set: means, spreads, intervals, differences and published scores."""
+
+import json
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from segment.comparison.find import find_runs
+from segment.comparison.sections import build_sections, published_scores, section_grids, section_records
+from tests.comparison.conftest import random_pixels, write_run
+
+SKIPS = "model.decoder.skip_strides"
+
+
+def sections_of(*folders, paper: bool = False):
+    return build_sections(find_runs(folders)[0], paper)
+
+
+def test_rows_have_mean_and_spread_over_seeds(strides):
+    [section] = sections_of(strides)
+    grid, _ = section_grids(section)
+    assert grid.headings[:4] == ["settings", "seeds", "mean IoU", "95 %"]
+    for row, cells, folders in zip(section_records(section), grid.rows, (("0", "1"), ("2", "3")), strict=True):
+        values = [json.loads((strides / name / "metrics.json").read_text())["mIoU"] for name in folders]
+        assert row["mIoU"] == pytest.approx(np.mean(values))
+        assert row["mIoU_deviation"] == pytest.approx(np.std(values, ddof=1))
+        assert row["seeds"] == 2
+        assert row["frequency_weighted_IoU"] is None
+        assert row["mIoU_low"] < row["mIoU"] < row["mIoU_high"]
+        assert cells[1:3] == ["2", f"{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f}"]
+    assert grid.strong == {(1, 2)}
+
+
+def test_differences_are_named_by_both_groups(strides):
+    [section] = sections_of(strides)
+    [(name, interval)] = section.differences
+    assert name == "skip_strides=[16,8] - skip_strides=[]"
+    assert 0 < interval.low < interval.value < interval.high
+    _, grid = section_grids(section)
+    assert grid.rows == [
+        [name, f"{100 * interval.value:+.1f}", f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]", "40"]
+    ]
+
+
+def test_few_groups_are_compared_pair_by_pair_and_many_with_the_best(tmp_path):
+    for i in range(5):
+        write_run(tmp_path / f"{i}", {"optimizer.lr": i}, random_pixels(40, 0.5 + i / 10))
+    names = [f"lr={i}" for i in (4, 3, 2, 1, 0)]
+    [section] = sections_of(tmp_path)
+    assert [name for name, _ in section.differences] == [f"lr=4 - {other}" for other in names[1:]]
+    [section] = sections_of(*(tmp_path / f"{i}" for i in range(1, 5)))
+    assert [name for name, _ in section.differences] == [f"{a} - {b}" for a, b in combinations(names[:-1], 2)]
+
+
+def test_a_run_without_counts_leaves_its_group_without_interval(strides):
+    (strides / "1" / "per_image.npz").unlink()
+    [section] = sections_of(strides)
+    assert section.groups[0].interval is None
+    assert section.groups[1].interval is not None
+    assert "no intervals, since a run has no per_image.npz: skip_strides=[]" in section.notes
+    assert section.differences == []
+    assert section_grids(section)[0].rows[0][3] == "-"
+
+
+def test_runs_that_share_no_image_are_not_compared(tmp_path):
+    write_run(tmp_path / "0", {}, random_pixels(40, 0.5))
+    write_run(tmp_path / "1", {"optimizer.lr": 1}, random_pixels(40, 0.9)[::-1])
+    [section] = sections_of(tmp_path)
+    assert section.differences == []
+    assert any(
+        note.endswith("not compared, fewer than two images with equal truth in common") for note in section.notes
+    )
+
+
+def test_an_interval_over_fewer_images_than_the_scores_is_noted(tmp_path):
+    for i in range(2):
+        pixels = random_pixels(40, 0.5, i)
+        pixels[0, 1, 0] += i  # a mask was corrected
+        write_run(tmp_path / f"{i}", {"seed": i}, pixels)
+    [section] = sections_of(tmp_path)
+    note = "fcn8s, vgg16_fc: the interval is over the 39 of 40 images that have labels and that all runs share"
+    assert note in section.notes
+
+
+def test_a_run_alone_has_the_name_of_its_net(strides):
+    [section] = sections_of(strides / "0")
+    [grid] = section_grids(section)
+    assert grid.rows[0][0] == "fcn8s, vgg16_fc"
+    assert not grid.strong
+
+
+def test_data_sets_are_apart_each_with_its_published_scores(strides, tmp_path):
+    write_run(tmp_path / "other", {}, random_pixels(40, 0.7), data="camvid")
+    write_run(tmp_path / "own", {}, random_pixels(40, 0.7), data="mine")
+    voc, camvid, own = sections_of(strides, tmp_path / "other", tmp_path / "own", paper=True)
+    assert section_grids(voc)[0].title == "voc, val split, 40 images, per cent"
+    assert ("FCN-16s", "62.4") in {(score["net"], score["mIoU"]) for score in voc.published}
+    assert {score["measured on"] for score in camvid.published} >= {"CamVid test"}
+    assert own.published == []
+    assert "--paper: no published scores are known for mine" in own.notes
+
+
+def test_published_scores_stand_below_a_rule_with_their_source(strides):
+    [section] = sections_of(strides, paper=True)
+    grid, _ = section_grids(section)
+    assert grid.rules == {2}
+    assert dict(zip(grid.headings, grid.rows[3], strict=True)) == {
+        "settings": "FCN-32s",
+        "seeds": "-",
+        "mean IoU": "59.4",
+        "95 %": "-",
+        "pixel acc.": "89.1",
+        "mean acc.": "73.3",
+        "f.w. IoU": "81.4",
+        "measured on": "VOC2011 seg11valid",
+        "source": "Long et al., CVPR 2015, table 2",
+    }
+    records = {(row["net"], row.get("measured on")): row for row in section_records(section)}
+    assert records["FCN-8s", "VOC2011 seg11valid"]["mIoU"] == 0.627
+
+
+def test_every_published_score_has_its_source():
+    for data in ("voc", "ade20k", "camvid"):
+        assert all(score["source"] and score["measured on"] and score["mIoU"] for score in published_scores(data))
+
+
+def test_data_sets_of_one_name_with_other_classes_are_apart(strides, tmp_path):
+    write_run(tmp_path / "other", {}, mIoU=0.3, per_class_IoU={"sky": 0.2, "tree": 0.4})
+    titles = [section.title for section in sections_of(strides, tmp_path / "other")]
+    assert titles == ["voc (3 classes: background, cat, dog)", "voc (2 classes: sky, tree)"]
+
+
+@pytest.mark.parametrize("value", [None, 0.0])
+def test_a_score_that_is_undefined_or_zero(tmp_path, value):
+    write_run(tmp_path / "0", {}, mIoU=value)
+    [section] = sections_of(tmp_path)
+    assert section_grids(section)[0].rows[0][2] == ("-" if value is None else "0.0")

@@ -1,0 +1,77 @@
+"""Mask files become class labels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segment.data.labels import Labels, index_labels, parse_classes, ranges
+from segment.errors import SegmentError
+
+COLOURS = np.array([(0, 0, 0), (128, 64, 128), (220, 20, 60)], np.uint8)
+
+
+def test_index_labels(tmp_path):
+    values = np.array([[0, 1, 2, 255]], np.uint8)
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    assert index_labels(2, offset=1, void=(0, 255)).read(tmp_path / "mask.png").tolist() == [[255, 0, 1, 255]]
+    with pytest.raises(SegmentError, match=r"mask.png holds the label 2, but .* labels are 0 to 1 and 255: is it"):
+        index_labels(2).read(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colours(tmp_path, mode):
+    image = Image.fromarray(COLOURS[[[0, 1, 2]]])
+    (image.quantize(8) if mode == "P" else image.convert(mode)).save(tmp_path / "mask.png")
+    labels = Labels({(0, 0, 0): 255, (128, 64, 128): 0, (220, 20, 60): 1})
+    assert labels.read(tmp_path / "mask.png").tolist() == [[255, 0, 1]]
+    with pytest.raises(SegmentError, match="holds the colour 220/20/60"):
+        Labels({(0, 0, 0): 255, (128, 64, 128): 0}).read(tmp_path / "mask.png")
+
+
+def test_interlaced_and_plain_pngs_have_equal_values(tmp_path):
+    """A filtered PNG takes another path through the reader than one without filters."""
+    values = np.add.outer(np.arange(50), np.arange(60)).astype(np.uint8)
+    for name, options in (("plain", {"compress_level": 0}), ("filtered", {"optimize": True})):
+        Image.fromarray(values).save(tmp_path / f"{name}.png", **options)
+        assert np.array_equal(index_labels(200).read_values(tmp_path / f"{name}.png"), values)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB"])
+def test_a_damaged_mask_is_refused(tmp_path, mode):
+    """One bit is flipped anywhere after the header, or the file is cut off at any byte."""
+    Image.fromarray(COLOURS[[[0, 1, 2] * 8] * 16]).quantize(8).convert(mode).save(tmp_path / "mask.png")
+    content = (tmp_path / "mask.png").read_bytes()
+    labels = Labels({tuple(c): i for i, c in enumerate(COLOURS.tolist())} if mode == "RGB" else {0: 0, 1: 1})
+    for i in range(33, len(content), 7):
+        for damaged in (content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :], content[:i]):
+            (tmp_path / "mask.png").write_bytes(damaged)
+            with pytest.raises(SegmentError, match=r"cannot read the mask .*mask.png: (it is damaged|the file is cut)"):
+                labels.read_values(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (None, "data.classes is missing"),
+        ("cell", "data.classes=cell: expected a list"),
+        (["a", "a"], "a repeated"),
+        (["a"], "names 1 classes"),
+        ({0: "a", "#000000": "b"}, "not both"),
+        ({"red": "a", "blue": "b"}, "'red' is neither a mask value"),
+        ({0: "a", 256: "b"}, "'256' is neither"),
+        ({"1/2/256": "a", "1/2/3": "b"}, "'1/2/256' is neither"),
+    ],
+)
+def test_classes_that_make_no_sense(classes, message):
+    with pytest.raises(SegmentError, match=message):
+        parse_classes(classes)
+
+
+def test_a_table_of_colours():
+    classes, labels = parse_classes({"128/64/128": "road", "#000000": "void", "0/255/0": "grass", "1/1/1": "road"})
+    assert (classes.names, classes.palette) == (("road", "grass"), ((128, 64, 128), (0, 255, 0)))
+    assert labels.table == {(128, 64, 128): 0, (0, 0, 0): 255, (0, 255, 0): 1, (1, 1, 1): 0}
+
+
+def test_ranges():
+    assert ranges([0, 1, 2, 5, 254, 255]) == "0 to 2 and 5 and 254 to 255"

@@ -1,0 +1,62 @@
+"""Overlays, palette images and figures, pixel by pixel where that is possible."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segment.data.classes import BACKGROUND, IGNORE, Classes
+from segment.display.pictures import example_figure, overlay, palette_image, save_figure, side_by_side
+
+CLASSES = Classes((BACKGROUND, "cat"), ((0, 0, 0), (200, 100, 0)))
+MASK = np.array([[0, 1], [1, IGNORE]])
+
+
+def test_palette_image_keeps_the_labels_and_has_the_colours():
+    image = palette_image(MASK, CLASSES)
+    assert image.mode == "P"
+    assert np.array_equal(np.array(image), MASK)
+    assert image.convert("RGB").getpixel((1, 0)) == (200, 100, 0)
+
+
+def test_overlay_covers_classes_but_not_background_and_void():
+    image = np.full((2, 2, 3), 100, np.uint8)
+    result = overlay(image, MASK, CLASSES, opacity=0.5)
+    assert result[0, 0].tolist() == result[1, 1].tolist() == [100, 100, 100]
+    assert result[0, 1].tolist() == result[1, 0].tolist() == [150, 100, 50]
+    assert image.max() == 100  # the image itself stays
+
+
+def test_overlay_in_blocks_of_rows_equals_the_whole():
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (70, 9, 3)).astype(np.uint8), rng.integers(0, 2, (70, 9))
+    expected = np.where(mask[..., None], np.floor(0.45 * image + 0.55 * np.array(CLASSES.palette[1]) + 0.5), image)
+    assert np.abs(overlay(image, mask, CLASSES) - expected).max() <= 1
+
+
+def legend_of(figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_example_figure_has_a_legend_of_the_classes_that_occur():
+    figure = example_figure(np.zeros((2, 2, 3), np.uint8), MASK, np.ones((2, 2), int), CLASSES, "a title")
+    assert [axis.get_title() for axis in figure.axes] == ["image", "truth", "prediction"]
+    assert legend_of(figure) == [BACKGROUND, "cat", "void"]
+    assert figure.get_suptitle() == "a title"
+    assert figure.axes[1].images[0].get_array()[0, 1].tolist() == [200, 100, 0]
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (90, 30)])
+def test_panels_are_beside_each_other_in_rows_of_any_shape(shape, tmp_path):
+    row = (np.zeros((*shape, 3), np.uint8), np.zeros(shape, int), np.ones(shape, int))
+    figure = side_by_side([row, row], ["image", "truth", "a very long name of a net " * 3], CLASSES)
+    save_figure(figure, tmp_path / "rows.png")
+    assert len(figure.axes) == 6
+    assert legend_of(figure) == [BACKGROUND, "cat"]
+    assert Image.open(tmp_path / "rows.png").width == 600
+
+
+def test_a_figure_is_written_in_the_format_of_its_suffix(tmp_path):
+    figure = example_figure(np.zeros((2, 2, 3), np.uint8), MASK, MASK, CLASSES)
+    save_figure(figure, tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pdf"]

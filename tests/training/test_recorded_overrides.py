@@ -1,0 +1,92 @@
+"""``resume=`` and ``repeat=`` of a stranger's run folder run nothing of the stranger's choice."""
+
+import json
+import sys
+
+import pytest
+
+from segment.cli.config import load_config, plain
+from segment.errors import SegmentError
+from segment.training.resume import apply_recorded_overrides
+
+
+def write_record(folder, overrides, config_dirs=()):
+    folder.mkdir(exist_ok=True)
+    record = {"overrides": overrides, "config_dirs": [*map(str, config_dirs)], "directory": str(folder)}
+    (folder / "provenance.json").write_text(json.dumps({**record, "config": plain(load_config()), "choices": {}}))
+    return folder
+
+
+def command_line(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    apply_recorded_overrides()
+    return sys.argv[1:]
+
+
+@pytest.mark.parametrize("key", ["resume", "repeat"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "+callbacks.evil={_target_:segment.sweeps.process.run_command,command:[touch,done]}",
+        "+callbacks.evil={_target_:torch.utils.collect_env.run,command:touch done}",
+        "+callbacks.evil={_target_:mylab.Callback}",
+        "+callbacks.evil={_target_:lightning.pytorch.callbacks.ModelCheckpoint,dirpath:/tmp}",
+        "model._target_=os.system",
+        "hydra.job.env_set={LD_PRELOAD:x}",
+        "seed=0,1",
+    ],
+)
+def test_evil_overrides_are_refused(tmp_path, monkeypatch, key, override):
+    folder = write_record(tmp_path / "run", [override])
+    with pytest.raises(SegmentError) as error:
+        command_line(monkeypatch, f"{key}={folder}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# @package _global_\nhydra:\n  callbacks:\n    x: {_target_: os.system}\n", "hydra.callbacks"),
+        ("# @package _global_\nhydra:\n  job:\n    env_set: {LD_PRELOAD: x}\n", "env_set"),
+        ("# @package _global_\nhydra:\n  job_logging:\n    handlers: {x: {(): os.system}}\n", "job_logging"),
+        ("# @package _global_\nmodel:\n  _target_: mylab.Net\n", r"add trust=\[mylab\]"),
+    ],
+)
+def test_yaml_of_the_record_is_checked(tmp_path, monkeypatch, text, message):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(text)
+    folder = write_record(tmp_path / "run", ["experiment=evil"], [tmp_path / "conf"])
+    with pytest.raises(SegmentError, match=message):
+        command_line(monkeypatch, f"repeat={folder}")
+
+
+def test_trust_counts_as_typed_alone(tmp_path, monkeypatch):
+    folder = write_record(tmp_path / "run", ["+callbacks.mine={_target_:mylab.Callback}"])
+    assert "trust=[mylab]" in command_line(monkeypatch, f"repeat={folder}", "trust=[mylab]")
+    with pytest.raises(SegmentError, match="refused"):
+        command_line(monkeypatch, f"repeat={folder}", "trust=[my]")
+    write_record(folder, ["+callbacks.mine={_target_:mylab.Callback}", "trust=[mylab]"])
+    with pytest.raises(SegmentError, match="refused"):
+        command_line(monkeypatch, f"repeat={folder}")
+
+
+def test_flags_stand_before_all_overrides(tmp_path, monkeypatch):
+    (tmp_path / "conf").mkdir()
+    folder = write_record(tmp_path / "run", ["model=fcn8s", "model.encoder.weights=null"], [tmp_path / "conf"])
+    found = command_line(monkeypatch, f"repeat={folder}", "seed=3")
+    assert found == [f"--config-dir={tmp_path}/conf", "model=fcn8s", "model.encoder.weights=null", *found[3:]]
+    assert found[3:] == [f"repeat={folder}", "seed=3"]
+    found = command_line(monkeypatch, f"repeat={folder}", "--config-dir", str(tmp_path / "conf"), "seed=3")
+    assert found[:2] == ["--config-dir", str(tmp_path / "conf")]
+    assert sum(argument.startswith("--config-dir") for argument in found) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "3", "{}", "[" * 200_000, '{"overrides": 3}', '{"overrides": [3], "config_dirs": []}', "\x00", ""]
+)
+def test_damaged_records_are_one_line(tmp_path, monkeypatch, text):
+    (tmp_path / "provenance.json").write_text(text)
+    with pytest.raises(SegmentError) as error:
+        command_line(monkeypatch, f"repeat={tmp_path}")
+    assert len(str(error.value)) < 600
+    assert "\n" not in str(error.value)
