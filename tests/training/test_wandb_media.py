@@ -1,4 +1,4 @@
-"""What wandb is given, read back from the files that it keeps offline."""
+"""Pictures, tables and artifacts for wandb, read back from the files that it writes offline."""
 
 import csv
 import functools
@@ -7,41 +7,42 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
-from segment.evaluation.evaluator import pictures
-from segment.training.progress import Throughput
+from segment.errors import SegmentError
+from segment.evaluation.examples import predict_examples
+from segment.training.wandb_media import WandbMedia
 from tests.conftest import SMALL
 
 TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]", "trainer.max_epochs=1")
 QUICK = ("trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "logger=wandb", "callbacks.wandb.count=2")
 BLOCK = 32768
+"""Size of a block in LevelDB's log format."""
 
 
 def records(path: Path) -> Iterator:
-    """The records of a .wandb file: LevelDB's log format behind seven bytes, protocol buffers in it."""
+    """Yield the records of a .wandb file: protocol buffers in LevelDB's log format, after a head of seven bytes."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, whole = path.read_bytes(), 7, b""
     while at < len(data):
         free = BLOCK - at % BLOCK
-        if free < 7:  # too little for a header
+        if free < 7:  # too few bytes for a header
             at += free
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
         whole += data[at + 7 : at + 7 + length]
         at += 7 + length
-        if kind in {1, 4}:  # all of a record, or its last part
+        if kind in {1, 4}:  # a whole record, or the last part of one
             yield Record.FromString(whole)
             whole = b""
 
 
 def read_back(folder: Path) -> dict:
-    """The one run below a run directory: its name and group, what was logged by key, files and artifacts."""
+    """Return the id, group, logged values by key, files and artifacts of the only wandb run in a run folder."""
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     found: dict = {"logged": {}, "artifacts": [], "files": path.parent / "files"}
     for record in records(path):
@@ -64,7 +65,7 @@ def read_back(folder: Path) -> dict:
 
 
 def check_media(found: dict) -> None:
-    """Masks with class names, the table and the confusion matrix, and the files that they point to."""
+    """Check the masks with their class names, the table, the confusion matrix, and the files that they name."""
     logged, files = found["logged"], found["files"]
     for name in ("00000", "00002"):
         image = logged[f"predictions/{name}"][-1]
@@ -89,12 +90,12 @@ def offline(monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
 
 
-def test_a_run_offline_with_its_checkpoint(main, monkeypatch):
+def test_an_offline_run_with_its_checkpoint(main, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_GROUP", "strides")
     folder = main("train", *TINY, *QUICK, "callbacks.wandb.artifact=true")
     ends = time.monotonic() + 60
     while "exit" not in (found := read_back(folder)) and time.monotonic() < ends:
-        time.sleep(0.1)  # wandb's own process may be a little behind
+        time.sleep(0.1)  # wandb writes in a process of its own
     check_media(found)
     assert found["group"] == "strides"
     assert found["exit"] == 0
@@ -106,45 +107,31 @@ def test_a_run_offline_with_its_checkpoint(main, monkeypatch):
     assert all(rate > 0 for rate in rates)
     import wandb
 
-    assert wandb.run is None  # or the next run would go on in this one
+    assert wandb.run is None  # otherwise the next run of this process would continue this one
 
 
-def test_throughput_is_of_all_processes_and_without_validation(monkeypatch):
-    """Two processes with 4 images each, a second a step; a validation takes 100."""
-    clock, logged = [0.0], []
-    monkeypatch.setattr("segment.training.progress.time.perf_counter", lambda: clock[0])
-    trainer = SimpleNamespace(world_size=2, log_every_n_steps=2, global_step=0)
-    module = SimpleNamespace(log=lambda name, value: logged.append((name, value)))
-    throughput = Throughput()
-    throughput.on_train_start(trainer, module)
-    throughput.on_train_epoch_start(trainer, module)
-    for step in range(1, 7):
-        clock[0] += 1
-        trainer.global_step = step
-        throughput.on_train_batch_end(trainer, module, None, {"image": torch.zeros(4, 3, 1, 1)}, step)
-        if step == 3:
-            clock[0] += 100
-            throughput.on_validation_end(trainer, module)
-    assert logged == [("train/images_per_second", 8.0)] * 3
-
-
-def test_pictures_are_of_the_net_that_was_validated(main, monkeypatch):
-    """With averaged weights those, in whatever order the callbacks are named."""
+def test_pictures_show_the_weights_that_were_validated(main, monkeypatch):
+    """Those are the averaged weights, in whatever order the callbacks are named."""
     seen = {}
 
-    def look(module, dataset, indices):
-        seen.update({name: value.clone() for name, value in module.net.state_dict().items()})
-        return pictures(module, dataset, indices)
+    def look(net, inference, dataset, indices):
+        seen.update({name: value.clone() for name, value in net.state_dict().items()})
+        return predict_examples(net, inference, dataset, indices)
 
-    monkeypatch.setattr("segment.training.progress.pictures", look)
+    monkeypatch.setattr("segment.training.wandb_media.predict_examples", look)
     folder = main("train", *TINY, *QUICK, "callbacks=[ema,default]", "callbacks.ema.decay=0.5", "optimizer.lr=0.1")
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     assert seen
     assert all(torch.equal(value, best[f"net.{name}"]) for name, value in seen.items())
 
 
+def test_the_epochs_between_two_uploads_are_counted_from_one():
+    with pytest.raises(SegmentError, match=r"^callbacks.wandb.every_n_epochs=0: expected a number from 1$"):
+        WandbMedia(every_n_epochs=0)
+
+
 @pytest.mark.slow
-def test_a_sweep_of_three_is_three_runs_of_one_group(run, tmp_path):
+def test_a_sweep_of_three_jobs_is_three_runs_of_one_group(run, tmp_path):
     run("train", "-m", *TINY, *QUICK, "hydra.sweep.dir=sweep", "model.decoder.skip_strides=[],[16],[16,8]")
     found = [read_back(path.parent) for path in sorted(tmp_path.glob("sweep/*/metrics.json"))]
     assert len({one["id"] for one in found}) == 3

@@ -1,0 +1,50 @@
+"""A line after each validation, and the throughput of all processes without validation."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from segment.training.progress import EpochLine, Throughput
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "epoch 2/5  step 7  loss 0.1235  mIoU 0.5000\n"),
+        ({"max_epochs": -1}, "epoch 2  step 7  loss 0.1235  mIoU 0.5000\n"),
+        ({"callback_metrics": {"val/mIoU": 0.5}}, "epoch 2/5  step 7  loss nan  mIoU 0.5000\n"),
+        ({"sanity_checking": True}, ""),
+        ({"state": SimpleNamespace(fn="validate")}, ""),
+    ],
+)
+def test_the_line_after_a_validation(capsys, changes, line):
+    values = {
+        "sanity_checking": False,
+        "state": SimpleNamespace(fn="fit"),
+        "callback_metrics": {"train/loss": torch.tensor(0.12345), "val/mIoU": torch.tensor(0.5)},
+        "current_epoch": 1,
+        "max_epochs": 5,
+        "global_step": 7,
+    }
+    EpochLine().on_validation_end(SimpleNamespace(**{**values, **changes}), None)
+    assert capsys.readouterr().out == line
+
+
+def test_throughput_is_that_of_all_processes_without_validation(monkeypatch):
+    """Two processes have 4 images and a second each a step; a validation takes 100 seconds."""
+    clock, logged = [0.0], []
+    monkeypatch.setattr("segment.training.progress.time.perf_counter", lambda: clock[0])
+    trainer = SimpleNamespace(world_size=2, log_every_n_steps=2, global_step=0)
+    module = SimpleNamespace(log=lambda name, value: logged.append((name, value)))
+    throughput = Throughput()
+    throughput.on_train_start(trainer, module)
+    throughput.on_train_epoch_start(trainer, module)
+    for step in range(1, 7):
+        clock[0] += 1
+        trainer.global_step = step
+        throughput.on_train_batch_end(trainer, module, None, {"image": torch.zeros(4, 3, 1, 1)}, step)
+        if step == 3:
+            clock[0] += 100
+            throughput.on_validation_end(trainer, module)
+    assert logged == [("train/images_per_second", 8.0)] * 3
