@@ -13,9 +13,9 @@ from tests.conftest import SMALL
 QUICK = (*SMALL, "data.crop_size=[40,40]", "trainer.max_epochs=1", "trainer.enable_progress_bar=false")
 
 CASES = {
-    "unknown model": (["model=fcn9s"], "Could not find 'model/fcn9s'"),
-    "unknown data": (["data=coco"], "Could not find 'data/coco'"),
-    "misspelt key": (["data.bach_size=4"], "Key 'bach_size' is not in struct"),
+    "unknown model": (["model=fcn9s"], "model=fcn9s: there is no such option: did you mean fcn8s?"),
+    "unknown data": (["data=coco"], "data=coco: there is no such option; known are ade20k, camvid"),
+    "misspelt key": (["data.bach_size=4"], "data.bach_size= is not known: did you mean data.batch_size=?"),
     "misspelt argument": (["+model.decoder.skips=[8]"], "unexpected keyword argument 'skips'"),
     "no key": (["fcn8s"], "missing EQUAL"),
     "missing root": (["data=voc", "data.root=nowhere"], "no data set at data.root=nowhere: expected VOCdevkit/VOC2012"),

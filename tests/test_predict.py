@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 import segment
 from segment.data.datasets.shapes import SHAPES
 from segment.data.images import read_image, to_rgb
+from segment.prediction.output_files import JOURNAL
 from tests.prediction.conftest import photo, varied_checkpoint
 
 
@@ -30,7 +31,7 @@ def checkpoint(content, tmp_path):
 
 
 def files(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != JOURNAL}
 
 
 def test_a_folder(main, checkpoint, tmp_path):
@@ -233,10 +234,10 @@ def test_a_foreign_text_in_a_mask_removes_no_files(main, checkpoint, tmp_path):
     text = PngInfo()
     text.add_text("segment", "some origin\n.png .txt _dear.png /../../a.png")
     Image.fromarray(photo(0)[:, :, 0]).save(tmp_path / "o" / "a.png", pnginfo=text)
-    main("predict", f"checkpoint={checkpoint}", "input=a.png", "output=o")
+    with pytest.raises(SystemExit, match=r"o/a.png exists, and segment.predict did not write it"):
+        main("predict", f"checkpoint={checkpoint}", "input=a.png", "output=o")
     assert (tmp_path / "o/a.txt").read_text() == (tmp_path / "o/a_dear.png").read_text() == "mine"
-    assert (tmp_path / "a.png").is_file()
-    assert (tmp_path / "o/a.json").is_file()
+    assert not (tmp_path / "o/a.json").exists()
 
 
 def test_images_of_any_mode_are_read_as_viewers_show_them(tmp_path):

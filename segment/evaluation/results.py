@@ -137,7 +137,7 @@ def write_results(
     write_image_counts(ImageCounts(np.array(ids), evaluation.counts, classes.names), folder.per_image)
     write_confusion(evaluation.confusion, classes.names, folder.confusion_csv)
     write_metrics(metrics, folder.metrics)
-    for note in result_notes(evaluation):
-        print(f"note: {note}")
     # If the output is piped into a file, rich would wrap lines at 80 columns, and break paths that a user copies.
     Console(soft_wrap=True, highlight=False).print(evaluation_table(metrics))
+    for note in result_notes(evaluation):
+        print(f"note: {note}")

@@ -19,6 +19,11 @@ class ImageCounts(NamedTuple):
         ids: names of the images (N,).
         pixels: int64 (N,3,C): correct, true and predicted pixels.
         names: names of the C classes.
+
+    Example:
+        >>> counts = ImageCounts(np.array(["b", "a"]), np.zeros((2, 3, 1), int), ("road",))
+        >>> counts.select(np.array(["a"])).shape
+        (1, 3, 1)
     """
 
     ids: np.ndarray

@@ -40,7 +40,7 @@ class CrossEntropy(nn.Module):
         if reduction not in {"mean", "sum"}:
             raise SegmentError(f"loss.reduction={reduction}: expected mean or sum")
         if not 0 <= label_smoothing <= 1:
-            raise SegmentError(f"loss.label_smoothing={label_smoothing}: expected a share from 0 to 1")
+            raise SegmentError(f"loss.label_smoothing={label_smoothing:g}: expected a share from 0 to 1")
         self.reduction, self.label_smoothing = reduction, label_smoothing
         weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         if weight is not None and not (weight.min() >= 0 and 0 < weight.max() < float("inf")):

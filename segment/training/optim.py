@@ -83,7 +83,7 @@ def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9, warmu
         SegmentError: the power is negative, or the warm-up is longer than the run.
     """
     if power < 0:
-        raise SegmentError(f"scheduler.power={power}: expected a number from 0")
+        raise SegmentError(f"scheduler.power={power:g}: expected a number from 0")
     return _after_warmup(optimizer, total_steps, warmup_steps, lambda steps: PolynomialLR(optimizer, steps, power))
 
 
@@ -111,7 +111,7 @@ def one_cycle(
             optimizer,
             rates,
             total_steps=max(total_steps, 2),
-            pct_start=warmup_share,
+            pct_start=float(warmup_share),
             cycle_momentum=momentum is not None,
             base_momentum=low,
             max_momentum=high,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segment.data.classes import Classes
 from segment.errors import SegmentError
-from segment.prediction.output_files import OutputFiles, plan_outputs, prepare_folder
+from segment.prediction.output_files import JOURNAL, OutputFiles, plan_outputs, prepare_folder
 from segment.prediction.segmenter import Segmentation
 
 CLASSES = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
@@ -45,7 +45,9 @@ def test_all_files_are_written_and_record_their_origin(tmp_path):
     assert files.recorded() == ("", [])
     assert not files.are_complete("origin 1")
     files.write(RESULT, Path("in/a.jpg"), "origin 1")
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.json", "a.npz", "a.png", "a_overlay.jpg"]
+    names = ["a.json", "a.npz", "a.png", "a_overlay.jpg"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [JOURNAL, *names]
+    assert sorted((tmp_path / "new" / JOURNAL).read_text().split()) == names
     assert files.recorded() == ("origin 1", [".png", "_overlay.jpg", ".json", ".npz"])
     assert files.are_complete("origin 1")
     assert not files.are_complete("origin 2")
@@ -87,3 +89,21 @@ def test_foreign_files_are_refused_before_anything_is_written(tmp_path):
         prepare_folder(tmp_path / "o", {Path("a.jpg"): files})
     with pytest.raises(SegmentError, match=r"a.json: it is a file, expected a folder"):
         prepare_folder(files.path(".json"), {})
+
+
+def test_files_of_a_killed_run_are_recognised(tmp_path):
+    """A kill may leave the extras without the mask, and a user may delete the mask."""
+    files = OutputFiles(tmp_path / "a", [".json"])
+    files.write(RESULT, Path("a.jpg"), "origin")
+    files.path(".png").unlink()
+    assert files.foreign() == []
+    assert not files.are_complete("origin")
+    other = OutputFiles(tmp_path / "b", [".json"])
+    other.path(".json").write_text("the user's")
+    assert other.foreign() == [other.path(".json")]
+
+
+def test_a_name_of_240_letters_is_written(tmp_path):
+    files = OutputFiles(tmp_path / ("a" * 240), ["_overlay.jpg"])
+    files.write(RESULT, Path("a.jpg"), "origin")
+    assert files.are_complete("origin")

@@ -41,7 +41,8 @@ def test_each_trainable_parameter_once_and_no_frozen_one():
 
 def rates(schedule, steps, **options):
     optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, 0.1)], lr=9.0)
-    scheduler, found = schedule(optimizer, steps, **options), []
+    planned = {} if schedule is constant else {"total_steps": steps}
+    scheduler, found = schedule(optimizer, **planned, **options), []
     for _ in range(steps):
         found.append([group["lr"] for group in optimizer.param_groups])
         optimizer.step()

@@ -150,7 +150,6 @@ def test_the_recorded_overrides_come_before_those_of_the_command_line(monkeypatc
 def test_one_job_of_a_sweep_is_repeated_and_not_the_sweep():
     record = {**RECORD, "overrides": ["sweep=encoders", "seed=1"]}
     assert recorded_overrides(record, set()) == [
-        "--config-dir=/own",
         "sweep=encoders",
         "seed=1",
         "hydra.mode=RUN",
