@@ -19,6 +19,11 @@ class ImageCounts(NamedTuple):
         ids: names of the images (N,).
         pixels: int64 (N,3,C): correct, true and predicted pixels.
         names: names of the C classes.
+
+    Example:
+        >>> counts = ImageCounts(np.array(["a", "b"]), np.array([[[1]] * 3, [[2]] * 3]), ("disc",))
+        >>> counts.select(np.array(["b"])).tolist()
+        [[[2], [2], [2]]]
     """
 
     ids: np.ndarray
@@ -26,7 +31,7 @@ class ImageCounts(NamedTuple):
     names: tuple[str, ...]
 
     def select(self, ids: np.ndarray) -> np.ndarray:
-        """Return the pixels (n,3,C) of some images, in the order given; each of them must exist."""
+        """Return the pixels (n,3,C) of the images with the given ids, in the order given; each of them must exist."""
         order = np.argsort(self.ids)
         return self.pixels[order[np.searchsorted(self.ids, ids, sorter=order)]]
 

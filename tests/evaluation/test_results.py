@@ -62,7 +62,7 @@ def test_the_source_names_data_protocol_and_checkpoint(tmp_path, monkeypatch):
     data = SimpleNamespace(
         name="own",
         location=lambda: {"root": "/own"},
-        dataset=lambda split: split,
+        dataset=lambda split: SimpleNamespace(content_hash=lambda: f"hash of {split}"),
         fingerprints=lambda dataset: [("a",), ("b",), ("c",)],
     )
     (tmp_path / "best.ckpt").write_bytes(b"weights")
@@ -74,6 +74,7 @@ def test_the_source_names_data_protocol_and_checkpoint(tmp_path, monkeypatch):
     assert found == {
         "data": "own",
         "root": "/own",
+        "files": "hash of val",
         "split": "val",
         "images": 2,
         "images_trained_on": 1,  # the third image was not evaluated

@@ -1,0 +1,98 @@
+"""Files are written completely or not at all, and paths are read as users give them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from segment.errors import SegmentError
+from segment.files import PART, PARTS, checkpoint_digest, printable, shown, user_path, whole_file
+
+
+def test_a_whole_file_appears_at_once_and_replaces_the_earlier_one(tmp_path):
+    path = tmp_path / "new folder" / "a.txt"
+    with whole_file(path) as file:
+        file.write("first")
+        assert not path.exists()
+    with whole_file(path, "wb") as file:
+        file.write(b"second")
+        assert path.read_text() == "first"
+    assert path.read_text() == "second"
+    assert [one.name for one in path.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_after_an_error_the_earlier_file_is_unchanged(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("first")
+
+    def fail() -> None:
+        with whole_file(path) as file:
+            file.write("second")
+            raise error
+
+    with pytest.raises(error) as raised:
+        fail()
+    assert path.read_text() == "first"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+    if error is OSError:
+        assert raised.value.filename == str(path)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(IsADirectoryError) as raised, whole_file(tmp_path / "a.txt") as file:
+        file.write("x")
+    assert raised.value.filename == str(tmp_path / "a.txt")
+
+
+def test_the_longest_possible_name_and_two_writers_of_one_file(tmp_path):
+    path = tmp_path / ("ä" * 127)
+    with whole_file(path) as file:
+        file.write("x")
+        (part,) = tmp_path.iterdir()
+        assert str(os.getpid()) in part.name  # another process has another part
+    assert path.read_text() == "x"
+
+
+def test_a_user_s_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert user_path("~/a", "input") == Path("/home/someone/a")
+    assert user_path("~nobody-of-this-name/a", "input") == Path("~nobody-of-this-name/a")
+    assert user_path(Path("a"), "input") == Path("a")
+    for empty in (None, "", " "):
+        with pytest.raises(SegmentError, match=r"^input is empty: give input=PATH$"):
+            user_path(empty, "input")
+
+
+def test_unprintable_characters_are_escaped():
+    assert printable("a\nb \x1b[2J é\udcff") == "a\\nb \\x1b[2J é\\udcff"
+
+
+def test_the_digest_of_a_small_file_covers_every_byte(tmp_path):
+    path, content = tmp_path / "a.ckpt", bytearray(1000)
+    path.write_bytes(content)
+    before = checkpoint_digest(path)
+    content[500] = 1
+    path.write_bytes(content)
+    assert checkpoint_digest(path) != before
+    assert len(before) == 16
+
+
+@pytest.mark.parametrize("position", [0, PART - 1, -1])
+def test_the_digest_of_a_large_file_covers_its_size_its_head_and_its_end(tmp_path, position):
+    path, content = tmp_path / "a.ckpt", bytearray(4 * PARTS * PART)
+    path.write_bytes(content)
+    before = checkpoint_digest(path)
+    content[position] = 1
+    path.write_bytes(content)
+    changed = checkpoint_digest(path)
+    path.write_bytes(content + b"\0")
+    assert len({before, changed, checkpoint_digest(path)}) == 3
+
+
+def test_a_path_is_shown_as_it_can_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shown(tmp_path / "runs" / "a") == "runs/a"
+    assert shown(Path("runs/a")) == "runs/a"
+    assert shown(tmp_path.parent) == str(tmp_path.parent)
