@@ -8,6 +8,7 @@ throughput, and draws its progress bar. Checkpoints and validation come between 
 
 import contextlib
 import copy
+import inspect
 import io
 import statistics
 import time
@@ -84,7 +85,9 @@ def framework(config, net, loader, classes) -> float:
 def bare(config, net, loader, classes) -> float:
     """Return the seconds per step of a loop written by hand."""
     loss_function, optimizer = instantiate(config.loss), instantiate(config.optimizer)(net)
-    scheduler = instantiate(config.scheduler)(optimizer, len(loader))
+    schedule = instantiate(config.scheduler)
+    plan = {"total_steps": len(loader)} if "total_steps" in inspect.signature(schedule).parameters else {}
+    scheduler = schedule(optimizer, **plan)
     net.train()
     for step, batch in enumerate(loader):
         loss = loss_function(net(net.normalize(batch["image"])), batch["mask"].long())

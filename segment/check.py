@@ -66,7 +66,7 @@ def check(config: DictConfig) -> None:
 def sizes_grid(report: "DataReport") -> Grid:
     """Return the number and the sizes of the images of each split."""
     headings = ["split", "listed", "without problem", "sizes (width x height)"]
-    grid = Grid("images", headings, right_text=frozenset(headings[-1:]))
+    grid = Grid("images", headings, text=headings[-1:])
     for name, split in report.splits.items():
         common = [f"{w}x{h} ({count})" for (w, h), count in split.sizes.most_common(3)]
         further = f" and {len(split.sizes) - 3} others" if len(split.sizes) > 3 else ""

@@ -91,7 +91,7 @@ def image_size(text: str) -> tuple[int, int]:
     """Return height and width from text such as ``512x1024``."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None or min(map(int, match.groups())) < 32:
-        raise argparse.ArgumentTypeError(f"{text}: expected HEIGHTxWIDTH, each 32 or more, such as 512x512")
+        raise argparse.ArgumentTypeError(f"{text}: expected HEIGHTxWIDTH, each from 32, such as 512x512")
     return int(match[1]), int(match[2])
 
 
@@ -100,7 +100,7 @@ def number_from(low: int) -> Callable[[str], int]:
 
     def number(text: str) -> int:
         if not text.isdigit() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {low} or more")
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number from {low}")
         return int(text)
 
     return number

@@ -30,7 +30,7 @@ def summary(config: DictConfig) -> None:
         raise SegmentError(f"size={size}: expected [HEIGHT,WIDTH], each from 32")
     headings = ["model", "encoder", "params\nM", "GMACs", "memory\nGB", "strides", "receptive\nfield"]
     title = f"{size[0]}x{size[1]} pixels (height x width), {classes} classes"
-    grid, notes = Grid(title, headings, text_columns=2, right_text=frozenset({"strides"})), list(NOTES)
+    grid, notes = Grid(title, headings, text=("encoder", "strides")), list(NOTES)
     pairs = [(model, encoder) for model in models or group_options("model") for encoder in encoders or [None]]
     for model, encoder in pairs:
         overrides = [f"model={model}", *([f"model/encoder={encoder}"] if encoder else [])]

@@ -239,7 +239,7 @@ def test_a_foreign_text_in_a_mask_removes_no_files(main, checkpoint, tmp_path):
     assert (tmp_path / "o/a.json").is_file()
 
 
-def test_images_of_any_mode_are_as_people_see_them(tmp_path):
+def test_images_of_any_mode_are_read_as_viewers_show_them(tmp_path):
     image = Image.fromarray(photo(0))
     values = np.array(image)
 
@@ -274,6 +274,6 @@ def test_images_of_any_mode_are_as_people_see_them(tmp_path):
     assert np.array_equal(of(Image.fromarray(grey > 100))[..., 2], (grey > 100) * np.uint8(255))
 
 
-def test_to_rgb_leaves_what_is_right():
+def test_to_rgb_leaves_rgb_unchanged():
     image = Image.fromarray(photo(0))
     assert np.array_equal(np.array(to_rgb(image)), photo(0))

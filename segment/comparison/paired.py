@@ -1,4 +1,4 @@
-"""Intervals of nets over the images that all of their runs have."""
+"""Intervals over the images that all runs of the compared nets have in common."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -10,17 +10,17 @@ from segment.records.per_image import ImageCounts
 
 
 def common_images(runs: Sequence[ImageCounts]) -> np.ndarray:
-    """Return the ids of the images that all runs have with equal truth: a changed mask makes another image."""
+    """Return the ids of the images that all runs have, each with the same truth."""
     ids = reduce(np.intersect1d, [run.ids for run in runs])
     truths = [run.select(ids)[:, 1] for run in runs]
     return ids[np.all([np.all(truth == truths[0], axis=1) for truth in truths], axis=0)]
 
 
 def paired_interval(first: Sequence[ImageCounts], second: Sequence[ImageCounts] = ()) -> Interval | None:
-    """Return the interval of a net's mIoU, or of the difference of two nets, on the images that all runs have.
+    """Return the interval of a net's mIoU, or of the difference between two nets, over the images in common.
 
     Args:
-        first, second: the training seeds of each net, over which mIoU is averaged.
+        first, second: the runs of each net with different seeds; mIoU is averaged over them.
 
     Returns:
         None if the runs have fewer than two images in common.

@@ -93,8 +93,8 @@ def _note_intervals(section: Section) -> None:
     if without := [group.label for group in section.groups if not group.counts]:
         section.notes.append(f"no intervals, since a run has no per_image.npz: {', '.join(without)}")
     for group in section.groups:
-        if group.interval and group.interval.images < (images := len(group.counts[0].ids)):
-            some = f"{group.interval.images} of {images} images"
+        if group.interval and group.interval.images < (total := len(group.counts[0].ids)):
+            some = f"{group.interval.images} of {total} images"
             section.notes.append(
                 f"{group.label}: the interval is over the {some} that have labels and that all runs share"
             )
@@ -144,8 +144,7 @@ def _groups_grid(section: Section) -> Grid:
     grid = Grid(
         f"{section.title}, {splits} split, {images} images, per cent",
         headings,
-        text_columns=headings.index("seeds"),
-        right_text=frozenset({"measured on", "source"}),
+        text=(*section.groups[0].columns, "measured on", "source"),
     )
     if len(firsts) > 1 and len({repr(run.measurement) for run in firsts}) == 1:
         best = max(range(len(firsts)), key=lambda i: section.groups[i].mean_iou)

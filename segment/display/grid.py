@@ -1,6 +1,6 @@
 """A table for the terminal, Markdown and LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from rich.markup import escape
@@ -9,46 +9,39 @@ from rich.table import Table
 
 @dataclass
 class Grid:
-    """Cells of text under headings.
+    """Cells of text below headings. Text is aligned to the left, numbers are aligned to the right.
 
     Attributes:
         title: above the table; may be empty.
         headings: one for each column.
-        rows: cells of each row.
-        text_columns: number of columns, from the left, that hold text; the others hold numbers.
-        right_text: headings of further columns that hold text.
+        rows: the cells of each row.
+        text: headings of the columns with text besides the first one; the others have numbers.
         strong: cells (row, column) in bold type.
-        rules: rows with a line above them.
+        rules: indices of rows with a line above them.
 
     Example:
-        >>> print(markdown(Grid("nets", ["net", "mIoU"], [["FCN-8s", "62.7"]])))
-        **nets**
-        <BLANKLINE>
-        | net | mIoU |
-        | --- | ---: |
-        | FCN-8s | 62.7 |
-        <BLANKLINE>
+        >>> grid = Grid("nets", ["net", "mIoU"], [["FCN-8s", "62.7"]])
+        >>> markdown(grid).splitlines()[-2:]
+        ['| --- | ---: |', '| FCN-8s | 62.7 |']
     """
 
     title: str
     headings: list[str]
     rows: list[list[str]] = field(default_factory=list)
-    text_columns: int = 1
-    right_text: frozenset[str] = frozenset()
+    text: Collection[str] = ()
     strong: set[tuple[int, int]] = field(default_factory=set)
     rules: set[int] = field(default_factory=set)
 
     def is_text(self, column: int) -> bool:
-        """Return whether a column holds text."""
-        return column < self.text_columns or self.headings[column] in self.right_text
+        """Return whether a column has text and not numbers."""
+        return column == 0 or self.headings[column] in self.text
 
 
 def screen_table(grid: Grid, fold: bool = False) -> Table:
     """Return a grid as a table for the terminal.
 
     Args:
-        grid: the cells.
-        fold: whether long cells are folded; otherwise each row is one line.
+        fold: whether long cells are wrapped; otherwise each row is one line.
     """
     table = Table(title=escape(grid.title) or None, title_justify="left")
     for column, heading in enumerate(grid.headings):
@@ -75,7 +68,7 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid) -> str:
-    r"""Return a grid as a ``tabular`` with the rules of booktabs; it needs ``\usepackage{booktabs}``."""
+    r"""Return a grid as a ``tabular`` for ``\usepackage{booktabs}``."""
     alignment = "".join("l" if grid.is_text(column) else "r" for column in range(len(grid.headings)))
     lines = [f"% {grid.title}", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [" & ".join(map(escape_tex, grid.headings)) + r" \\", r"\midrule"]
@@ -98,6 +91,7 @@ TEX_ESCAPES = {
 
 
 def escape_tex(text: str) -> str:
-    """Escape text for LaTeX. A bracket at the start would be an argument of the row break or of a macro."""
+    """Escape text for LaTeX."""
     escaped = "".join(TEX_ESCAPES.get(character, character) for character in text)
+    # After a row break, LaTeX would read a bracket as the argument of the break.
     return f"{{{escaped}}}" if escaped.startswith("[") else escaped

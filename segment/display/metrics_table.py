@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 MANY = 40
-"""Number of classes above which the table has two columns of classes and no bars."""
+"""Number of classes above which the table has two columns of classes instead of bars."""
 TITLES = {
     "mIoU": "mean IoU",
     "mIoU_without_background": "  without background",
@@ -19,14 +19,14 @@ TITLES = {
     "mean_accuracy": "mean accuracy",
     "frequency_weighted_IoU": "frequency weighted IoU",
 }
-"""Names of the metrics over all classes, in the order of the table."""
+"""Metrics over all classes and their names, in the order of the table."""
 
 
 def evaluation_table(metrics: Mapping[str, Any]) -> Table:
-    """Return the IoU of each class and, below, the metrics over all classes, in per cent.
+    """Return a table with the IoU of each class and, below, the metrics over all classes, in per cent.
 
     Args:
-        metrics: the content of ``metrics.json``.
+        metrics: the metrics by name, as ``metrics.json`` has them.
     """
     images = f"{metrics['images']} image{'s' * (metrics['images'] != 1)}"
     result = Table(title=f"IoU on the {metrics['split']} split, {images}, per cent", title_justify="left")
@@ -62,6 +62,6 @@ def percent(value: float | None) -> str:
 
 
 def interval_text(metrics: Mapping[str, Any]) -> str:
-    """Return the interval of mIoU; empty if there is none."""
+    """Return the interval of mIoU as text; empty if there is none."""
     interval = metrics.get("mIoU_interval")
     return f"{percent(interval[0])} to {percent(interval[1])} (95 %)" if interval else ""

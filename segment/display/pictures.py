@@ -16,17 +16,17 @@ from segment.files import whole_file
 
 
 def palette_image(mask: np.ndarray, classes: Classes) -> Image.Image:
-    """Return class indices (H,W) as an image of mode P, which shows the indices in the classes' colours."""
+    """Return class indices (H,W) as an image of mode P, with the indices as values and the colours as palette."""
     image = Image.fromarray(mask.astype(np.uint8), mode="L")
     image.putpalette(classes.flat_palette())  # turns mode L into P
     return image
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: float = 0.55) -> np.ndarray:
-    """Return an RGB image uint8 (H,W,3) with the classes' colours over it; background and void stay clear.
+    """Return an image uint8 (H,W,3) blended with the classes' colours, except where it is background or void.
 
     Args:
-        image: uint8 (H,W,3).
+        image: uint8 (H,W,3) RGB.
         mask: class indices (H,W).
         opacity: of the colours, in 0..1.
     """
@@ -34,9 +34,9 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: floa
     strength[IGNORE] = 0
     if BACKGROUND in classes.names:
         strength[classes.names.index(BACKGROUND)] = 0
-    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3) * strength + 0.5  # to round
+    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3) * strength + 0.5  # 0.5 rounds
     result = np.empty_like(image)
-    for row in range(0, len(image), 32):  # an image of 24 million pixels as floats would take gigabytes
+    for row in range(0, len(image), 32):  # the floats of a whole image of 24 million pixels would take gigabytes
         part = mask[row : row + 32]
         result[row : row + 32] = image[row : row + 32] * (1 - strength)[part] + colours[part]
     return result
@@ -45,7 +45,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: floa
 def example_figure(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: Classes, title: str = ""
 ) -> Figure:
-    """Show image, truth and prediction side by side, with a legend of the classes that occur.
+    """Draw image, truth and prediction side by side, with a legend of the classes that occur.
 
     Args:
         image: uint8 (H,W,3) RGB.
@@ -60,10 +60,10 @@ def example_figure(
 def side_by_side(
     rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], classes: Classes, panel: float = 2.0
 ) -> Figure:
-    """Show images, each beside its masks, as in figure 6 of Long et al. (2015), with a legend.
+    """Draw each image beside its masks, as in figure 6 of Long et al. (2015), with a legend.
 
     Args:
-        rows: for each image uint8 (H,W,3) RGB and class indices (H,W); 255 is void.
+        rows: for each image, uint8 (H,W,3) RGB followed by masks of class indices (H,W); 255 is void.
         titles: of the columns.
         panel: width of one picture, in inches.
     """
@@ -96,7 +96,7 @@ def side_by_side(
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> None:
-    """Write a figure in the format of its suffix, in one step; without pyplot, which keeps global state."""
+    """Write a figure in the format of the path's suffix, in one step, without pyplot's global state."""
     FigureCanvasAgg(figure)
     with whole_file(path, "wb") as file:
         figure.savefig(file, dpi=dpi, format=path.suffix[1:])

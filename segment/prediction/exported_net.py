@@ -1,4 +1,4 @@
-"""A net with its normalisation as a program for other software: for ONNX, or for ``torch.export.load``."""
+"""A net with its normalisation as a program for other software, by ONNX or ``torch.export``."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ Program = Callable[[Tensor], Tensor]
 
 
 class ExportedNet(nn.Module):
-    """A net that takes images uint8 RGB (N,3,H,W).
+    """A net that takes images as uint8 RGB (N,3,H,W) and normalises them itself.
 
     Args:
         net: in evaluation mode.

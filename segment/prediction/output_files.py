@@ -35,9 +35,7 @@ class OutputFiles:
     """
 
     def __init__(self, stem: Path, extras: list[str]) -> None:
-        self.stem = stem
-        self.suffixes = [".png", *extras]
-        self.journal = stem.parent / JOURNAL
+        self.stem, self.suffixes, self.journal = stem, [".png", *extras], stem.parent / JOURNAL
 
     def path(self, suffix: str) -> Path:
         """Return the path of the file with this suffix."""

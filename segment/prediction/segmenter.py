@@ -91,8 +91,7 @@ class Segmentation:
         for (name, count), colour in zip(self.counts().items(), self.classes.palette, strict=True):
             if count:
                 box = f"background:rgb{colour};display:inline-block;width:1em;height:1em;border:1px solid grey"
-                share = f"{100 * count / self.mask.size:.1f} %"
-                legend.append(f'<span style="{box}"></span> {html.escape(name)} {share}')
+                legend.append(f'<span style="{box}"></span> {html.escape(name)} {100 * count / self.mask.size:.1f} %')
         picture = base64.b64encode(self._repr_png_()).decode()
         return f'<img src="data:image/png;base64,{picture}"><br>' + " &emsp; ".join(legend)
 

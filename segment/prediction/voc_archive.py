@@ -152,8 +152,7 @@ def mask_fault(name: PurePosixPath, content: bytes, size: tuple[int, int]) -> Fi
                 got, expected = (f"{w}x{h}" for w, h in (image.size, size))
                 return Finding("size", f"{name} is {got}, its image {expected} (width x height)")
             if image.mode not in {"P", "L"}:
-                expected = "expected class indices, a PNG of mode P (or L)"
-                return Finding("mode", f"{name} has mode {image.mode}: {expected}")
+                return Finding("mode", f"{name} has mode {image.mode}: expected class indices, a PNG of mode P (or L)")
             unpack_png(content)
             labels = np.unique(np.asarray(image)).tolist()
             palette = image.getpalette() or [] if image.mode == "P" else VOC.flat_palette()

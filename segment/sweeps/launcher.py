@@ -183,7 +183,7 @@ def print_job_table(jobs: Sequence[Job]) -> None:
     """
     from rich.console import Console
 
-    grid, failed = Grid("", ["job", "state", "mIoU", "error"], [], 2, frozenset({"error"})), []
+    grid, failed = Grid("", ["job", "state", "mIoU", "error"], text=("state", "error")), []
     for job in jobs:
         record = JobRecord.read(job.folder.job_status)
         assert record is not None, "run_jobs writes one for each job"

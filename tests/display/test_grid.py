@@ -12,7 +12,7 @@ from segment.display.grid import Grid, escape_tex, latex, markdown, screen_table
 def grid():
     """Two text columns with a number between them, a bold cell and a rule above the second row."""
     rows = [["a_b", "[16,8]", "60.1", "here"], ["c|d", "-", "7.0", "[bold]there"]]
-    return Grid("50 % & more", ["net", "skips", "mIoU", "source"], rows, 2, frozenset({"source"}), {(0, 2)}, {1})
+    return Grid("50 % & more", ["net", "skips", "mIoU", "source"], rows, ["skips", "source"], {(0, 2)}, {1})
 
 
 def printed(table, width: int = 100) -> list[str]:

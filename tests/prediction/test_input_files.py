@@ -34,11 +34,11 @@ def names(source, output="nowhere") -> set[str]:
     return {str(image.relative_to(base)) for image in images}
 
 
-def test_a_file_is_taken_whatever_its_name(photos):
+def test_a_file_may_have_any_name(photos):
     assert find_images(photos / "notes.txt", photos) == ([photos / "notes.txt"], photos)
 
 
-def test_of_a_folder_its_own_images_are_taken(photos):
+def test_a_folder_gives_the_images_directly_in_it(photos):
     assert names(photos) == {"a.jpg", "b.PNG", "c.gif"}
     assert names(photos / "sub") == {"d.png"}
 

@@ -1,4 +1,4 @@
-"""Trained nets in Python: whatever holds an image is segmented, and the result can be shown and saved."""
+"""Trained nets in Python: the kinds of images that they take, and the results, which can be shown and saved."""
 
 import re
 import subprocess
@@ -46,7 +46,7 @@ def test_device_and_protocol_can_be_chosen(checkpoint):
         segment.load(checkpoint, "nonsense")
 
 
-def test_whatever_holds_an_image_is_segmented(segmenter, tmp_path):
+def test_paths_images_arrays_and_tensors_are_segmented(segmenter, tmp_path):
     image, tensor = Image.fromarray(VALUES), torch.from_numpy(VALUES).permute(2, 0, 1)
     image.save(tmp_path / "a.png")
     expected = segmenter.net.predict(tensor[None])[0].numpy()
