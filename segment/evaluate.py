@@ -15,8 +15,8 @@ from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key, typed_path
 from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
-from segment.files import shown, user_path
-from segment.records.folder import RunFolder
+from segment.files import shown
+from segment.records.folder import RunFolder, checkpoint_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
@@ -29,7 +29,7 @@ def evaluate(config: DictConfig) -> None:
     from segment.records.checkpoint import load_net, read_classes
 
     silence_known_warnings()
-    path, folder = user_path(config.checkpoint, "checkpoint"), RunFolder(output_folder())
+    path, folder = checkpoint_path(config.checkpoint), RunFolder(output_folder())
     if folder.provenance.is_file():
         raise SegmentError(
             f"hydra.run.dir={shown(folder.path)}: a net was trained there, whose metrics this would replace; "
@@ -158,7 +158,7 @@ def prepare_overrides() -> None:
         return
     from segment.records.checkpoint import data_config
 
-    node = data_config(read_once(user_path(path, "checkpoint")))
+    node = data_config(read_once(checkpoint_path(path)))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes get this command line, too
         sys.argv.insert(1, own)

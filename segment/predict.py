@@ -28,11 +28,13 @@ def predict(config: DictConfig) -> None:
     from segment.prediction.input_files import find_images
     from segment.prediction.output_files import EXTRAS, plan_outputs, prepare_folder
     from segment.prediction.segmenter import load_segmenter
+    from segment.records.folder import checkpoint_path
 
     extras = [suffix for suffix, key in EXTRAS.items() if check_value(key, config[key], bool)]
     inference = instantiate(config.inference)
     limit_image_size(inference.max_memory)
-    source, output, checkpoint = (user_path(config[key], key) for key in ("input", "output", "checkpoint"))
+    source, output = (user_path(config[key], key) for key in ("input", "output"))
+    checkpoint = checkpoint_path(config.checkpoint)
     try:
         plan = plan_outputs(*find_images(source, output), output, extras)
         prepare_folder(output, plan)

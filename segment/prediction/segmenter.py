@@ -21,6 +21,7 @@ from segment.files import user_path, whole_file
 from segment.models.net import SegmentationNet
 from segment.prediction.inference import Inference
 from segment.records.checkpoint import load_checkpoint, load_net, read_classes
+from segment.records.folder import checkpoint_path
 
 NOTEBOOK_SIDE = 800
 """Longer side of the picture in a notebook, in pixels."""
@@ -170,14 +171,15 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
     """Load the net of a checkpoint.
 
     Args:
-        checkpoint: a file that segment.train wrote, such as ``RUN/checkpoints/best.ckpt``. A stranger's file is safe:
-            it is read as plain data, and only nets are built from it.
+        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. A stranger's
+            file is safe: it is read as plain data, and only nets are built from it.
         device: "cpu", "cuda", "cuda:1", ...; None for a GPU if there is one.
         inference: see :class:`Segmenter`.
 
     Raises:
         SegmentError: the file is missing or not a checkpoint, or there is no such device.
     """
+    checkpoint = checkpoint_path(checkpoint)
     content = load_checkpoint(checkpoint)
     net = load_net(content, checkpoint)
     try:

@@ -4,9 +4,24 @@ import os
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import user_path, whole_file
+
+
+def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
+    """Return the checkpoint that a user names; a run folder stands for its best checkpoint.
+
+    Args:
+        given: a path.
+        key: that the path was given for, for error messages.
+
+    Raises:
+        SegmentError: the path is empty.
+    """
+    path = user_path(given, key)
+    return RunFolder(path).best_checkpoint if path.is_dir() else path
 
 
 class RunFolder:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segment.errors import SegmentError
-from segment.records.folder import RunFolder
+from segment.records.folder import RunFolder, checkpoint_path
 
 
 def test_all_paths_lie_in_the_folder(tmp_path):
@@ -92,3 +92,10 @@ def test_a_foreign_file_under_the_name_of_a_result_is_found(tmp_path):
     folder.claim()
     folder.curves_plot.write_text("ours")
     folder.claim()
+
+
+def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):
+    assert checkpoint_path(str(tmp_path)) == RunFolder(tmp_path).best_checkpoint
+    assert checkpoint_path(tmp_path / "epoch=12.ckpt") == tmp_path / "epoch=12.ckpt"
+    with pytest.raises(SegmentError, match="checkpoint is empty"):
+        checkpoint_path("")
