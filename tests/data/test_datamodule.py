@@ -1,11 +1,13 @@
 """Data modules: arguments, loaders, masks that are required, fingerprints."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.fabric.utilities import rank_zero_only
 
+from segment.data import datamodule
 from segment.data.classes import Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule, count_shared
 from segment.data.dataset import SegmentationDataset
@@ -122,3 +124,14 @@ def test_only_rank_zero_reads_images_for_fingerprints(voc_root, monkeypatch, cap
 
 def test_images_are_shared_if_one_fingerprint_is():
     assert count_shared([("a", "b"), ("c",), ("d", "e")], ["b", "d", "f"]) == 2
+
+
+def test_too_little_shared_memory_is_said_before_training(monkeypatch, tmp_path):
+    """A container's default of 64 MB, where a training with workers would wait for ever."""
+    monkeypatch.setattr(datamodule, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(datamodule.os, "statvfs", lambda path: SimpleNamespace(f_bavail=64, f_frsize=10**6))
+    options = {"train_size": 4, "val_size": 2, "crop_size": (1000, 1000), "batch_size": 8}
+    with pytest.raises(SegmentError, match=r"has 64 MB free, the loader's workers need 128 MB: .*--shm-size"):
+        ShapesDataModule(num_workers=2, **options).setup("fit")
+    ShapesDataModule(num_workers=0, **options).setup("fit")
+    ShapesDataModule(num_workers=1, **options).setup("fit")

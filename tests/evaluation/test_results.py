@@ -13,7 +13,14 @@ from segment.data.classes import Classes
 from segment.evaluation.evaluator import EvaluationAccumulator
 from segment.evaluation.examples import Example
 from segment.evaluation.intervals import miou_interval
-from segment.evaluation.results import all_metrics, count_trained_on, describe_source, mean_over_groups, write_results
+from segment.evaluation.results import (
+    all_metrics,
+    count_trained_on,
+    describe_source,
+    mean_over_groups,
+    result_notes,
+    write_results,
+)
 from segment.prediction.inference import Inference
 from segment.records.folder import RunFolder
 from segment.records.per_image import read_image_counts
@@ -109,3 +116,16 @@ def test_curves_are_drawn_where_there_are_logged_values(evaluation, tmp_path):
     dataset = SimpleNamespace(id=str)
     write_results(all_metrics(evaluation) | SOURCE, evaluation, dataset, {}, folder)
     assert Image.open(folder.curves_plot).width > 100
+
+
+def test_notes_on_a_net_of_one_class_and_on_a_split_without_labels():
+    accumulator = EvaluationAccumulator(Classes(("road", "car"), ((0, 0, 0), (9, 9, 9))))
+    truth = torch.tensor([[[0, 1]]])
+    accumulator.update(torch.zeros_like(truth), truth)
+    [note] = result_notes(accumulator.result(1, 1))
+    assert note.startswith("the net predicts 'road' for every pixel: train longer")
+    accumulator.update(truth, truth)
+    assert result_notes(accumulator.result(1, 1)) == []
+    accumulator.update(truth, torch.full_like(truth, 255))
+    [note] = result_notes(accumulator.result(1, 1))
+    assert note.startswith("no pixel of the split is labelled")

@@ -79,3 +79,16 @@ def test_border_weighted_loss_is_the_weighted_mean():
     expected = (each * weights)[valid].sum() / weights[valid].sum()
     assert torch.allclose(BorderWeightedCrossEntropy()(scores, mask), expected)
     assert BorderWeightedCrossEntropy()(scores, torch.full_like(mask, 255)) == 0
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy, BorderWeightedCrossEntropy])
+@pytest.mark.parametrize("weights", [[1, 2], [1, 2, 3, 4]])
+def test_another_number_of_class_weights_is_refused(loss, weights):
+    with pytest.raises(SegmentError, match=rf"loss.class_weights has {len(weights)} values for 3 classes"):
+        loss(class_weights=weights)(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("options", [{"strength": -100}, {"width": 0}])
+def test_border_weights_out_of_range_are_refused(options):
+    with pytest.raises(SegmentError, match=r"expected a strength from 0 and a width above 0"):
+        BorderWeightedCrossEntropy(**options)
