@@ -6,7 +6,7 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torchvision.io import ImageReadMode, decode_image
 
 from segment.errors import SegmentError
 
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
+"""PIL's names of the formats that are read, found by content."""
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -50,6 +52,11 @@ class PngHeader(NamedTuple):
         return total
 
 
+def open_image(source: Path | IO[bytes]) -> Image.Image:
+    """Open an image of a common format, whatever its suffix: PIL's reader of PostScript would start Ghostscript."""
+    return Image.open(source, formats=FORMATS)
+
+
 def read_image(path: Path) -> Tensor:
     """Read any image file as uint8 (3,H,W) RGB, upright according to its EXIF orientation; see :func:`to_rgb`.
 
@@ -65,7 +72,7 @@ def read_image(path: Path) -> Tensor:
                 return decode_image(content, ImageReadMode.RGB, apply_exif_orientation=True)
             if start == PNG:
                 unpack_png(file.read())
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
     except Exception as error:  # a damaged file may raise anything: EOFError, zlib.error, struct.error, ...
         raise _unreadable(path, error) from None
@@ -150,7 +157,7 @@ def check_header(path: Path) -> None:
         SegmentError: the image has more pixels, or the file is not an image.
     """
     try:
-        with Image.open(path):
+        with open_image(path):
             pass
     except Image.DecompressionBombError as error:
         found, allowed = re.findall(r"\d+", str(error))[:2]

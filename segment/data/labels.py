@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
-from segment.data.images import PNG, PngHeader, unpack_png
+from segment.data.images import PNG, PngHeader, open_image, unpack_png
 from segment.errors import SegmentError
 
 INVALID = 254
@@ -90,7 +89,7 @@ class Labels:
                 # Colour type 0 is grey, 3 a palette. This takes half of PIL's time for 8 bits.
                 if not self.coloured and header.depth == 8 and header.colour in {0, 3}:
                     return _values_of_8_bits(content, header, rows)
-            with Image.open(io.BytesIO(content)) as image:
+            with open_image(io.BytesIO(content)) as image:
                 if not self.coloured:
                     white = 255 if image.mode == "1" and 1 not in self.table else 1
                     return np.array(image, dtype=np.uint8) * np.uint8(white)  # the indices of a palette image

@@ -6,10 +6,9 @@ from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from torch import Tensor
 
-from segment.data.images import read_image
+from segment.data.images import open_image, read_image
 from segment.data.labels import Labels
 from segment.errors import SegmentError
 
@@ -43,7 +42,7 @@ def header_problem(sample: Sample, labels: Labels) -> Finding | None:
             return Finding(f"missing {kind}", f"{path} is missing (sample {sample.id!r}): add it, or unlist the sample")
     path = sample.image
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             turned = image.getexif().get(0x0112) in {5, 6, 7, 8}  # orientations that swap width and height
             size = image.size[::-1] if turned else image.size
             if image.mode in {"I", "F"}:  # their brightest value is unknown, and may differ from image to image
@@ -53,7 +52,7 @@ def header_problem(sample: Sample, labels: Labels) -> Finding | None:
         if sample.mask is None or sample.mask.suffix == ".mat":
             return None
         path = sample.mask
-        with Image.open(path) as mask:
+        with open_image(path) as mask:
             mask_size, mode, file_format = mask.size, mask.mode, mask.format
     except Exception as error:  # a damaged file makes PIL raise all kinds of errors
         kind = "mask" if path == sample.mask else "image"

@@ -13,14 +13,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from rich.progress import track
 from torch import Tensor
 
 from segment.data.classes import IGNORE
 from segment.data.datasets.voc import VOC, VOCDataModule
 from segment.data.downloads.unpack import tar_members
-from segment.data.images import PNG, unpack_png
+from segment.data.images import PNG, open_image, unpack_png
 from segment.data.pairs import Finding
 from segment.display.pictures import palette_image
 from segment.errors import SegmentError
@@ -40,7 +40,7 @@ def image_sizes(data: VOCDataModule, split: str) -> dict[str, tuple[int, int]]:
     """Return (width, height) of a split's images by id, read from the files' headers."""
     sizes = {}
     for sample in data.dataset(split).samples:
-        with Image.open(sample.image) as image:
+        with open_image(sample.image) as image:
             sizes[sample.id] = image.size
     return sizes
 
@@ -147,7 +147,7 @@ def mask_fault(name: PurePosixPath, content: bytes, size: tuple[int, int]) -> Fi
     if not content.startswith(PNG):
         return Finding("unreadable", f"{name} is not a PNG")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(content)) as image:  # PIL warns of large ones
+        with warnings.catch_warnings(action="ignore"), open_image(BytesIO(content)) as image:  # PIL warns of large ones
             if image.size != size:
                 got, expected = (f"{w}x{h}" for w, h in (image.size, size))
                 return Finding("size", f"{name} is {got}, its image {expected} (width x height)")

@@ -122,7 +122,8 @@ class RunFolder:
         for path in (*([self.metrics] if self.metrics.name in own else []), *pictures):
             if path.is_file() and not path.is_symlink() and not self.predictions.is_symlink():
                 path.unlink()
-        self._record({name for name in own if not name.startswith("predictions/")})
+        if own:
+            self._record({name for name in own if not name.startswith("predictions/")})
 
     def _written(self) -> set[str]:
         try:

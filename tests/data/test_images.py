@@ -151,3 +151,10 @@ def test_large_images_that_differ_in_one_spot(tmp_path):
         assert (tmp_path / f"{i}.png").stat().st_size > 2**20
         found.add(image_fingerprint(tmp_path / f"{i}.png"))
     assert len(found) == 10
+
+
+def test_postscript_is_not_read_whatever_its_name(tmp_path):
+    """PIL's reader of PostScript starts Ghostscript."""
+    (tmp_path / "a.tif").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(SegmentError, match=r"cannot read the image .*a.tif"):
+        read_image(tmp_path / "a.tif")
