@@ -27,6 +27,7 @@ def evaluate(config: DictConfig) -> None:
     """Evaluate a checkpoint on a split of its own data set or of another one, and write the results."""
     from segment.models.state_dicts import METADATA
     from segment.records.checkpoint import load_net, read_classes
+    from segment.training.faults import occupied
 
     silence_known_warnings()
     path, folder = checkpoint_path(config.checkpoint), RunFolder(output_folder())
@@ -35,22 +36,23 @@ def evaluate(config: DictConfig) -> None:
             f"hydra.run.dir={shown(folder.path)}: a net was trained there, whose metrics this would replace; "
             "name another folder, or leave it out"
         )
-    folder.clear_results()
-    for key, kind in {"boundary": bool, "split": str}.items():
-        check_value(key, config[key], kind)
-    check_seed(config.seed)
-    inference = instantiate(config.inference)
-    checkpoint = read_once(path)
-    read_once.cache_clear()  # the net has a copy of the weights
-    data = instantiate(config.data)
-    check_same_classes(read_classes(checkpoint), data.classes)
-    data.prepare_data()
-    net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
-    del checkpoint
-    if config.submit is not None:
-        write_submission(config, net, data, inference, folder)
-    else:
-        write_evaluation(config, net, data, inference, folder, path, metadata)
+    with occupied(folder):
+        folder.clear_results()
+        for key, kind in {"boundary": bool, "split": str}.items():
+            check_value(key, config[key], kind)
+        check_seed(config.seed)
+        inference = instantiate(config.inference)
+        checkpoint = read_once(path)
+        read_once.cache_clear()  # the net has a copy of the weights
+        data = instantiate(config.data)
+        check_same_classes(read_classes(checkpoint), data.classes)
+        data.prepare_data()
+        net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
+        del checkpoint
+        if config.submit is not None:
+            write_submission(config, net, data, inference, folder)
+        else:
+            write_evaluation(config, net, data, inference, folder, path, metadata)
 
 
 def check_same_classes(trained: "Classes", found: "Classes") -> None:
@@ -104,7 +106,7 @@ def write_evaluation(
     from segment.evaluation.evaluator import evaluate_split
     from segment.evaluation.examples import predict_examples, worst_and_best
     from segment.evaluation.results import all_metrics, describe_source, write_results
-    from segment.training.faults import ending_run, occupied
+    from segment.training.faults import ending_run
 
     dataset = data.dataset(config.split)
     if not dataset.has_masks:
@@ -112,16 +114,16 @@ def write_evaluation(
             f"the split {config.split} has no masks: there is nothing to compare with; "
             "use segment.predict, or submit=voc for VOC's server"
         )
-    with occupied(folder), ending_run(folder) as run:
+    with ending_run(folder) as run:
         run.trainer = trainer = build_evaluation_trainer(config, folder)
         evaluation = evaluate_split(trainer, net, data, config.split, inference, config.boundary)
-    if not trainer.is_global_zero:
-        return
-    images = len(evaluation.counts)
-    source = describe_source(data, config.split, images, inference, metadata, checkpoint, str(trainer.precision))
-    chosen = worst_and_best(evaluation.counts, dataset)
-    examples = dict(zip(chosen, predict_examples(net, inference, dataset, chosen.values()), strict=True))
-    write_results(all_metrics(evaluation) | source, evaluation, dataset, examples, folder)
+        if not trainer.is_global_zero:
+            return
+        images = len(evaluation.counts)
+        source = describe_source(data, config.split, images, inference, metadata, checkpoint, str(trainer.precision))
+        chosen = worst_and_best(evaluation.counts, dataset)
+        examples = dict(zip(chosen, predict_examples(net, inference, dataset, chosen.values()), strict=True))
+        write_results(all_metrics(evaluation) | source, evaluation, dataset, examples, folder)
     if source["images_trained_on"]:
         share = f"{source['images_trained_on']} of {images}"
         print(f"note: {share} evaluation images were in the training set, so these scores are optimistic")

@@ -70,7 +70,7 @@ def check_trainer_config(config: Any, callbacks: list) -> None:
         )
     savers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     for saver in savers:
-        if saver.monitor not in MONITORS:
+        if saver.monitor not in MONITORS and (saver.monitor or saver.filename == "best"):  # others may save by time
             raise SegmentError(f"callbacks: monitor={saver.monitor} is not logged, expected {', '.join(MONITORS)}")
     if not config.trainer.get("fast_dev_run") and not any(saver.filename == "best" for saver in savers):
         raise SegmentError(
