@@ -14,6 +14,7 @@ import pytest
 from segment.data.samplers import TrainSampler
 from segment.errors import SegmentError
 from segment.records.checkpoint import load_checkpoint
+from segment.records.folder import RunFolder
 from segment.training.last_checkpoint import LastCheckpoint, requeue_job
 from tests.training.runs import HARD, LONGER, Killed, interrupt, kill, outcome
 
@@ -55,6 +56,7 @@ def test_the_best_checkpoint_so_far_is_copied_to_another_folder(main, tmp_path, 
         main("train", *HARD, f"hydra.run.dir={run}")
     place = tmp_path / "place"
     (place / "checkpoints").mkdir(parents=True)
+    RunFolder(place).claim()  # another run was here
     (place / "checkpoints" / "best.ckpt").write_text("another run's")
     main("train", *HARD, f"resume={left}", f"hydra.run.dir={place}")
     assert {**outcome(place), "rows": None} == {**uninterrupted, "rows": None}
