@@ -3,12 +3,15 @@
 import json
 from collections import Counter
 
+import pytest
+
 from segment.check import SHOWN, finding_lines, shares_grid, sizes_grid
 from segment.data.doctor import DataReport, SplitTotals
 from segment.data.pairs import Finding
 from tests.conftest import Run
 
 
+@pytest.mark.slow
 def test_clean_and_faulty_data(folder_root, run: Run):
     words = ("data=folder", f"data.root={folder_root}", "data.classes=[a,b,c]", f"hydra.run.dir={folder_root}/report")
     clean = run("check", *words)

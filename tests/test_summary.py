@@ -8,6 +8,7 @@ from segment.summary import summary
 from tests.conftest import Run
 
 
+@pytest.mark.slow
 def test_the_entry_point(run: Run):
     table = run(
         "summary", "models=[fcn_small,fcn8s_paper]", "encoders=[unet_small,vgg16_fc_paper]", "size=[64,64]"

@@ -99,6 +99,7 @@ def test_checkpoints_are_plain_data(trained):
     assert best[METADATA]["model"]["normalization"]["mean"] == pytest.approx([123.675, 116.28, 103.53])
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_and_a_longer_one_continues(main, capfd):
     options = [*TINY, "scheduler=constant"]
     trained = main("train", *options, "trainer.max_epochs=2")
