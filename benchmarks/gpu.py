@@ -31,8 +31,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.models import PAIRS, chosen, pair
 from benchmarks.timing import command_line, keep, ratio, run, take_turns
-from segment.data.datamodule import cores
 from segment.data.datasets.voc import VOCDataModule
+from segment.data.workers import cores
 from segment.errors import SegmentError
 from segment.report import number_from
 

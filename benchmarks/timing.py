@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from segment.data.datamodule import cores
+from segment.data.workers import cores
 from segment.errors import SegmentError
 from segment.models.costs.measured import processor_name
 

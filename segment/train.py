@@ -1,7 +1,6 @@
 """Train a network: ``python -m segment.train model=fcn16s data=voc data.root=DIR``."""
 
 import functools
-import os
 import shlex
 import shutil
 from pathlib import Path
@@ -30,6 +29,7 @@ def train(config: DictConfig) -> None:
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
 
     from segment.training.faults import ending_run, occupied
+    from segment.training.loggers import build_loggers
     from segment.training.trainer import build_trainer
 
     silence_known_warnings()
@@ -99,39 +99,6 @@ def build_module(config: DictConfig, data: Any) -> Any:
         ),
         seed=config.seed,
     )
-
-
-def build_loggers(config: DictConfig, start: RunStart, loggers: list) -> None:
-    """Build and start the logger of metrics.csv and those that ``logger=`` names.
-
-    A resumed run keeps its rows up to the checkpoint, and its id in wandb.
-
-    Args:
-        loggers: gets each logger before the next one is built, so that all are ended if one fails.
-
-    Raises:
-        SegmentError: wandb cannot start.
-    """
-    from segment.records.metrics_csv import MetricsFile, read_rows
-
-    folder = start.folder
-    loggers.append(MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step)))
-    ids = start.record["loggers"] if start.record else {}
-    for name, part in (config.get("logger") or {}).items():
-        own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}
-        loggers.append(instantiate(part, save_dir=str(folder.path), **own))
-    os.environ.setdefault("WANDB_INIT_TIMEOUT", "30")  # seconds; wandb's own limit is longer
-    for logger in [*loggers]:
-        try:
-            logger.log_hyperparams(plain(config))
-        except Exception as error:
-            if not type(error).__module__.startswith("wandb"):
-                raise
-            loggers.remove(logger)
-            raise SegmentError(
-                f"logger=wandb cannot start ({' '.join(str(error).split())[:150]}): log in with `wandb login`, or set "
-                "the environment variable WANDB_MODE=offline"
-            ) from None
 
 
 def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:

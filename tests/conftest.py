@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -45,6 +46,33 @@ def untrained(path: Path, *overrides: str) -> Path:
     metadata = make_metadata(plain(config.model), plain(config.data), data.classes)
     torch.save({METADATA: metadata, "state_dict": {f"net.{key}": value for key, value in state.items()}}, path)
     return path
+
+
+def varied_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint with random scores, so that its net gives several classes."""
+    import torch
+
+    torch.manual_seed(0)
+    content = torch.load(untrained(folder / "best.ckpt"), weights_only=True)
+    for key, value in content["state_dict"].items():
+        if ".score." in key:
+            value.normal_()
+    return content
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the content of a checkpoint, see :func:`varied_checkpoint`."""
+    return varied_checkpoint(tmp_path_factory.mktemp("net"))
+
+
+@pytest.fixture
+def checkpoint(content: dict[str, Any], tmp_path: Path) -> Path:
+    """Write that checkpoint."""
+    import torch
+
+    torch.save(content, tmp_path / "best.ckpt")
+    return tmp_path / "best.ckpt"
 
 
 Run = Callable[..., subprocess.CompletedProcess]

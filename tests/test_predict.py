@@ -16,18 +16,7 @@ import segment
 from segment.data.datasets.shapes import SHAPES
 from segment.data.images import read_image, to_rgb
 from segment.prediction.output_files import JOURNAL
-from tests.prediction.conftest import photo, varied_checkpoint
-
-
-@pytest.fixture(scope="module")
-def content(tmp_path_factory):
-    return varied_checkpoint(tmp_path_factory.mktemp("net"))
-
-
-@pytest.fixture
-def checkpoint(content, tmp_path):
-    torch.save(content, tmp_path / "best.ckpt")
-    return tmp_path / "best.ckpt"
+from tests.prediction.conftest import photo
 
 
 def files(folder):

@@ -14,10 +14,8 @@ from PIL import Image
 
 from segment.cli.config import CONF_DIR
 from segment.data.datasets.shapes import SHAPES, ShapesDataModule
-from segment.errors import SegmentError
 from segment.models.state_dicts import METADATA
 from segment.records.checkpoint import load_checkpoint, load_net, read_classes
-from segment.training.resume import apply_recorded_overrides, moved_paths
 from tests.conftest import SHARED, SMALL, needs_shared
 
 MODELS = sorted(path.stem for path in Path(CONF_DIR, "model").glob("*.yaml"))
@@ -130,23 +128,6 @@ class Quit(Callback):
 def test_a_run_that_a_callback_ends_is_no_success(main):
     with pytest.raises(SystemExit, match=r"with sys\.exit before it was complete"):
         main("train", *TINY, "+callbacks.quit._target_=tests.test_train.Quit")
-
-
-@pytest.mark.parametrize("key", ["resume", "repeat"])
-def test_resume_and_repeat_of_a_missing_run(monkeypatch, key):
-    monkeypatch.setattr(sys, "argv", ["train", f"{key}=typo/run"])
-    with pytest.raises(SegmentError, match=f"{key}=typo/run: there is no such file or folder"):
-        apply_recorded_overrides()
-
-
-def test_files_beside_a_run_are_found_from_elsewhere(tmp_path, monkeypatch):
-    (tmp_path / "my data").mkdir()
-    record = {"directory": str(tmp_path), "config": {"data": {"root": "my data"}, "model": {"weights": None}}}
-    monkeypatch.chdir(tmp_path)
-    assert moved_paths(record, set()) == []
-    monkeypatch.chdir("/")
-    assert moved_paths(record, set()) == [f"data.root='{tmp_path}/my data'"]
-    assert moved_paths(record, {"data.root"}) == []
 
 
 @pytest.mark.slow

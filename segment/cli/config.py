@@ -3,7 +3,7 @@
 import itertools
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,10 +88,10 @@ def compose_command(arguments: Sequence[str], name: str = "train") -> tuple[dict
             config = hydra.compose(name, searched, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise SegmentError(str(error).partition("\n")[0]) from None
-    settings = OmegaConf.to_container(config.hydra)
+    settings: Any = OmegaConf.to_container(config.hydra)
     OmegaConf.set_struct(config, False)
     del config["hydra"]
-    return plain(config), settings  # type: ignore[return-value]  # a table
+    return plain(config), settings
 
 
 def group_options(group: str) -> list[str]:
@@ -102,6 +102,15 @@ def group_options(group: str) -> list[str]:
 def plain(config: Any) -> Any:
     """Return a configuration as dictionaries, lists and values, with all interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a nested dictionary by dotted key."""
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from flatten(value, f"{prefix}{key}.")
+    else:
+        yield prefix[:-1], config
 
 
 def read_hydra_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -139,7 +148,7 @@ def unique_folder(path: str) -> str:
 
     Two runs that begin in the same second get different folders, since a folder is made only once.
     """
-    if any(argument in {"--help", "-h", "--cfg", "-c", "--info", "-i"} for argument in sys.argv):
+    if {argument.partition("=")[0] for argument in sys.argv} & {"--help", "-h", "--cfg", "-c", "--info", "-i"}:
         return path
     for number in itertools.count(1):
         folder = f"{path}_{number}" if number > 1 else path

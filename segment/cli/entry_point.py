@@ -85,7 +85,7 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
     except (HydraException, OmegaConfBaseException) as error:
         if OWN_ERRORS not in os.environ:  # the user asked for the traceback
             raise
-        sys.exit(f"error: {explain_hydra_error(error, name).removeprefix('error: ')}")
+        sys.exit(f"error: {explain_hydra_error(error, name)}")
 
 
 def _message(error: Exception) -> str | None:

@@ -31,6 +31,11 @@ ROUNDING = r"compile|channels_last|trainer\.(accelerator|strategy|plugins|benchm
 """Keys that change the hardware or the order of operations, and with it the rounding of the results."""
 SEEDS = r"(data\.)?seed"
 """Keys of the random numbers."""
+FLAGS_WITH_VALUE = {
+    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--package", "-p",
+    "--experimental-rerun",
+}  # fmt: skip
+"""Hydra's flags whose value may be the next argument."""
 
 
 def matches_key(key: str, *patterns: str) -> bool:
@@ -41,9 +46,6 @@ def matches_key(key: str, *patterns: str) -> bool:
 def override_key(override: str) -> str:
     """Return the key of ``KEY=VALUE``."""
     return override.partition("=")[0]
-
-
-FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "-p"}
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -6,8 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
+from omegaconf import OmegaConf
 
-from segment.cli.config import CONF_DIR, load_config, plain
+from segment.cli.config import CONF_DIR, flatten, load_config
 from segment.cli.overrides import override_key
 from segment.errors import SegmentError
 
@@ -25,12 +26,15 @@ def check_added_keys(overrides: Sequence[str], command: str) -> None:
     Raises:
         SegmentError: the command has no such key or group.
     """
+    added = [override_key(override) for override in overrides if override.startswith("+")]
+    if not added:
+        return
     known = {*yaml.safe_load(Path(CONF_DIR, f"{command}.yaml").read_text(encoding="utf-8"))}
     known |= {path.name for path in Path(CONF_DIR).iterdir() if path.is_dir()}
-    for override in overrides:
-        top = re.split(r"[./@]", override_key(override).lstrip("+"))[0]
-        if override.startswith("+") and top not in known:
-            raise SegmentError(f"{override_key(override)}= is not known{suggestion(top, known)}")
+    for key in added:
+        top = re.split(r"[./@]", key.lstrip("+"))[0]
+        if top not in known:
+            raise SegmentError(f"{key}= is not known{suggestion(top, known)}")
 
 
 def explain_hydra_error(error: Exception, command: str) -> str:
@@ -59,15 +63,8 @@ def suggestion(name: str, known: Iterable[str], equals: str = "=") -> str:
     return f"; known are {', '.join(known)}" if len(known) <= 40 else "; --help lists all keys"
 
 
-def _all_keys(command: str, prefix: str = "") -> list[str]:
+def _all_keys(command: str) -> list[str]:
+    """Return the groups of options, and the dotted keys of a command's configuration with the tables that hold them."""
     groups = [path.relative_to(CONF_DIR).as_posix() for path in Path(CONF_DIR).rglob("*") if path.is_dir()]
-    waiting, keys = [("", plain(load_config([], command)) if command != "evaluate" else {})], groups
-    if command == "evaluate":  # its configuration is complete with a checkpoint only
-        keys += [*yaml.safe_load(Path(CONF_DIR, "evaluate.yaml").read_text(encoding="utf-8"))]
-    while waiting:
-        prefix, table = waiting.pop()
-        for key, value in table.items():
-            keys.append(f"{prefix}{key}")
-            if isinstance(value, dict):
-                waiting.append((f"{prefix}{key}.", value))
-    return keys
+    parts = [key.split(".") for key, _ in flatten(OmegaConf.to_container(load_config([], command)))]
+    return [*groups, *{".".join(names[:end]) for names in parts for end in range(1, len(names) + 1)}]

@@ -7,7 +7,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from segment.cli.config import read_hydra_record
+from segment.cli.config import flatten, read_hydra_record
 from segment.cli.overrides import SEEDS, WITHOUT_EFFECT, matches_key
 from segment.errors import SegmentError
 from segment.evaluation.intervals import mean_iou
@@ -16,7 +16,7 @@ from segment.records.folder import RunFolder
 from segment.records.job_status import JobRecord
 from segment.records.metrics_json import read_metrics
 from segment.records.per_image import ImageCounts, read_image_counts
-from segment.records.provenance import flatten, read_provenance
+from segment.records.provenance import read_provenance
 
 MEASUREMENT = ("split", "images", "precision", "protocol", "files")
 """Keys of metrics.json that have to be equal for two scores to be comparable."""

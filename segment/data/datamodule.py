@@ -1,7 +1,6 @@
 """The LightningDataModule that all data sets share."""
 
 import math
-import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,53 +19,12 @@ from segment.data.layout import DiskLayout
 from segment.data.pairs import Sample, check_headers
 from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
+from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_signals
 from segment.errors import SegmentError
-
-PREFETCH = 2
-"""Batches that torch's loaders keep ready for each worker."""
-SHARED_MEMORY = Path("/dev/shm")
-"""Linux's shared memory."""
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_pair(values: Any, kind: type | UnionType) -> bool:
     return isinstance(values, Sequence) and len(values) == 2 and all(isinstance(value, kind) for value in values)
-
-
-def delay_signals(worker: int) -> None:
-    """Let a loader's worker run for another minute when its whole process group receives a signal to stop.
-
-    The training process finishes its step and saves a checkpoint, and needs its workers for that.
-    """
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # Ctrl-C and Slurm's are for the training process
-        signal.signal(number, signal.SIG_IGN)
-
-
-def check_shared_memory(needed: int) -> None:
-    """Check that the loader's workers can hand over their batches, which lie in shared memory.
-
-    Without enough of it (a container's default is 64 MB) a training waits for ever.
-
-    Args:
-        needed: bytes of the batches of all workers.
-
-    Raises:
-        SegmentError: less is free.
-    """
-    if not SHARED_MEMORY.is_dir():
-        return
-    status = os.statvfs(SHARED_MEMORY)
-    free = status.f_bavail * status.f_frsize
-    if needed > free:
-        raise SegmentError(
-            f"{SHARED_MEMORY} has {free / 1e6:.0f} MB free, the loader's workers need {needed / 1e6:.0f} MB: start the "
-            "container with a larger --shm-size, or use data.num_workers=0 or a smaller data.batch_size"
-        )
 
 
 def count_shared(images: Iterable[Iterable[str]], others: Iterable[str]) -> int:

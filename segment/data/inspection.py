@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segment.data.datamodule import cores
 from segment.data.dataset import SegmentationDataset, identity_collate
 from segment.data.pairs import Finding, header_problem, read_pair
+from segment.data.workers import cores
 
 
 class PairSummary(NamedTuple):

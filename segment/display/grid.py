@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -45,8 +46,9 @@ def screen_table(grid: Grid, fold: bool = False) -> Table:
     """
     table = Table(title=escape(grid.title) or None, title_justify="left")
     for column, heading in enumerate(grid.headings):
-        justify = "left" if grid.is_text(column) else "right"
-        table.add_column(escape(heading), justify=justify, no_wrap=not fold, overflow="fold" if fold else "ellipsis")  # type: ignore[arg-type]  # a literal
+        justify: Literal["left", "right"] = "left" if grid.is_text(column) else "right"
+        overflow: Literal["fold", "ellipsis"] = "fold" if fold else "ellipsis"
+        table.add_column(escape(heading), justify=justify, no_wrap=not fold, overflow=overflow)
     for i, row in enumerate(grid.rows):
         cells = [f"[bold]{escape(cell)}" if (i, j) in grid.strong else escape(cell) for j, cell in enumerate(row)]
         table.add_row(*cells, end_section=i + 1 in grid.rules)

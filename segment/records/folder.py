@@ -97,9 +97,9 @@ class RunFolder:
         """
         own = self._written()
         for path in self.result_files:
-            if path.exists() and str(path.relative_to(self.path)) not in own:
+            if path.exists() and self._name(path) not in own:
                 raise SegmentError(f"{path} exists, and no run of this package wrote it: choose another hydra.run.dir")
-        self._record({*own, *(str(path.relative_to(self.path)) for path in self.result_files)})
+        self._record({*own, *map(self._name, self.result_files)})
 
     def claim_pictures(self, names: Iterable[str]) -> list[Path]:
         """Return a path in ``predictions/`` for each name, and record them; other files there keep their names."""
@@ -107,23 +107,25 @@ class RunFolder:
         for name in names:
             candidates = (self.predictions / f"{name}{f'_{i}' * (i > 1)}.png" for i in count(1))
             paths.append(next(path for path in candidates if path not in paths and not os.path.lexists(path)))
-        self._record({*own, *(f"predictions/{path.name}" for path in paths)})
+        self._record({*own, *map(self._name, paths)})
         return paths
 
     def clear_results(self) -> None:
         """Delete the metrics and pictures of an earlier run: they do not belong to the run that begins here.
 
-        Only files that an earlier run recorded are deleted. The list may be a stranger's: an entry that is not a plain
-        name in ``predictions/``, or is a link, is ignored.
+        Of these files only those are deleted that an earlier run recorded, and no links: the list may be a stranger's.
         """
         own = self._written()
-        names = {name.removeprefix("predictions/") for name in own if name.startswith("predictions/")}
-        pictures = [self.predictions / name for name in names if name == Path(name).name and name.endswith(".png")]
-        for path in (*([self.metrics] if self.metrics.name in own else []), *pictures):
-            if path.is_file() and not path.is_symlink() and not self.predictions.is_symlink():
-                path.unlink()
+        if not self.predictions.is_symlink():
+            for path in (self.metrics, *self.predictions.glob("*.png")):
+                if self._name(path) in own and path.is_file() and not path.is_symlink():
+                    path.unlink()
         if own:
             self._record({name for name in own if not name.startswith("predictions/")})
+
+    def _name(self, path: Path) -> str:
+        """Return a file's entry in ``written.txt``."""
+        return path.relative_to(self.path).as_posix()
 
     def _written(self) -> set[str]:
         try:

@@ -4,14 +4,14 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from segment import __version__
-from segment.cli.config import CONF_DIR
+from segment.cli.config import CONF_DIR, flatten
 from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.records.folder import RunFolder
@@ -97,15 +97,6 @@ def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that metrics depend on."""
     own = {"python": platform.python_version(), "segment": __version__}
     return {**own, **{name: version(name) for name in PACKAGES}}
-
-
-def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of a nested dictionary by dotted key."""
-    if isinstance(config, Mapping) and config:
-        for key, value in config.items():
-            yield from flatten(value, f"{prefix}{key}.")
-    else:
-        yield prefix[:-1], config
 
 
 def changed_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

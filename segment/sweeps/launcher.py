@@ -1,7 +1,6 @@
 """Sweeps: the folder of each job, the jobs one after the other, and the table of their results."""
 
 import functools
-import hashlib
 import os
 import re
 import signal
@@ -15,7 +14,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from segment.cli.config import output_folder
 from segment.cli.overrides import override_key, quote
@@ -24,41 +23,11 @@ from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.job_status import JobRecord, utc_now
 from segment.records.metrics_json import read_metrics
+from segment.sweeps.folder_names import folder_name, overrides_hash
 from segment.sweeps.process import job_lock, run_job
 
 SWEEP_ONLY = re.compile(r"[+~]*hydra[./](sweep|sweeper|launcher|mode|run)\b")
 """Pattern of Hydra's own overrides that concern the sweep and not its jobs."""
-
-
-def overrides_hash(overrides: Sequence[str]) -> str:
-    """Return eight digits that identify a job, or a sweep, by its overrides in any order."""
-    return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
-
-
-def folder_name(overrides: Sequence[str], shown: Sequence[str]) -> str:
-    """Return a name for a folder: some overrides in readable form, then the hash of all.
-
-    Args:
-        overrides: that identify the job or the sweep.
-        shown: overrides that the name shows.
-    """
-    parts = []
-    for override in shown:
-        key, _, value = override.partition("=")
-        key = re.split(r"[./@]", key)[-1]
-        part = value if key == "sweep" else f"{key}-{value}"
-        parts.append(re.sub(r"[^\w.]+", "-", part, flags=re.ASCII).strip("-."))
-    return f"{'_'.join(parts)[:80]}_{overrides_hash(overrides)}".lstrip("_")
-
-
-def folder_of_overrides(overrides: Sequence[str]) -> str:
-    """Return the name of a folder for a command line; it shows the overrides of groups and of keys without a dot."""
-    return folder_name(overrides, sorted(one for one in overrides if "." not in override_key(one)))
-
-
-# For conf/train.yaml. The sweep's name is cached, as Hydra caches ${now:}: a job has overrides of its own.
-OmegaConf.register_new_resolver("sweep_name", folder_of_overrides, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("job_name", folder_of_overrides, replace=True)
 
 
 @dataclass

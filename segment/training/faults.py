@@ -92,7 +92,6 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
         if failed and run.trainer is not None:
             end_other_processes(run.trainer)
         for logger in run.loggers:
-            if hasattr(
-                logger.experiment, "finish"
-            ):  # otherwise the next run of this process would continue wandb's run
+            # Otherwise the next run of this process would continue wandb's run.
+            if hasattr(logger.experiment, "finish"):
                 logger.experiment.finish(exit_code=failed)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from lightning.fabric.utilities import rank_zero_only
 
-from segment.data import datamodule
 from segment.data.classes import Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule, count_shared
 from segment.data.dataset import SegmentationDataset
@@ -128,8 +127,8 @@ def test_images_are_shared_if_one_fingerprint_is():
 
 def test_too_little_shared_memory_is_said_before_training(monkeypatch, tmp_path):
     """A container's default of 64 MB, where a training with workers would wait for ever."""
-    monkeypatch.setattr(datamodule, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(datamodule.os, "statvfs", lambda path: SimpleNamespace(f_bavail=64, f_frsize=10**6))
+    monkeypatch.setattr("segment.data.workers.SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr("segment.data.workers.os.statvfs", lambda path: SimpleNamespace(f_bavail=64, f_frsize=10**6))
     options = {"train_size": 4, "val_size": 2, "crop_size": (1000, 1000), "batch_size": 8}
     with pytest.raises(SegmentError, match=r"has 64 MB free, the loader's workers need 128 MB: .*--shm-size"):
         ShapesDataModule(num_workers=2, **options).setup("fit")

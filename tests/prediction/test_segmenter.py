@@ -13,7 +13,8 @@ import segment
 from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
 from segment.prediction import Inference, Segmenter
-from tests.prediction.conftest import photo, varied_checkpoint
+from tests.conftest import varied_checkpoint
+from tests.prediction.conftest import photo
 
 VALUES = photo(3)
 

@@ -22,18 +22,6 @@ from segment.records.checkpoint import (
     read_classes,
     read_step,
 )
-from tests.prediction.conftest import varied_checkpoint
-
-
-@pytest.fixture(scope="module")
-def content(tmp_path_factory):
-    return varied_checkpoint(tmp_path_factory.mktemp("net"))
-
-
-@pytest.fixture
-def checkpoint(content, tmp_path):
-    torch.save(content, tmp_path / "best.ckpt")
-    return tmp_path / "best.ckpt"
 
 
 def with_model(content, **changes):

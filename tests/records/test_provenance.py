@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from segment.cli.config import flatten
 from segment.errors import SegmentError
 from segment.records import provenance
 from segment.records.folder import RunFolder
@@ -14,7 +15,6 @@ from segment.records.provenance import (
     code_version,
     collect_provenance,
     environment_changes,
-    flatten,
     package_versions,
     read_provenance,
     write_provenance,

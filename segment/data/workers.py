@@ -1,0 +1,49 @@
+"""The worker processes of a loader: their number, their signals, and the memory that they share."""
+
+import os
+import signal
+from pathlib import Path
+
+from segment.errors import SegmentError
+
+PREFETCH = 2
+"""Batches that torch's loaders keep ready for each worker."""
+SHARED_MEMORY = Path("/dev/shm")
+"""Linux's shared memory."""
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def delay_signals(worker: int) -> None:
+    """Let a loader's worker run for another minute when its whole process group receives a signal to stop.
+
+    The training process finishes its step and saves a checkpoint, and needs its workers for that.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # Ctrl-C and Slurm's are for the training process
+        signal.signal(number, signal.SIG_IGN)
+
+
+def check_shared_memory(needed: int) -> None:
+    """Check that the loader's workers can hand over their batches, which lie in shared memory.
+
+    Without enough of it (a container's default is 64 MB) a training waits for ever.
+
+    Args:
+        needed: bytes of the batches of all workers.
+
+    Raises:
+        SegmentError: less is free.
+    """
+    if not SHARED_MEMORY.is_dir():
+        return
+    status = os.statvfs(SHARED_MEMORY)
+    free = status.f_bavail * status.f_frsize
+    if needed > free:
+        raise SegmentError(
+            f"{SHARED_MEMORY} has {free / 1e6:.0f} MB free, the loader's workers need {needed / 1e6:.0f} MB: start the "
+            "container with a larger --shm-size, or use data.num_workers=0 or a smaller data.batch_size"
+        )
