@@ -17,6 +17,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown
 from segment.records.folder import RunFolder, checkpoint_path
+from segment.training.processes import watch_first_process
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
@@ -167,4 +168,5 @@ def prepare_overrides() -> None:
 
 
 if __name__ == "__main__":
+    watch_first_process()
     entry_point("evaluate", evaluate, prepare_overrides)
