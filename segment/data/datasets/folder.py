@@ -114,7 +114,9 @@ class FolderDataModule(SegmentationDataModule):
         """Return samples by the image's name without its suffix, in the order of names."""
         if not images.is_dir():
             raise SegmentError(f"no folder {images}: expected {self.layout} at data.root={self.root}")
-        present = {path.stem: path for path in _image_files(masks)} if masks.is_dir() else None
+        files = _image_files(masks) if masks.is_dir() else []
+        present = {path.stem: path for path in reversed(files)}
+        twice = {path.stem: path for path in files if present[path.stem] != path}
         pairs: dict[str, Sample] = {}
         for path in _image_files(images):
             if images == masks and self.mask_suffix and path.stem.endswith(self.mask_suffix):
@@ -122,14 +124,16 @@ class FolderDataModule(SegmentationDataModule):
             if path.stem in pairs:
                 raise SegmentError(f"{pairs[path.stem].image} and {path} have one name: whose is the mask?")
             name = f"{path.stem}{self.mask_suffix}"
-            mask = None if present is None else present.get(name, masks / f"{name}.png")
+            if name in twice:
+                raise SegmentError(f"{present[name]} and {twice[name]} have one name: which is the mask of {path}?")
+            mask = present.get(name, masks / f"{name}.png") if masks.is_dir() else None
             pairs[path.stem] = Sample(path.stem, path, mask)
         if not pairs:
             deeper = next((path for path in images.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES), None)
             hint = f"; {deeper} lies deeper than train/, val/ and test/" if deeper else ""
             raise SegmentError(f"no image in {images} ({', '.join(sorted(IMAGE_SUFFIXES))}){hint}")
         if present and not any(pair.mask in present.values() for pair in pairs.values()):
-            example = next(iter(present.values())).name
+            example = files[0].name
             raise SegmentError(
                 f"no image in {images} has a mask of the same name in {masks}, which has {example}: "
                 "set data.mask_suffix to the ending that the masks' names have in addition"
