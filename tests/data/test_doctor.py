@@ -195,7 +195,7 @@ def test_used_pairs_are_not_noted_as_unlisted(voc_root):
 def test_images_and_masks_in_one_folder(folder_root):
     for path in (folder_root / "train" / "masks").iterdir():
         path.rename(folder_root / "train" / "images" / f"{path.stem}_mask.png")
-    data = FolderDataModule(str(folder_root / "train"), ["a", "b", "c"], masks="images", mask_suffix="_mask")
+    data = FolderDataModule(str(folder_root / "train"), ["a", "b", "c"], masks="images", mask_name="{name}_mask")
     report = examine(data, ["train", "val"])
     assert report.problems == report.notes == []
 
