@@ -174,8 +174,8 @@ def _choose(candidates: Mapping[str, Path], wanted: str, image: Path) -> Path | 
     paths = [*(same or candidates).values()]
     if len(paths) > 1:
         raise SegmentError(
-            f"{paths[0]} and {paths[1]} have one name: which is the mask of {image}? Remove one, or give data.mask_name "
-            f"the suffix of the right one, such as {{name}}{paths[0].suffix}"
+            f"{paths[0]} and {paths[1]} have one name: which is the mask of {image}? Remove one, or give "
+            f"data.mask_name the suffix of the right one, such as {{name}}{paths[0].suffix}"
         )
     return paths[0] if paths else None
 

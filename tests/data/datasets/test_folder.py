@@ -12,6 +12,7 @@ from PIL import Image
 from segment.cli.build import instantiate
 from segment.cli.config import load_config
 from segment.data.datasets.folder import FolderDataModule
+from segment.data.doctor import examine
 from segment.errors import SegmentError
 from tests.conftest import SHARED, SMALL, needs_shared
 from tests.data_sets import palette_image, write_pair
@@ -231,6 +232,18 @@ def test_faults(tmp_path):
     Image.new("RGB", (24, 16)).save(tmp_path / "images" / "img_4.png")
     with pytest.raises(SegmentError, match="have one name: whose is the mask"):
         data.samples("train")
+
+
+@pytest.mark.parametrize("other", ["img_0.tif", "img_0.PNG"])
+def test_two_masks_of_one_name_are_refused(tmp_path, other):
+    """Also if they are equal, and by segment.check, too."""
+    masks = save_pairs(tmp_path) / "masks"
+    Image.open(masks / "img_0.png").save(masks / other)
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"])
+    with pytest.raises(SegmentError, match=r"have one name: which is the mask of .*img_0.jpg") as error:
+        data.dataset("train")
+    assert all(str(masks / name) in str(error.value) for name in ("img_0.png", other))
+    assert [p.message for p in examine(data, ["train", "val"]).problems] == [str(error.value)]
 
 
 def test_a_jpeg_mask_is_refused(tmp_path):
