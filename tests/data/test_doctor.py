@@ -177,6 +177,7 @@ def test_other_data_sets(camvid_root, ade20k_root):
         assert {*report.splits} == {"train", "val"}
 
 
+@pytest.mark.slow
 @needs_shared
 def test_real_data_is_sound():
     data = CamVidDataModule(str(SHARED / "data" / "camvid"))
