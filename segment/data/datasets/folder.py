@@ -12,6 +12,7 @@ from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
 from segment.data.file_names import NamePattern, find_pairs, name_key, name_patterns, without_suffix
+from segment.data.labelmap import read_labelmap
 from segment.data.labels import Labels, parse_classes
 from segment.data.pairs import Sample
 from segment.errors import SegmentError
@@ -30,7 +31,8 @@ class FolderDataModule(SegmentationDataModule):
         root: the folder that holds both folders.
         classes: names by index, ``[background, cell]``, for masks with values 0, 1, 2, ... (255 is ignored); or a
             table from mask value or colour to name, ``{0: membrane, 255: cell}`` or ``{128/64/128: road}``. Values with
-            the same name are one class, values named "void" are ignored.
+            the same name are one class, values named "void" are ignored. Without it, CVAT's ``labelmap.txt`` at the
+            root or beside the masks gives names and colours.
         images, masks: names of the two folders.
         image_name, mask_name: patterns of the files' paths below those folders, such as "mask_{name}", "{name}.png" or
             "{folder}/{name}_mask"; see :class:`segment.data.file_names.NamePattern`.
@@ -62,14 +64,23 @@ class FolderDataModule(SegmentationDataModule):
     ) -> None:
         super().__init__(root, **loading)
         self.name = name
-        self.classes, self._labels = parse_classes(classes)
-        self.by_index = not isinstance(classes, Mapping)
         self.images, self.masks = images, masks
+        self.table = classes or self._labelmap()
+        self.classes, self._labels = parse_classes(self.table)
+        self.by_index = not isinstance(self.table, Mapping)
         self.image_name, self.mask_name = name_patterns(image_name, mask_name)
         if not 0 < val_fraction < 1:
             raise SegmentError(f"data.val_fraction={val_fraction}: expected a share between 0 and 1")
         self.val_fraction, self.split_seed = val_fraction, split_seed
         self.layout = f"{images}/ and {masks}/, or train/{images}/, train/{masks}/, val/{images}/, ..."
+
+    def _labelmap(self) -> Mapping[str, str] | None:
+        """Return the classes of CVAT's ``labelmap.txt`` at the root or beside the masks, if there is one."""
+        places = (self.root / "labelmap.txt", self.root / self.masks / "labelmap.txt")
+        return next((read_labelmap(path) for path in places if path.is_file()), None)
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "classes": self.table}
 
     @property
     def labels(self) -> Labels:
