@@ -71,8 +71,6 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     classes: Classes
     official_sizes: Mapping[str, int] = {}
     """Published number of samples of each split."""
-    mask_suffix = ""
-    """Ending of a mask's name that its image's name does not have, before the file's suffix."""
     palette: str | None = "indices"
     """"indices" if the stored values of masks with a palette are the labels; None if palettes have to agree."""
 
@@ -134,6 +132,10 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     def labels(self) -> Labels:
         """Translation of mask values to labels; by default value k is class k and 255 is ignored."""
         return index_labels(len(self.classes))
+
+    def image_stem(self, mask: Path) -> str | None:
+        """Return the name, without a suffix, of a mask's image; None if the file is no mask."""
+        return mask.stem
 
     def missing(self) -> list[Release]:
         """Return the releases to download.
@@ -197,9 +199,9 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             return []
         return [Finding("bits", f"images of 16 bits are read as of {bits}, which hold all values (data.bits={bits})")]
 
-    def location(self) -> dict[str, Any]:
-        """Return the absolute ``root`` and the depth that was found, for a checkpoint's configuration of the data."""
-        return {**super().location(), "bits": self.reading.bits}
+    def settings(self) -> dict[str, Any]:
+        """Add the depth that was found; see :meth:`find_bits`."""
+        return {**super().settings(), "bits": self.reading.bits}
 
     def prepare_data(self) -> None:
         if self.download:

@@ -215,7 +215,7 @@ def test_masks_with_a_suffix_in_the_same_folder(tmp_path):
     for path in (tmp_path / "masks").iterdir():
         shutil.move(path, tmp_path / "images" / f"{path.stem}_mask.png")
     (tmp_path / "images" / "._img_0.jpg").write_bytes(b"macOS")
-    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], masks="images", mask_suffix="_mask")
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], masks="images", mask_name="{name}_mask")
     data.setup("fit")
     assert len(data.dataset("train")) + len(data.dataset("val")) == 10
 
@@ -294,11 +294,14 @@ def test_hints_for_other_layouts(tmp_path):
     save_pairs(tmp_path)
     for path in (tmp_path / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    with pytest.raises(SegmentError, match=r"which has img_0_mask.png: set data.mask_suffix"):
+    with pytest.raises(SegmentError, match=r"for img_0.jpg and img_0_mask.png, set data.mask_name=\{name\}_mask$"):
         FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).samples("train")
-    (tmp_path / "deep" / "images" / "city").mkdir(parents=True)
-    shutil.copy(tmp_path / "images" / "img_0.jpg", tmp_path / "deep" / "images" / "city")
-    with pytest.raises(SegmentError, match=r"no image in .*img_0.jpg lies deeper"):
+    for kind in ("images", "masks"):
+        (tmp_path / "deep" / kind / "city").mkdir(parents=True)
+        shutil.move(tmp_path / kind, tmp_path / "deep" / kind / "city")
+    with pytest.raises(
+        SegmentError, match=r"set data.image_name=\{folder\}/\{name\} data.mask_name=\{folder\}/\{name\}_mask"
+    ):
         FolderDataModule(str(tmp_path / "deep"), classes=["a", "b"]).samples("train")
     with pytest.raises(SegmentError, match=r"data.classes=cell: expected a list"):
         FolderDataModule(str(tmp_path), classes="cell")
