@@ -94,8 +94,7 @@ class Labels:
                 if not self.coloured and depth == 8 and header.colour in {0, 3} and not may_have_exif(content):
                     return _values_of_8_bits(content, header, rows)
             with open_image(io.BytesIO(content)) as image:
-                if image.format == "TIFF":
-                    depth = image.tag_v2.get(258, (1,))[0]
+                depth = getattr(image, "tag_v2", {}).get(258, (depth,))[0]  # of a TIFF
                 image = ImageOps.exif_transpose(image)
                 if not self.coloured:
                     values = np.array(image, dtype=np.uint8)  # the indices of a palette image
