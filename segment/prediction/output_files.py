@@ -30,8 +30,9 @@ class OutputFiles:
         stem: path of all of them, without suffix.
         extras: suffixes of the extras to write, see :data:`EXTRAS`.
 
-    >>> str(OutputFiles(Path("masks/cat"), [".json"]).path(".json"))
-    'masks/cat.json'
+    Example:
+        >>> str(OutputFiles(Path("masks/cat"), [".json"]).path(".json"))
+        'masks/cat.json'
     """
 
     def __init__(self, stem: Path, extras: list[str]) -> None:
