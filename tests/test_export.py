@@ -103,5 +103,5 @@ def test_mistakes_are_one_line(main, tmp_path, overrides, message):
 
 def test_the_paper_s_u_net_has_no_graph(main, tmp_path):
     overrides = ("model=unet_paper", "model.encoder.width=4")
-    with pytest.raises(SystemExit, match="unet_paper can't be exported: it cuts an image into tiles"):
+    with pytest.raises(SystemExit, match="unet_paper cannot be exported: it cuts an image into tiles"):
         main("export", f"checkpoint={checkpoint(tmp_path, *overrides)}", "output=net.pt2", "format=torch_export")
