@@ -158,7 +158,9 @@ class Inference:
             parts, needed = self._cut(net, height, width, KEPT_BYTES)
         if not parts:
             size = f"{width}x{height}{' with its probabilities' * probabilities}"
-            raise SegmentError(f"max_memory={self.max_memory:g}: an image of {size} needs {needed:.2f} GiB with this net")
+            raise SegmentError(
+                f"max_memory={self.max_memory:g}: an image of {size} needs {needed:.2f} GiB with this net"
+            )
         return parts
 
     def _cut(self, net: SegmentationNet, height: int, width: int, kept: int) -> tuple[list[tuple[Span, Span]], float]:

@@ -58,9 +58,7 @@ def test_windows_cover_the_image_and_are_blended(net, image):
     torch.testing.assert_close(inference._average(net, image), total / weights)
     assert torch.equal(inference.class_map(net, image), (total / weights).argmax(0))
     # An image smaller than the window is one window; two thirds are the default stride.
-    torch.testing.assert_close(
-        Inference(window=[200, 200])._average(net, image), Inference()._average(net, image)
-    )
+    torch.testing.assert_close(Inference(window=[200, 200])._average(net, image), Inference()._average(net, image))
     assert Inference(window=[512, 384]).stride == (341, 256)
 
 
