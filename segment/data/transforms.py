@@ -33,7 +33,7 @@ def _randint(high: int) -> int:
 
 
 def _nearest(start: int, length: int, scaled: int) -> np.ndarray:
-    """Return the indices, by nearest centre, that resize ``length`` pixels from ``start`` to ``scaled`` pixels."""
+    """Return nearest-neighbour indices that resize the pixels ``start`` to ``start + length`` to ``scaled`` pixels."""
     return start + ((np.arange(scaled) + 0.5) * (length / scaled)).astype(np.intp)
 
 

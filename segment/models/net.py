@@ -40,7 +40,7 @@ class DecoderLike(Protocol):
     """The attributes that a decoder must have; it maps features keyed by stride to scores.
 
     Attributes:
-        stride: of the scores, in pixels of the image.
+        stride: stride of the scores, in pixels of the image.
         offset: row and column of the scores at which the image begins.
         resize_to_image: whether the net resizes the scores to the image's size. Otherwise it enlarges them by
             ``stride`` and crops them.

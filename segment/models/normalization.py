@@ -1,4 +1,4 @@
-"""The pixel values that a net was trained on, and so the ones that it must be given."""
+"""Mean, standard deviation and channel order of a net's input."""
 
 import math
 from collections.abc import Mapping

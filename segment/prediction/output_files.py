@@ -120,10 +120,10 @@ def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]
 
 
 def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
-    """Create the folder ``output``, after the check that no file which another program wrote would be overwritten.
+    """Check that no foreign file would be overwritten, then create the folder ``output``.
 
     Raises:
-        SegmentError: a file would be, or ``output`` is a file.
+        SegmentError: a foreign file exists under one of the names, or ``output`` is a file.
         OSError: the folder can't be created.
     """
     for files in plan.values():

@@ -75,7 +75,7 @@ class FCNDecoder(nn.Module):
         upsampling: "bilinear", or "transposed" for transposed convolutions that are trained and start as bilinear.
 
     Attributes:
-        stride: of the scores that the decoder returns.
+        stride: stride of the scores that the decoder returns.
 
     Raises:
         SegmentError: the encoder has no feature at one of the strides, or ``upsampling`` is unknown.

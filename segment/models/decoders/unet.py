@@ -35,7 +35,7 @@ class UNetDecoder(nn.Module):
         norm: "batch" or "group".
 
     Attributes:
-        stride: of the scores that the decoder returns: the encoder's finest.
+        stride: stride of the scores that the decoder returns: the encoder's finest.
 
     Raises:
         SegmentError: an argument has another value.

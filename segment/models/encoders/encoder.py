@@ -49,7 +49,7 @@ class Encoder(nn.Module):
     Attributes:
         pretrained: whether the weights come from a file or a download; optimisers then use a lower learning rate.
         size_divisor: the net pads its input to a multiple of this on both axes; 1, since these stages round up.
-        layout: where the features lie, one of ``LAYOUTS``.
+        layout: position of the features in the image, one of ``LAYOUTS``.
         normalization: the normalisation that the weights were trained with.
         min_size: number of pixels that the shorter side of an image must have.
         checkpointing: whether training keeps the outputs of the stages only and computes the rest again in the backward

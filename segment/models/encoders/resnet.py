@@ -14,8 +14,8 @@ class ResNetEncoder(Encoder):
     Args:
         name: a torchvision network of this family (resnet18, resnet50, resnext50_32x4d, wide_resnet50_2, ...).
         weights: "imagenet", a file in torchvision's layout, or None.
-        output_stride: 32; or 16 or 8 to dilate the last stages in place of their strides (Chen et al., 2017). These
-            stages then have the same stride, whose feature is that of the deepest.
+        output_stride: 32; or 16 or 8 to dilate the last stages in place of their strides (Chen et al., 2017). Several
+            stages then share a stride; the deepest gives the feature.
 
     Raises:
         SegmentError: the stride is another one, the network cannot be dilated, or the weights do not fit.

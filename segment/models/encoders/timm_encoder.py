@@ -15,7 +15,7 @@ class TimmEncoder(nn.Module):
     """A feature network of timm.
 
     Args:
-        name: as in ``timm.list_models()``, with or without the tag of its weights (``resnet18.a1_in1k``).
+        name: a name from ``timm.list_models()``, with or without the tag of its weights (``resnet18.a1_in1k``).
         weights: "imagenet" (timm's default for the name, downloaded once), a file with a state dict of
             the whole network in timm's layout, or None.
         output_stride: 32; or 16 or 8 where timm can dilate the network.

@@ -14,7 +14,7 @@ def double_convolution(inputs: int, outputs: int, stride: int = 1, norm: str = "
 
     Args:
         inputs, outputs: number of channels.
-        stride: of the first convolution.
+        stride: stride of the first convolution.
         norm: "batch", or "group" with 16 channels in a group (Wu & He, 2018).
 
     Raises:

@@ -51,8 +51,8 @@ class VGGFullyConvolutional(Encoder):
     Args:
         weights: "imagenet", a file in torchvision's layout (its classifier is reshaped), or None.
         dropout: probability after fc6 and fc7.
-        padding: of the first convolution. 1 keeps the features in place, and fc6 pads by 3. 100 is the paper's, where
-            fc6 does not pad; it needs the paper's decoder, which crops accordingly.
+        padding: padding of the first convolution. 1 keeps the features in place, and fc6 pads by 3. 100 is the paper's,
+            where fc6 does not pad; it needs the paper's decoder, which crops accordingly.
 
     Raises:
         SegmentError: the padding is neither, or the weights do not fit.
