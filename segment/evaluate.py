@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
     from segment.data.datamodule import SegmentationDataModule
 
-KINDS = {"boundary": bool, "split": str, "predictions.labels": Literal["index", "dataset"] | None}
+CHECKED_KEYS = {"boundary": bool, "split": str, "predictions.labels": Literal["index", "dataset"] | None}
 """Types of the keys that no part checks."""
 
 
@@ -43,7 +43,7 @@ def evaluate(config: DictConfig) -> None:
         )
     with occupied(folder):
         folder.clear_results()
-        for key, kind in KINDS.items():
+        for key, kind in CHECKED_KEYS.items():
             check_value(key, OmegaConf.select(config, key), kind)
         check_seed(config.seed)
         if config.predictions.folder is None:

@@ -182,7 +182,10 @@ def test_the_masks_of_segment_predict_have_the_metrics_of_the_checkpoint(main, f
         (("submit=voc", "data=voc"), "submit= is for a net"),
         ((), "data is missing: predictions=FOLDER needs the data set of the images, data=NAME"),
         (("data=shapes", "predictions.labels=ade"), "predictions.labels=ade: expected index or dataset or null"),
-        (("data=shapes",), r"masks has no prediction for 60 of 60 images: 00000, 00001, 00002, \.\.\.; expected 00000.png"),
+        (
+            ("data=shapes",),
+            r"masks has no prediction for 60 of 60 images: 00000, 00001, 00002, \.\.\.; expected 00000.png",
+        ),
     ],
 )
 def test_predictions_that_cannot_be_judged(main, tmp_path, overrides, message):

@@ -152,7 +152,7 @@ def test_a_damaged_png_is_named(tmp_path):
     content = (tmp_path / "y.png").read_bytes()
     for damaged in (content[:-14] + b"x" + content[-13:], content[:30], b""):
         (tmp_path / "y.png").write_bytes(damaged)
-        with pytest.raises(SegmentError, match="cannot read the mask .*y.png: "):
+        with pytest.raises(SegmentError, match=r"cannot read the mask .*y.png: "):
             read(tmp_path)(IMAGE, "y")
 
 
@@ -197,7 +197,7 @@ def test_a_palette_says_what_its_values_mean(tmp_path):
 def test_a_palette_that_contradicts_the_values_is_refused(tmp_path):
     """Colours reduced to a palette of their own: the value 0 may show the colour of class 2."""
     save(tmp_path, lambda mask: colours(2 - mask).quantize(3))
-    with pytest.raises(SegmentError, match="the values and the palette of .* stand for different classes"):
+    with pytest.raises(SegmentError, match=r"the values and the palette of .* stand for different classes"):
         read(tmp_path)
     assert read(tmp_path, meaning="index")(IMAGE, "y").max() == 2
 
