@@ -51,10 +51,11 @@ class RandomScaleCrop(v2.Transform):
             another place is tried, up to ten; 1 takes the first place.
         flip: probability of a left-right flip.
 
-    >>> crop = RandomScaleCrop((32, 48), scale=(0.5, 2.0))
-    >>> image = tv_tensors.Image(torch.zeros(3, 40, 60, dtype=torch.uint8))
-    >>> crop(image, tv_tensors.Mask(image[0]))[1].shape
-    torch.Size([32, 48])
+    Example:
+        >>> crop = RandomScaleCrop((32, 48), scale=(0.5, 2.0))
+        >>> image = tv_tensors.Image(torch.zeros(3, 40, 60, dtype=torch.uint8))
+        >>> crop(image, tv_tensors.Mask(image[0]))[1].shape
+        torch.Size([32, 48])
     """
 
     def __init__(

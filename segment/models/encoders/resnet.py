@@ -20,8 +20,9 @@ class ResNetEncoder(Encoder):
     Raises:
         SegmentError: the stride is another one, the network cannot be dilated, or the weights do not fit.
 
-    >>> ResNetEncoder("resnet18", weights=None).channels
-    {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
+    Example:
+        >>> ResNetEncoder("resnet18", weights=None).channels
+        {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
     """
 
     def __init__(self, name: str = "resnet50", weights: str | None = IMAGENET, output_stride: int = 32) -> None:

@@ -23,8 +23,9 @@ class TimmEncoder(nn.Module):
     Raises:
         SegmentError: the name is unknown, the network has no pyramid of features, or the weights do not load.
 
-    >>> TimmEncoder("resnet18", weights=None).channels
-    {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
+    Example:
+        >>> TimmEncoder("resnet18", weights=None).channels
+        {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
     """
 
     layout = "aligned"

@@ -46,8 +46,9 @@ class UNetEncoder(Encoder):
     Raises:
         SegmentError: an argument is out of range, or the weights do not fit.
 
-    >>> UNetEncoder(width=8, depth=3).channels
-    {1: 8, 2: 16, 4: 32}
+    Example:
+        >>> UNetEncoder(width=8, depth=3).channels
+        {1: 8, 2: 16, 4: 32}
     """
 
     def __init__(
