@@ -27,9 +27,10 @@ class Labels:
     Args:
         table: label by value (0 to 255) or by RGB colour, all keys of one kind; label 255 means "ignore".
 
-    >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
-    >>> labels.coloured
-    True
+    Example:
+        >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
+        >>> labels.coloured
+        True
     """
 
     def __init__(self, table: Mapping[Any, int]) -> None:
@@ -125,8 +126,9 @@ def _values_of_8_bits(content: bytes, header: PngHeader, rows: bytes) -> np.ndar
 def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNORE,)) -> Labels:
     """Return labels for masks in which value ``offset + k`` is class k and the values in ``void`` are ignored.
 
-    >>> index_labels(2, offset=1, void=(0, 255)).table
-    {1: 0, 2: 1, 0: 255, 255: 255}
+    Example:
+        >>> index_labels(2, offset=1, void=(0, 255)).table
+        {1: 0, 2: 1, 0: 255, 255: 255}
     """
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
 
@@ -143,7 +145,8 @@ def parse_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Cl
     if not classes:
         raise SegmentError(
             "data.classes is missing: give the names in order of index, data.classes=[background,cell], or a table of "
-            "mask values, data.classes={0:background,255:cell}, or of colours, data.classes={128/64/128:road}"
+            "mask values, data.classes={0:background,255:cell}, or of colours, data.classes={128/64/128:road}, or put "
+            "CVAT's labelmap.txt beside the masks"
         )
     if isinstance(classes, str):
         raise SegmentError(f"data.classes={classes}: expected a list, [{classes},...], or a table, {{0:{classes},...}}")
