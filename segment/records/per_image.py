@@ -11,7 +11,7 @@ import numpy as np
 from segment.errors import SegmentError
 from segment.files import whole_file
 
-MAX_BYTES = 2**30
+MAX_UNPACKED = 2**30
 """Size of the arrays in the largest file that is read."""
 MAX_PIXELS = 2**40
 """Number of pixels that no image has."""
@@ -58,8 +58,8 @@ def read_image_counts(path: Path) -> ImageCounts:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise SegmentError(f"{path.name} holds more than {MAX_BYTES / 2**30:g} GiB")
+            if sum(member.file_size for member in archive.infolist()) > MAX_UNPACKED:
+                raise SegmentError(f"{path.name} holds more than {MAX_UNPACKED / 2**30:g} GiB")
         with np.load(path) as content:
             pixels = np.stack([content[key] for key in ("hits", "truth", "predicted")], axis=1)
             ids, names = content["ids"], content["names"]

@@ -78,7 +78,7 @@ def test_arrays_of_wrong_types_are_refused(counts, tmp_path, changed):
 
 
 def test_an_archive_of_gigabytes_is_not_unpacked(counts, tmp_path, monkeypatch):
-    monkeypatch.setattr(per_image, "MAX_BYTES", 100)
+    monkeypatch.setattr(per_image, "MAX_UNPACKED", 100)
     write_image_counts(counts, tmp_path / "per_image.npz")
     with pytest.raises(SegmentError, match=r"^per_image.npz holds more than"):
         read_image_counts(tmp_path / "per_image.npz")
