@@ -93,7 +93,7 @@ def build_module(config: DictConfig, data: Any) -> Any:
         # The normalisation may come from timm, and another version of timm may have another one.
         make_metadata(
             {**plain(config.model), "normalization": net.normalization},
-            {**plain(config.data), **data.location()},
+            {**plain(config.data), **data.settings()},
             data.classes,
             data.training_fingerprints(),
         ),

@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from segment.data.workers import cores
 from tests.data_sets import ade20k_root, camvid_root, folder_root, sbd_root, voc_root, write_pair  # noqa: F401
+
+# Before torch is imported: tests that run beside each other share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))))
 
 SHARED = Path(__file__).parents[2] / "shared"
 

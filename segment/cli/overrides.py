@@ -13,7 +13,7 @@ LITERAL_PATHS = ("input", "output", "checkpoint", "resume", "repeat")
 SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights")
 """Keys whose value is a path or a sweep over paths; it is quoted only where Hydra cannot read it (``~/voc``)."""
 NAMES = (
-    "hydra.run.dir", "hydra.sweep.dir", "data.images", "data.masks", "data.mask_suffix", "data.url",
+    "hydra.run.dir", "hydra.sweep.dir", "data.images", "data.masks", "data.image_name", "data.mask_name", "data.url",
     "logger.wandb.name", "logger.wandb.project", "logger.wandb.group",
 )  # fmt: skip
 """Further keys whose value is a name or a path; it is quoted only where Hydra cannot read it."""

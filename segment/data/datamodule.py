@@ -66,8 +66,6 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     classes: Classes
     official_sizes: Mapping[str, int] = {}
     """Published number of samples of each split."""
-    mask_suffix = ""
-    """Ending of a mask's name that its image's name does not have, before the file's suffix."""
 
     def __init__(
         self,
@@ -122,6 +120,10 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     def labels(self) -> Labels:
         """Translation of mask values to labels; by default value k is class k and 255 is ignored."""
         return index_labels(len(self.classes))
+
+    def image_stem(self, mask: Path) -> str | None:
+        """Return the name, without a suffix, of a mask's image; None if the file is no mask."""
+        return mask.stem
 
     def missing(self) -> list[Release]:
         """Return the releases to download.

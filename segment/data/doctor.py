@@ -11,6 +11,7 @@ import numpy as np
 
 from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
+from segment.data.file_names import MASK_SUFFIXES, name_key
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.inspection import PairSummary, summarize_pairs
 from segment.data.pairs import Finding, Sample
@@ -111,7 +112,7 @@ def examine(
     _check_classes(data, report)
     used = {path for sample in samples for path in (sample.image, sample.mask)}
     _check_unused_images(samples, used, report)
-    _check_unused_masks(samples, used, data.mask_suffix, report)
+    _check_unused_masks(samples, used, data.image_stem, report)
     return report
 
 
@@ -165,20 +166,20 @@ def _check_unused_images(samples: Sequence[Sample], used: Set[Path | None], repo
 
 
 def _check_unused_masks(
-    samples: Sequence[Sample], used: Set[Path | None], mask_suffix: str, report: DataReport
+    samples: Sequence[Sample], used: Set[Path | None], image_stem: Callable[[Path], str | None], report: DataReport
 ) -> None:
     """Report unused masks: their image is missing, or it exists and is not listed."""
-    have_mask = {(sample.image.parent, sample.image.stem) for sample in samples}
+    have_mask = {(sample.image.parent, name_key(sample.image.stem)) for sample in samples}
     unlisted = []
     for masks, images in {sample.mask.parent: sample.image.parent for sample in samples if sample.mask}.items():
-        stems = {path.stem for path in _sorted_files(images)}
+        stems = {name_key(path.stem) for path in _sorted_files(images)}
         for mask in _sorted_files(masks):
-            if mask.suffix.lower() not in IMAGE_SUFFIXES or mask.name.startswith(".") or mask in used:
+            if mask.suffix.lower() not in MASK_SUFFIXES or mask.name.startswith(".") or mask in used:
                 continue
-            stem = mask.stem.removesuffix(mask_suffix)
-            if not mask.stem.endswith(mask_suffix) or (images, stem) in have_mask:
+            stem = image_stem(mask)
+            if stem is None or (images, name_key(stem)) in have_mask:
                 continue  # the file is no mask, or one of several masks of an image
-            if stem in stems:
+            if name_key(stem) in stems:
                 unlisted.append(stem)
             else:
                 report.add_problem("missing image", f"{mask} has no image in {images}")

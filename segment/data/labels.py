@@ -143,7 +143,8 @@ def parse_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Cl
     if not classes:
         raise SegmentError(
             "data.classes is missing: give the names in order of index, data.classes=[background,cell], or a table of "
-            "mask values, data.classes={0:background,255:cell}, or of colours, data.classes={128/64/128:road}"
+            "mask values, data.classes={0:background,255:cell}, or of colours, data.classes={128/64/128:road}, or put "
+            "CVAT's labelmap.txt beside the masks"
         )
     if isinstance(classes, str):
         raise SegmentError(f"data.classes={classes}: expected a list, [{classes},...], or a table, {{0:{classes},...}}")

@@ -105,7 +105,8 @@ class RunFolder:
         """Return a path in ``predictions/`` for each name, and record them; other files there keep their names."""
         own, paths = self._written(), []
         for name in names:
-            candidates = (self.predictions / f"{name}{f'_{i}' * (i > 1)}.png" for i in count(1))
+            plain = name.replace("/", "_")  # an image in a sub-folder has the folder's name in its own
+            candidates = (self.predictions / f"{plain}{f'_{i}' * (i > 1)}.png" for i in count(1))
             paths.append(next(path for path in candidates if path not in paths and not os.path.lexists(path)))
         self._record({*own, *map(self._name, paths)})
         return paths
