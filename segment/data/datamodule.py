@@ -55,10 +55,11 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     Raises:
         SegmentError: an argument is out of range.
 
-    >>> class Cells(SegmentationDataModule):
-    ...     name, classes = "cells", Classes(("background", "cell"), ((0, 0, 0), (255, 0, 0)))
-    >>> Cells("~/cells", batch_size=4).labels.table
-    {0: 0, 1: 1, 255: 255}
+    Example:
+        >>> class Cells(SegmentationDataModule):
+        ...     name, classes = "cells", Classes(("background", "cell"), ((0, 0, 0), (255, 0, 0)))
+        >>> Cells("~/cells", batch_size=4).labels.table
+        {0: 0, 1: 1, 255: 255}
     """
 
     name: str = ""
@@ -129,7 +130,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         """Return the releases to download.
 
         Raises:
-            SegmentError: this data set can't be downloaded.
+            SegmentError: this data set cannot be downloaded.
         """
         raise SegmentError(f"data.download=true: {type(self).__name__} has nothing to download")
 

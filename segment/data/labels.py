@@ -27,9 +27,10 @@ class Labels:
     Args:
         table: label by value (0 to 255) or by RGB colour, all keys of one kind; label 255 means "ignore".
 
-    >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
-    >>> labels.coloured
-    True
+    Example:
+        >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
+        >>> labels.coloured
+        True
     """
 
     def __init__(self, table: Mapping[Any, int]) -> None:
@@ -78,7 +79,7 @@ class Labels:
         """Read the values (H,W) of a mask file; a colour is one number of 24 bits.
 
         Raises:
-            SegmentError: the file can't be read.
+            SegmentError: the file cannot be read.
         """
         if path.suffix == ".mat":
             return read_mat(path)
@@ -125,8 +126,9 @@ def _values_of_8_bits(content: bytes, header: PngHeader, rows: bytes) -> np.ndar
 def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNORE,)) -> Labels:
     """Return labels for masks in which value ``offset + k`` is class k and the values in ``void`` are ignored.
 
-    >>> index_labels(2, offset=1, void=(0, 255)).table
-    {1: 0, 2: 1, 0: 255, 255: 255}
+    Example:
+        >>> index_labels(2, offset=1, void=(0, 255)).table
+        {1: 0, 2: 1, 0: 255, 255: 255}
     """
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
 

@@ -37,9 +37,10 @@ class Segmentation:
         classes: names and colours of the indices.
         probabilities: uint8 (classes,H,W), in whole 255ths; None if they were not computed.
 
-    >>> classes = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
-    >>> Segmentation(np.zeros((2, 4, 3), np.uint8), np.array([[0, 0, 0, 1]] * 2, np.uint8), classes)
-    Segmentation(4x2: background 75.0 %, disc 25.0 %)
+    Example:
+        >>> classes = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
+        >>> Segmentation(np.zeros((2, 4, 3), np.uint8), np.array([[0, 0, 0, 1]] * 2, np.uint8), classes)
+        Segmentation(4x2: background 75.0 %, disc 25.0 %)
     """
 
     image: np.ndarray
@@ -71,7 +72,7 @@ class Segmentation:
 
         Raises:
             SegmentError: the name does not end in .png.
-            OSError: the file can't be written.
+            OSError: the file cannot be written.
         """
         path = user_path(path, "path")
         if path.suffix.lower() != ".png":
@@ -105,12 +106,13 @@ class Segmenter:
         classes: names and colours of its score maps.
         inference: the protocol; by default whole images at one scale.
 
-    >>> from segment.cli.build import instantiate
-    >>> from segment.cli.config import load_config
-    >>> net = instantiate(load_config(["model=fcn_small"]).model, num_classes=2).eval()
-    >>> segmenter = Segmenter(net, Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0))))
-    >>> segmenter.predict(np.zeros((24, 32, 3), np.uint8)).mask.shape
-    (24, 32)
+    Example:
+        >>> from segment.cli.build import instantiate
+        >>> from segment.cli.config import load_config
+        >>> net = instantiate(load_config(["model=fcn_small"]).model, num_classes=2).eval()
+        >>> segmenter = Segmenter(net, Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0))))
+        >>> segmenter.predict(np.zeros((24, 32, 3), np.uint8)).mask.shape
+        (24, 32)
     """
 
     def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference | None = None) -> None:
@@ -130,19 +132,19 @@ class Segmenter:
             probabilities: return the probabilities, too.
 
         Raises:
-            SegmentError: the image can't be read, is of another type, or is too small or too large for the net.
+            SegmentError: the image cannot be read, is of another type, or is too small or too large for the net.
         """
         pixels = to_rgb_tensor(image)
-        classes, found = self.inference.run(self.net, pixels, torch.uint8 if probabilities else None)
+        classes, found = self.inference.run(self.net, pixels, probabilities)
         rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
-        return Segmentation(rgb, mask, self.classes, found.cpu().numpy() if probabilities else None)
+        return Segmentation(rgb, mask, self.classes, None if found is None else found.cpu().numpy())
 
 
 def to_rgb_tensor(image: Any) -> Tensor:
     """Return an image, as :meth:`Segmenter.predict` takes it, as uint8 (3,H,W) RGB.
 
     Raises:
-        SegmentError: the image can't be read or is of another type.
+        SegmentError: the image cannot be read or is of another type.
     """
     if isinstance(image, str | Path):
         path = user_path(image, "image")
@@ -171,8 +173,8 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
     """Load the net of a checkpoint.
 
     Args:
-        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. A stranger's
-            file is safe: it is read as plain data, and only nets are built from it.
+        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. An
+            untrusted file is safe: it is read as plain data, and only nets are built from it.
         device: "cpu", "cuda", "cuda:1", ...; None for a GPU if there is one.
         inference: see :class:`Segmenter`.
 
