@@ -9,10 +9,10 @@ demo: $(READY)  ## train on drawn shapes and show the result
 	$(BIN)/python -m segment.train
 
 test: $(READY)  ## the everyday tests, a few minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 slow: $(READY)  ## the slow tests; CI runs them too
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n logical --dist worksteal -m slow
 
 lint: $(READY)  ## style, types, and imports between folders
 	$(BIN)/ruff check

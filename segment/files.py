@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,15 @@ def user_path(given: Any, key: str) -> Path:
     return path
 
 
+def kind(path: Path) -> str:
+    """Name what is at a path: "a file", "a folder", "a named pipe", "a device", "a socket" or "a broken link"."""
+    if not path.exists():
+        return "a broken link"
+    tests = {"a file": stat.S_ISREG, "a folder": stat.S_ISDIR, "a named pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+    mode = path.stat().st_mode
+    return next((name for name, test in tests.items() if test(mode)), "a device")
+
+
 def printable(text: str) -> str:
     """Return a text with unprintable characters escaped: a file's name may hold line ends and terminal colours."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -40,7 +50,7 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
     file is unchanged, and there is no ``.part``. Two processes that write one file use different ``.part`` files.
 
     Args:
-        path: of the file.
+        path: path of the file.
         mode, options: see ``open``.
 
     Raises:
@@ -57,7 +67,7 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
         os.replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:  # PIL raises OSErrors of its own, without a number
             error.filename = str(path)
         raise
 

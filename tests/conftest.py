@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from segment.data.workers import cores
 from tests.data_sets import ade20k_root, camvid_root, folder_root, sbd_root, voc_root, write_pair  # noqa: F401
+
+# Before torch is imported: tests that run beside each other share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))))
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -29,8 +33,8 @@ def untrained(path: Path, *overrides: str) -> Path:
     """Write a checkpoint of a small net that was not trained.
 
     Args:
-        path: of the checkpoint.
-        overrides: that choose the data set and the model.
+        path: path of the checkpoint.
+        overrides: overrides that choose the data set and the model.
     """
     import torch
 

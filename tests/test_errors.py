@@ -16,6 +16,7 @@ CASES = {
     "unknown model": (["model=fcn9s"], "model=fcn9s: there is no such option: did you mean fcn8s?"),
     "unknown data": (["data=coco"], "data=coco: there is no such option; known are ade20k, camvid"),
     "misspelt key": (["data.bach_size=4"], "data.bach_size= is not known: did you mean data.batch_size=?"),
+    "key of an earlier version": (["data=folder", "data.mask_suffix=_m"], "did you mean data.mask_name=?"),
     "misspelt argument": (["+model.decoder.skips=[8]"], "unexpected keyword argument 'skips'"),
     "no key": (["fcn8s"], "missing EQUAL"),
     "missing root": (["data=voc", "data.root=nowhere"], "no data set at data.root=nowhere: expected VOCdevkit/VOC2012"),

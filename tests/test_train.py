@@ -27,7 +27,7 @@ def trained(main):
     return main("train", *TINY, "trainer.max_epochs=2")
 
 
-EVERYDAY = {"fcn_small", "fcn8s", "unet"}
+EVERYDAY = {"fcn_small", "unet"}
 
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in EVERYDAY else pytest.mark.slow) for m in MODELS])
@@ -37,7 +37,9 @@ def test_every_model_on_shapes(main, model, capfd):
     assert "fast_dev_run is complete" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("data", ["voc", "ade20k", pytest.param("camvid", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "data", ["voc", *(pytest.param(data, marks=pytest.mark.slow) for data in ("ade20k", "camvid"))]
+)
 def test_every_data_set_with_a_small_net(main, request, data):
     root = request.getfixturevalue(f"{data}_root")
     folder = main(
@@ -113,6 +115,7 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_continues(main, capfd):
         assert len([row for row in csv.DictReader(file) if row["val/mIoU"]]) == 3
 
 
+@pytest.mark.slow
 def test_resume_auto_starts_a_new_run_in_an_empty_folder(main, tmp_path):
     folder = main("train", *TINY, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'new'}", "resume=auto")
     assert (folder / "metrics.json").is_file()
@@ -183,6 +186,7 @@ def test_a_checkpoint_of_compiled_training_loads_without_compilation(main):
     load_net(load_checkpoint(folder / "checkpoints" / "best.ckpt"), "best.ckpt")
 
 
+@pytest.mark.slow
 def test_tensorboard(main):
     folder = main("train", *TINY, "trainer.max_epochs=1", "logger=tensorboard")
     assert list(folder.glob("**/events.out.tfevents.*"))

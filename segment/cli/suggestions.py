@@ -12,15 +12,18 @@ from segment.cli.config import CONF_DIR, flatten, load_config
 from segment.cli.overrides import override_key
 from segment.errors import SegmentError
 
-SYNONYMS = {"ckpt": "checkpoint", "epochs": "trainer.max_epochs", "batch_size": "data.batch_size", "lr": "optimizer.lr"}
-"""Keys of other programs, and the keys that mean the same here."""
+SYNONYMS = {
+    "ckpt": "checkpoint", "epochs": "trainer.max_epochs", "batch_size": "data.batch_size", "lr": "optimizer.lr",
+    "data.mask_suffix": "data.mask_name",
+}  # fmt: skip
+"""Keys of other programs or of earlier versions, and the keys that mean the same here."""
 
 
 def check_added_keys(overrides: Sequence[str], command: str) -> None:
     """Check the top level of keys that are added by ``+KEY=VALUE``: a misspelt group would be ignored.
 
     Args:
-        overrides: of the command line.
+        overrides: overrides of the command line.
         command: name of the command.
 
     Raises:

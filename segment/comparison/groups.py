@@ -26,12 +26,12 @@ class Group:
     """Runs that differ in their seed alone.
 
     Attributes:
-        runs: at least one.
+        runs: the runs, at least one.
         columns: the cells that distinguish this group from others, by heading.
         settings: the value of each key in which groups differ, by dotted key.
         label: name of the group in plots and below the table.
-        interval: of the mIoU averaged over the seeds; None if unknown.
-        cost: of the net; None if it was not measured.
+        interval: 95 % interval of the mIoU averaged over the seeds; None if unknown.
+        cost: cost of the net; None if it was not measured.
 
     Example:
         >>> from pathlib import Path
@@ -135,13 +135,13 @@ def _setting(run: Run, key: str) -> str:
 
 
 def _differing_keys(runs: Sequence[Run], options: Sequence[str]) -> list[str]:
-    """Return the keys in which runs differ that have the same options: an option stands for the keys that it sets.
+    """Return the keys that differ between runs with equal options. Keys set by an option are covered by that option.
 
     The training files are left out where the other keys distinguish all runs, as ``data.train_split`` does.
     """
-    alike: dict[tuple, list[Run]] = defaultdict(list)
+    alike: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[tuple(run.choices.get(name) for name in options)].append(run)
+        alike[repr([run.choices.get(name) for name in options])].append(run)
     names = dict.fromkeys(key for run in runs for key in run.settings)
     keys = [
         key for key in names if any(_differ(run.settings.get(key, ABSENT) for run in same) for same in alike.values())

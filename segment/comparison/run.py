@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,12 @@ class Run:
     """A run that has metrics.
 
     Attributes:
-        folder: of the training or evaluation.
+        folder: folder of the training or evaluation.
         metrics: content of its ``metrics.json``.
         config: configuration of the net's training, by dotted key, and :data:`TRAINING_FILES`.
         choices: the option that the training had in each option group, such as ``{"model": "fcn8s"}``.
         data_config: configuration of the data that was evaluated.
-        checkpoint: of the net.
+        checkpoint: checkpoint of the net.
         counts: counted pixels of each image; None if the run has no such file.
 
     Example:
@@ -67,7 +68,7 @@ class Run:
         """The values of the keys :data:`MEASUREMENT`."""
         return {key: self.metrics.get(key) for key in MEASUREMENT}
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The configuration without seeds and without keys that do not change the result."""
         return {key: value for key, value in self.config.items() if not matches_key(key, SEEDS, WITHOUT_EFFECT)}

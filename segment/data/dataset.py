@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from segment.data.classes import IGNORE
-from segment.data.images import image_fingerprint
+from segment.data.images import Reading, image_fingerprint
 from segment.data.labels import Labels
 from segment.data.pairs import Finding, Sample, read_pair
 from segment.data.samplers import Draw
@@ -31,8 +31,9 @@ class Item(TypedDict):
 class Batch(TypedDict):
     """image: uint8 (N,3,H,W) RGB; mask: uint8 (N,H,W), 255 for ignored pixels; id: the samples' names.
 
-    >>> image, mask = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 8, 8, dtype=torch.uint8)
-    >>> batch: Batch = {"image": image, "mask": mask, "id": ["a"]}
+    Example:
+        >>> image, mask = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 8, 8, dtype=torch.uint8)
+        >>> batch: Batch = {"image": image, "mask": mask, "id": ["a"]}
     """
 
     image: Tensor
@@ -61,14 +62,23 @@ class SegmentationDataset(Dataset[Item]):
         seed: seed of all random choices of ``transform``, together with the draw's epoch and index. An image looks the
             same whichever worker or rank reads it.
 
-    >>> from pathlib import Path
-    >>> dataset = SegmentationDataset([Sample("a", Path("a.jpg"), None)], Labels({0: 0}), transform=None, seed=0)
-    >>> len(dataset), dataset.has_masks
-    (1, False)
+    Example:
+        >>> from pathlib import Path
+        >>> dataset = SegmentationDataset([Sample("a", Path("a.jpg"), None)], Labels({0: 0}), transform=None, seed=0)
+        >>> len(dataset), dataset.has_masks
+        (1, False)
     """
 
-    def __init__(self, samples: Sequence[Sample], labels: Labels, transform: Callable | None, seed: int) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Labels,
+        transform: Callable | None,
+        seed: int,
+        reading: Reading | None = None,
+    ) -> None:
         self.samples, self.labels, self.transform, self.seed = samples, labels, transform, seed
+        self.reading = reading or Reading()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -101,7 +111,7 @@ class SegmentationDataset(Dataset[Item]):
         Raises:
             SegmentError: a file is unreadable, image and mask differ in size, or a label is out of range.
         """
-        found = read_pair(self.samples[index], self.labels)
+        found = read_pair(self.samples[index], self.labels, self.reading)
         if isinstance(found, Finding):
             raise SegmentError(found.message)
         image, mask = found

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from segment.data.classes import IGNORE
+from segment.data.consistency import header_notes
 from segment.data.datamodule import SegmentationDataModule
+from segment.data.file_names import MASK_SUFFIXES, name_key
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.inspection import PairSummary, summarize_pairs
-from segment.data.pairs import Finding, Sample
+from segment.data.pairs import Finding, PairHeaders, Sample
 from segment.errors import SegmentError
 
 
@@ -87,9 +89,10 @@ def examine(
         progress: wraps the iterable of a split's pairs, as ``rich.progress.track`` does; it gets the iterable, the
             split's name and the number of pairs.
     """
-    report = DataReport()
+    report = DataReport(notes=data.find_bits())
     images: dict[str, dict[str, str]] = {}  # by split: id by hash
     samples: list[Sample] = []
+    headers: dict[Sample, PairHeaders] = {}
     for name in splits:
         try:
             dataset = data.make_dataset(name, None)
@@ -103,15 +106,19 @@ def examine(
             except SegmentError as error:
                 report.add_problem("no masks", str(error))
         ids = [dataset.id(i) for i in range(len(dataset))]
-        pairs = progress(summarize_pairs(dataset), name, len(ids))
+        pairs = [*progress(summarize_pairs(dataset), name, len(ids))]
         report.splits[name], images[name] = _totals(pairs, ids, name, report)
         samples += dataset.samples
+        headers |= {sample: pair.headers for sample, pair in zip(dataset.samples, pairs, strict=False) if pair.headers}
         _check_list(name, ids, data, report)
+    report.notes += header_notes(headers, data.reading)
+    if problem := data.palette_problem(headers):
+        report.problems.append(problem)
     _check_leakage(images, report)
     _check_classes(data, report)
     used = {path for sample in samples for path in (sample.image, sample.mask)}
     _check_unused_images(samples, used, report)
-    _check_unused_masks(samples, used, data.mask_suffix, report)
+    _check_unused_masks(samples, used, data.image_stem, report)
     return report
 
 
@@ -165,20 +172,20 @@ def _check_unused_images(samples: Sequence[Sample], used: Set[Path | None], repo
 
 
 def _check_unused_masks(
-    samples: Sequence[Sample], used: Set[Path | None], mask_suffix: str, report: DataReport
+    samples: Sequence[Sample], used: Set[Path | None], image_stem: Callable[[Path], str | None], report: DataReport
 ) -> None:
     """Report unused masks: their image is missing, or it exists and is not listed."""
-    have_mask = {(sample.image.parent, sample.image.stem) for sample in samples}
+    have_mask = {(sample.image.parent, name_key(sample.image.stem)) for sample in samples}
     unlisted = []
     for masks, images in {sample.mask.parent: sample.image.parent for sample in samples if sample.mask}.items():
-        stems = {path.stem for path in _sorted_files(images)}
+        stems = {name_key(path.stem) for path in _sorted_files(images)}
         for mask in _sorted_files(masks):
-            if mask.suffix.lower() not in IMAGE_SUFFIXES or mask.name.startswith(".") or mask in used:
+            if mask.suffix.lower() not in MASK_SUFFIXES or mask.name.startswith(".") or mask in used:
                 continue
-            stem = mask.stem.removesuffix(mask_suffix)
-            if not mask.stem.endswith(mask_suffix) or (images, stem) in have_mask:
+            stem = image_stem(mask)
+            if stem is None or (images, name_key(stem)) in have_mask:
                 continue  # the file is no mask, or one of several masks of an image
-            if stem in stems:
+            if name_key(stem) in stems:
                 unlisted.append(stem)
             else:
                 report.add_problem("missing image", f"{mask} has no image in {images}")

@@ -1,6 +1,7 @@
 """Folders and split lists of a data set on disk."""
 
 from pathlib import Path
+from typing import Any
 
 from segment.errors import SegmentError
 
@@ -18,6 +19,10 @@ class DiskLayout:
     def location(self) -> dict[str, str]:
         """Return the absolute ``root``, for a checkpoint that will be evaluated from another working directory."""
         return {"root": str(self.root.absolute())}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that a checkpoint records in addition to those of the configuration."""
+        return self.location()
 
     def _candidates(self, *parts: str) -> list[Path]:
         names = {self.root.absolute().name, self.root.resolve().name}

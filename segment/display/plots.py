@@ -9,6 +9,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from segment.display.escapes import escape_figure
+
 NUMBERED = 30
 """Number of classes up to which a confusion matrix shows its numbers."""
 MARKERS = "osD^v"
@@ -46,7 +48,7 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
 
     Args:
         confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
-        names: of the classes.
+        names: names of the classes.
     """
     total = confusion.sum(1, keepdims=True)
     shares = np.divide(confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
@@ -57,8 +59,9 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     axis.set_facecolor("lightgrey")
     norm = PowerNorm(0.5, 0, 1)  # makes a few per cent of a class visible
     picture = axis.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
-    axis.set_xticks(range(count), names, rotation=90, fontsize=font)
-    axis.set_yticks(range(count), names, fontsize=font)
+    labels = [*map(escape_figure, names)]
+    axis.set_xticks(range(count), labels, rotation=90, fontsize=font)
+    axis.set_yticks(range(count), labels, fontsize=font)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     if count <= NUMBERED:
@@ -76,15 +79,15 @@ def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) ->
     """Plot each class's share of the pixels as bars, on a logarithmic scale that shows rare classes.
 
     Args:
-        shares: by split, in 0..1, one for each of ``names``.
-        names: of the classes.
+        shares: by split, a share in 0..1 for each of ``names``.
+        names: names of the classes.
     """
     figure = Figure(figsize=(8, 1.2 + 0.2 * len(names) * max(1, len(shares)) ** 0.5), layout="constrained")
     axis = figure.subplots()
     thickness = 0.8 / max(1, len(shares))
     for position, (split, values) in enumerate(shares.items()):
         axis.barh(np.arange(len(names)) + position * thickness, values, thickness, label=split)
-    axis.set_yticks(np.arange(len(names)) + 0.4 - thickness / 2, names, fontsize=8)
+    axis.set_yticks(np.arange(len(names)) + 0.4 - thickness / 2, [*map(escape_figure, names)], fontsize=8)
     axis.invert_yaxis()
     axis.margins(y=0.01)
     axis.set_xscale("log")
@@ -98,7 +101,7 @@ class CostPoint(NamedTuple):
     """A net in the plot of score against cost.
 
     Attributes:
-        label: in the legend.
+        label: text in the legend.
         cost, score: coordinates.
         spread: standard deviation of the score over seeds; 0 for one seed.
     """
@@ -113,11 +116,11 @@ def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Fi
     """Plot each net's score over its cost, with bars for the spread over seeds; the legend begins with the best net.
 
     Args:
-        points: at least one net.
+        points: the nets, at least one.
         cost, score: labels of the axes.
     """
     ranked = sorted(points, key=lambda point: -point.score)
-    labels = {point: textwrap.fill(point.label, LEGEND_WIDTH) for point in ranked}
+    labels = {point: textwrap.fill(escape_figure(point.label), LEGEND_WIDTH) for point in ranked}
     lines = "\n".join(labels.values()).count("\n") + 1
     figure = Figure(figsize=(5.5, 3.8 + 0.17 * lines), layout="constrained")
     axis = figure.subplots()

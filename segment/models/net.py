@@ -13,6 +13,7 @@ from segment.errors import SegmentError
 from segment.models.class_map import class_map
 from segment.models.decoders.fcn import crop, upsample
 from segment.models.encoders.encoder import LAYOUTS
+from segment.models.memory_format import use_channels_last
 from segment.models.normalization import Normalization, read_normalization, same_normalization
 from segment.models.state_dicts import load_published
 
@@ -20,8 +21,9 @@ from segment.models.state_dicts import load_published
 class EncoderLike(Protocol):
     """The attributes that an encoder must have; :class:`segment.models.Encoder` describes each and has them all.
 
-    >>> from segment.models import UNetEncoder
-    >>> encoder: EncoderLike = UNetEncoder(width=4)
+    Example:
+        >>> from segment.models import UNetEncoder
+        >>> encoder: EncoderLike = UNetEncoder(width=4)
     """
 
     channels: dict[int, int]
@@ -40,14 +42,15 @@ class DecoderLike(Protocol):
     """The attributes that a decoder must have; it maps features keyed by stride to scores.
 
     Attributes:
-        stride: of the scores, in pixels of the image.
+        stride: stride of the scores, in pixels of the image.
         offset: row and column of the scores at which the image begins.
-        resize_to_image: whether the net resizes the scores to the image's size. Otherwise it enlarges them by
+        resize_to_image: whether the net resizes the scores to the image's size. Otherwise it upsamples them by
             ``stride`` and crops them.
         layouts: layouts of the encoders that it can take, see ``segment.models.encoders.encoder.LAYOUTS``.
 
-    >>> from segment.models import FCNDecoder
-    >>> decoder: DecoderLike = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
+    Example:
+        >>> from segment.models import FCNDecoder
+        >>> decoder: DecoderLike = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
     """
 
     stride: int
@@ -79,10 +82,11 @@ class SegmentationNet(nn.Module):
         SegmentError: the normalisation is unknown, the encoder has fewer stages than are to be frozen, the decoder
             needs an encoder with another layout, or the weights do not fit.
 
-    >>> from segment.models import FCNDecoder, UNetEncoder
-    >>> net = SegmentationNet(UNetEncoder(width=4), FCNDecoder, num_classes=21)
-    >>> net(torch.zeros(1, 3, 50, 70)).shape
-    torch.Size([1, 21, 50, 70])
+    Example:
+        >>> from segment.models import FCNDecoder, UNetEncoder
+        >>> net = SegmentationNet(UNetEncoder(width=4), FCNDecoder, num_classes=21)
+        >>> net(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 21, 50, 70])
     """
 
     mean: Tensor
@@ -119,10 +123,7 @@ class SegmentationNet(nn.Module):
         self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
         for part in self._frozen():
             part.requires_grad_(False)
-        # Most nets are faster in this memory format on CPUs, and tensor cores need it. On Apple's GPUs the gradients of
-        # batch norms are wrong or end in an error (pytorch/pytorch#175189), and those of convolutions slow (#193349).
-        if not torch.backends.mps.is_available():
-            self.to(memory_format=torch.channels_last)
+        use_channels_last(self)
         self.train()  # Lightning keeps the mode that it finds each module in
 
     @property
@@ -177,7 +178,7 @@ class SegmentationNet(nn.Module):
         return self.enlarge(self.scores(image), *image.shape[-2:])
 
     def enlarge(self, scores: Tensor, height: int, width: int) -> Tensor:
-        """Enlarge the decoder's scores to (N,num_classes,height,width), bilinear, in 32 bits or more.
+        """Upsample the decoder's scores to (N,num_classes,height,width), bilinear, in 32 bits or more.
 
         The gradient of a score is a sum over up to 64x64 pixels, for which the 8 bits of bfloat16 are too few.
         """
@@ -189,9 +190,11 @@ class SegmentationNet(nn.Module):
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
         """Map uint8 RGB (N,3,H,W) to class indices int64 (N,H,W): the argmax of ``forward``, in little memory."""
-        height, width = image.shape[-2:]
-        stride = None if self.decoder.resize_to_image else self.decoder.stride
-        return class_map(self.scores(self.normalize(image)), height, width, stride)
+        return self.best_classes(self.scores(self.normalize(image)), *image.shape[-2:])
+
+    def best_classes(self, scores: Tensor, height: int, width: int) -> Tensor:
+        """Return the argmax int64 (N,height,width) of the decoder's scores as :meth:`enlarge` enlarges them."""
+        return class_map(scores, height, width, None if self.decoder.resize_to_image else self.decoder.stride)
 
 
 def _choose_normalization(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from segment.data.images import unpack_png
+from segment.data.png import unpack_png
 from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.prediction.segmenter import Segmentation
@@ -30,8 +30,9 @@ class OutputFiles:
         stem: path of all of them, without suffix.
         extras: suffixes of the extras to write, see :data:`EXTRAS`.
 
-    >>> str(OutputFiles(Path("masks/cat"), [".json"]).path(".json"))
-    'masks/cat.json'
+    Example:
+        >>> str(OutputFiles(Path("masks/cat"), [".json"]).path(".json"))
+        'masks/cat.json'
     """
 
     def __init__(self, stem: Path, extras: list[str]) -> None:
@@ -48,7 +49,7 @@ class OutputFiles:
                 origin, _, suffixes = str(image.info.get(TEXT_KEY, "")).partition("\n")
         except Exception:  # PIL may raise anything on a broken file
             return "", []
-        # Only known suffixes: these files may be removed, and the text may be a stranger's.
+        # Only known suffixes: these files may be removed, and the text is untrusted.
         return origin, [suffix for suffix in suffixes.split() if suffix in {".png", *EXTRAS}]
 
     def are_complete(self, origin: str) -> bool:
@@ -120,11 +121,11 @@ def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]
 
 
 def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
-    """Create the folder ``output``, after the check that no file which another program wrote would be overwritten.
+    """Check that no foreign file would be overwritten, then create the folder ``output``.
 
     Raises:
-        SegmentError: a file would be, or ``output`` is a file.
-        OSError: the folder can't be created.
+        SegmentError: a foreign file exists under one of the names, or ``output`` is a file.
+        OSError: the folder cannot be created.
     """
     for files in plan.values():
         for path in files.foreign():

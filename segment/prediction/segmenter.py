@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from segment.data.classes import Classes
-from segment.data.images import check_header, read_image, to_rgb
+from segment.data.images import Reading, check_header, read_image, to_rgb
 from segment.display.pictures import overlay, palette_image
 from segment.errors import SegmentError
 from segment.files import user_path, whole_file
 from segment.models.net import SegmentationNet
 from segment.prediction.inference import Inference
-from segment.records.checkpoint import load_checkpoint, load_net, read_classes
+from segment.records.checkpoint import load_checkpoint, load_net, read_classes, trained_reading
 from segment.records.folder import checkpoint_path
 
 NOTEBOOK_SIDE = 800
@@ -37,9 +37,10 @@ class Segmentation:
         classes: names and colours of the indices.
         probabilities: uint8 (classes,H,W), in whole 255ths; None if they were not computed.
 
-    >>> classes = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
-    >>> Segmentation(np.zeros((2, 4, 3), np.uint8), np.array([[0, 0, 0, 1]] * 2, np.uint8), classes)
-    Segmentation(4x2: background 75.0 %, disc 25.0 %)
+    Example:
+        >>> classes = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
+        >>> Segmentation(np.zeros((2, 4, 3), np.uint8), np.array([[0, 0, 0, 1]] * 2, np.uint8), classes)
+        Segmentation(4x2: background 75.0 %, disc 25.0 %)
     """
 
     image: np.ndarray
@@ -71,7 +72,7 @@ class Segmentation:
 
         Raises:
             SegmentError: the name does not end in .png.
-            OSError: the file can't be written.
+            OSError: the file cannot be written.
         """
         path = user_path(path, "path")
         if path.suffix.lower() != ".png":
@@ -104,17 +105,26 @@ class Segmenter:
         net: a net in evaluation mode.
         classes: names and colours of its score maps.
         inference: the protocol; by default whole images at one scale.
+        reading: choice of bands and bits, as for the images that the net was trained on.
 
-    >>> from segment.cli.build import instantiate
-    >>> from segment.cli.config import load_config
-    >>> net = instantiate(load_config(["model=fcn_small"]).model, num_classes=2).eval()
-    >>> segmenter = Segmenter(net, Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0))))
-    >>> segmenter.predict(np.zeros((24, 32, 3), np.uint8)).mask.shape
-    (24, 32)
+    Example:
+        >>> from segment.cli.build import instantiate
+        >>> from segment.cli.config import load_config
+        >>> net = instantiate(load_config(["model=fcn_small"]).model, num_classes=2).eval()
+        >>> segmenter = Segmenter(net, Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0))))
+        >>> segmenter.predict(np.zeros((24, 32, 3), np.uint8)).mask.shape
+        (24, 32)
     """
 
-    def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference | None = None) -> None:
+    def __init__(
+        self,
+        net: SegmentationNet,
+        classes: Classes,
+        inference: Inference | None = None,
+        reading: Reading | None = None,
+    ) -> None:
         self.net, self.classes, self.inference = net, classes, inference or Inference()
+        self.reading = reading or Reading()
 
     def __repr__(self) -> str:
         names = ", ".join(self.classes.names[:5]) + ", ..." * (len(self.classes) > 5)
@@ -130,27 +140,27 @@ class Segmenter:
             probabilities: return the probabilities, too.
 
         Raises:
-            SegmentError: the image can't be read, is of another type, or is too small or too large for the net.
+            SegmentError: the image cannot be read, is of another type, or is too small or too large for the net.
         """
-        pixels = to_rgb_tensor(image)
-        classes, found = self.inference.run(self.net, pixels, torch.uint8 if probabilities else None)
+        pixels = to_rgb_tensor(image, self.reading)
+        classes, found = self.inference.run(self.net, pixels, probabilities)
         rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
-        return Segmentation(rgb, mask, self.classes, found.cpu().numpy() if probabilities else None)
+        return Segmentation(rgb, mask, self.classes, None if found is None else found.cpu().numpy())
 
 
-def to_rgb_tensor(image: Any) -> Tensor:
+def to_rgb_tensor(image: Any, reading: Reading) -> Tensor:
     """Return an image, as :meth:`Segmenter.predict` takes it, as uint8 (3,H,W) RGB.
 
     Raises:
-        SegmentError: the image can't be read or is of another type.
+        SegmentError: the image cannot be read or is of another type.
     """
     if isinstance(image, str | Path):
         path = user_path(image, "image")
         check_header(path)
-        return read_image(path)
+        return read_image(path, reading)
     if isinstance(image, Image.Image):
         try:
-            return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
+            return torch.from_numpy(np.array(to_rgb(image, reading))).permute(2, 0, 1)
         except Exception as error:  # PIL decodes files only now, and may raise anything on a broken one
             raise SegmentError(f"cannot read the image: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
@@ -164,15 +174,15 @@ def to_rgb_tensor(image: Any) -> Tensor:
             "expected uint8 values from 0 to 255 in an array (H,W), (H,W,1), (H,W,3) or (H,W,4), or in a tensor (H,W), "
             f"(1,H,W), (3,H,W) or (4,H,W); got {given}"
         )
-    return to_rgb_tensor(Image.fromarray(np.asarray(image[..., 0] if shape[2:] == (1,) else image)))
+    return to_rgb_tensor(Image.fromarray(np.asarray(image[..., 0] if shape[2:] == (1,) else image)), reading)
 
 
 def load_segmenter(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:
     """Load the net of a checkpoint.
 
     Args:
-        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. A stranger's
-            file is safe: it is read as plain data, and only nets are built from it.
+        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. An
+            untrusted file is safe: it is read as plain data, and only nets are built from it.
         device: "cpu", "cuda", "cuda:1", ...; None for a GPU if there is one.
         inference: see :class:`Segmenter`.
 
@@ -186,4 +196,4 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
         net.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     except (RuntimeError, AssertionError) as error:
         raise SegmentError(f"device={device}: {str(error).splitlines()[0]}") from None
-    return Segmenter(net, read_classes(content), inference)
+    return Segmenter(net, read_classes(content), inference, trained_reading(content))

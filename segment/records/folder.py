@@ -16,7 +16,7 @@ def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
 
     Args:
         given: a path.
-        key: that the path was given for, for error messages.
+        key: the key that the path was given for, for error messages.
 
     Raises:
         SegmentError: the path is empty.
@@ -80,7 +80,7 @@ class RunFolder:
     @property
     def is_run(self) -> bool:
         """True if a training, an evaluation or a job of a sweep left its files here."""
-        return any(path.is_file() for path in (self.metrics, self.job_status, self.last_checkpoint))
+        return any(map(os.path.isfile, (self.metrics, self.job_status, self.last_checkpoint)))
 
     @property
     def way_on(self) -> str:
@@ -113,7 +113,8 @@ class RunFolder:
         """Return a path in ``predictions/`` for each name, and record them; other files there keep their names."""
         own, paths = self._written(), []
         for name in names:
-            candidates = (self.predictions / f"{name}{f'_{i}' * (i > 1)}.png" for i in count(1))
+            plain = name.replace("/", "_")  # an image in a sub-folder has the folder's name in its own
+            candidates = (self.predictions / f"{plain}{f'_{i}' * (i > 1)}.png" for i in count(1))
             paths.append(next(path for path in candidates if path not in paths and not os.path.lexists(path)))
         self._record({*own, *map(self._name, paths)})
         return paths
@@ -121,7 +122,7 @@ class RunFolder:
     def clear_results(self) -> None:
         """Delete the metrics and pictures of an earlier run: they do not belong to the run that begins here.
 
-        Of these files only those are deleted that an earlier run recorded, and no links: the list may be a stranger's.
+        Only files that ``written.txt`` lists are deleted, and no links: that list may come from an untrusted source.
         """
         own = self._written()
         if not self.predictions.is_symlink():

@@ -18,7 +18,7 @@ class WholeRowsWriter(ExperimentWriter):
     For a new column Lightning's writer empties the file before it writes it anew.
 
     Args:
-        folder: where ``metrics.csv`` lies.
+        folder: the folder of ``metrics.csv``.
         earlier: rows that the file begins with.
     """
 
@@ -58,12 +58,12 @@ class MetricsFile(CSVLogger):
     """Lightning's logger that writes ``metrics.csv`` into the run folder itself.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         earlier: rows that the file begins with.
     """
 
     def __init__(self, folder: Path, earlier: list[dict[str, Any]]) -> None:
-        super().__init__(folder, name="", version="")
+        super().__init__(folder, name="", version="")  # "": files and checkpoints lie in the folder itself
         self._earlier = earlier
 
     @property

@@ -177,6 +177,7 @@ def test_other_data_sets(camvid_root, ade20k_root):
         assert {*report.splits} == {"train", "val"}
 
 
+@pytest.mark.slow
 @needs_shared
 def test_real_data_is_sound():
     data = CamVidDataModule(str(SHARED / "data" / "camvid"))
@@ -195,7 +196,7 @@ def test_used_pairs_are_not_noted_as_unlisted(voc_root):
 def test_images_and_masks_in_one_folder(folder_root):
     for path in (folder_root / "train" / "masks").iterdir():
         path.rename(folder_root / "train" / "images" / f"{path.stem}_mask.png")
-    data = FolderDataModule(str(folder_root / "train"), ["a", "b", "c"], masks="images", mask_suffix="_mask")
+    data = FolderDataModule(str(folder_root / "train"), ["a", "b", "c"], masks="images", mask_name="{name}_mask")
     report = examine(data, ["train", "val"])
     assert report.problems == report.notes == []
 

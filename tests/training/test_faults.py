@@ -99,6 +99,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_on_the_disk(main, trained, tmp_path):
     last = RunFolder(trained).last_checkpoint
     before, content = last.read_bytes(), load_checkpoint(last)

@@ -23,7 +23,7 @@ from tests.training.runs import HARD, LONGER, Killed, interrupt, kill, outcome
     ("hook", "call", "end", "step", "overrides"),
     [
         # In the middle of an epoch and of the batches of a step, after a validation.
-        ("training_step", 6, "kill", 1, ()),
+        pytest.param("training_step", 6, "kill", 1, (), marks=pytest.mark.slow),
         # In the last validation of an epoch.
         pytest.param("validation_step", 2 + 4 * 3 + 2, "terminate", 3, (), marks=pytest.mark.slow),
         # In a validation in the middle of the batches of a step.

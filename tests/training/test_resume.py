@@ -22,6 +22,7 @@ from segment.training.resume import (
 from tests.training.runs import EARLY, read_metrics_of
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_and_one_without_metrics_is_evaluated(main, trained, capfd):
     overrides = (*EARLY, f"hydra.run.dir={trained}", "resume=auto")
     main("train", *overrides, "data.num_workers=1")
@@ -43,6 +44,7 @@ def test_a_refused_start_does_not_change_the_record_of_a_run(main, trained):
     assert found.choices["model"] == "fcn_resnet50"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_resumed_in_the_folder_of_another_run(main, trained, tmp_path, capfd):
     """The metrics and the checkpoint in that folder belong to the other run, and stay there."""
     other = tmp_path / "other"

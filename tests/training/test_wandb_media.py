@@ -90,6 +90,7 @@ def offline(monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
 
 
+@pytest.mark.slow
 def test_an_offline_run_with_its_checkpoint(main, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_GROUP", "strides")
     folder = main("train", *TINY, *QUICK, "callbacks.wandb.artifact=true")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
-from segment.data.images import IMAGE_SUFFIXES
+from segment.data.file_names import NamePattern, find_pairs, name_key, name_patterns, without_suffix
+from segment.data.labelmap import read_labelmap
 from segment.data.labels import Labels, parse_classes
 from segment.data.pairs import Sample
 from segment.errors import SegmentError
@@ -30,20 +31,24 @@ class FolderDataModule(SegmentationDataModule):
         root: the folder that holds both folders.
         classes: names by index, ``[background, cell]``, for masks with values 0, 1, 2, ... (255 is ignored); or a
             table from mask value or colour to name, ``{0: membrane, 255: cell}`` or ``{128/64/128: road}``. Values with
-            the same name are one class, values named "void" are ignored.
+            the same name are one class, values named "void" are ignored. Without it, CVAT's ``labelmap.txt`` at the
+            root or beside the masks gives names and colours.
         images, masks: names of the two folders.
-        mask_suffix: ending of a mask's name that its image's name does not have, before the ``.png``.
+        image_name, mask_name: patterns of the files' paths below those folders, such as "mask_{name}", "{name}.png" or
+            "{folder}/{name}_mask"; see :class:`segment.data.file_names.NamePattern`.
         val_fraction: share of the images that are held out for validation, without lists and folders of splits.
         split_seed: seed of that choice. It is not the run's seed, so that all runs are evaluated on the same images.
+        palette: "indices" if the stored values of palette masks are the labels, even where the palettes differ.
         name: name of the data set in metrics.json and reports.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
     Raises:
         SegmentError: classes are missing, repeated, or of mixed kinds; an argument is out of range.
 
-    >>> data = FolderDataModule("cells", classes={0: "membrane", 255: "cell"})
-    >>> data.classes.names, data.labels.table
-    (('membrane', 'cell'), {0: 0, 255: 1})
+    Example:
+        >>> data = FolderDataModule("cells", classes={0: "membrane", 255: "cell"})
+        >>> data.classes.names, data.labels.table
+        (('membrane', 'cell'), {0: 0, 255: 1})
     """
 
     def __init__(
@@ -52,21 +57,36 @@ class FolderDataModule(SegmentationDataModule):
         classes: Sequence[str] | Mapping[Any, str] | None = None,
         images: str = "images",
         masks: str = "masks",
-        mask_suffix: str = "",
+        image_name: str = "{name}",
+        mask_name: str = "{name}",
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        palette: str | None = None,
         name: str = "folder",
         **loading: Any,
     ) -> None:
         super().__init__(root, **loading)
         self.name = name
-        self.classes, self._labels = parse_classes(classes)
-        self.by_index = not isinstance(classes, Mapping)
-        self.images, self.masks, self.mask_suffix = images, masks, mask_suffix
+        self.images, self.masks = images, masks
+        self.table = classes or self._labelmap()
+        self.classes, self._labels = parse_classes(self.table)
+        self.by_index = not isinstance(self.table, Mapping)
+        self.image_name, self.mask_name = name_patterns(image_name, mask_name)
+        if palette not in {None, "indices"}:
+            raise SegmentError(f"data.palette={palette}: expected indices, or null")
+        self.palette = palette
         if not 0 < val_fraction < 1:
             raise SegmentError(f"data.val_fraction={val_fraction}: expected a share between 0 and 1")
         self.val_fraction, self.split_seed = val_fraction, split_seed
         self.layout = f"{images}/ and {masks}/, or train/{images}/, train/{masks}/, val/{images}/, ..."
+
+    def _labelmap(self) -> Mapping[str, str] | None:
+        """Return the classes of CVAT's ``labelmap.txt`` at the root or beside the masks, if there is one."""
+        places = (self.root / "labelmap.txt", self.root / self.masks / "labelmap.txt")
+        return next((read_labelmap(path) for path in places if path.is_file()), None)
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "classes": self.table}
 
     @property
     def labels(self) -> Labels:
@@ -83,7 +103,7 @@ class FolderDataModule(SegmentationDataModule):
             images, masks = own or (root / self.images, root / self.masks)
             return self._listed(root / f"{split}.txt", images, masks)
         if own:
-            return list(self._pairs(*own).values())
+            return self._pairs(*own)
         return self._fraction(root, split)
 
     def _fraction(self, root: Path, split: str) -> list[Sample]:
@@ -95,7 +115,7 @@ class FolderDataModule(SegmentationDataModule):
                 f"no split {split!r} at data.root={root}: expected {split}.txt, {self.images}/{split}/ or "
                 f"{split}/{self.images}/" + (f"; found {', '.join(sorted(others))}" if others else "")
             )
-        samples = list(self._pairs(root / self.images, root / self.masks).values())
+        samples = self._pairs(root / self.images, root / self.masks)
         if len(samples) < 2:
             raise SegmentError(
                 f"{root / self.images} has one image: expected at least one for training and one for validation"
@@ -110,42 +130,31 @@ class FolderDataModule(SegmentationDataModule):
         exists = path.suffix == ".txt" or path.parent.name == Path(self.images).name or (path / self.images).is_dir()
         return exists and path.stem in SPLIT_NAMES
 
-    def _pairs(self, images: Path, masks: Path) -> dict[str, Sample]:
-        """Return samples by the image's name without its suffix, in the order of names."""
+    def _pairs(self, images: Path, masks: Path) -> list[Sample]:
         if not images.is_dir():
             raise SegmentError(f"no folder {images}: expected {self.layout} at data.root={self.root}")
-        present = {path.stem: path for path in _image_files(masks)} if masks.is_dir() else None
-        pairs: dict[str, Sample] = {}
-        for path in _image_files(images):
-            if images == masks and self.mask_suffix and path.stem.endswith(self.mask_suffix):
-                continue
-            if path.stem in pairs:
-                raise SegmentError(f"{pairs[path.stem].image} and {path} have one name: whose is the mask?")
-            name = f"{path.stem}{self.mask_suffix}"
-            mask = None if present is None else present.get(name, masks / f"{name}.png")
-            pairs[path.stem] = Sample(path.stem, path, mask)
-        if not pairs:
-            deeper = next((path for path in images.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES), None)
-            hint = f"; {deeper} lies deeper than train/, val/ and test/" if deeper else ""
-            raise SegmentError(f"no image in {images} ({', '.join(sorted(IMAGE_SUFFIXES))}){hint}")
-        if present and not any(pair.mask in present.values() for pair in pairs.values()):
-            example = next(iter(present.values())).name
-            raise SegmentError(
-                f"no image in {images} has a mask of the same name in {masks}, which has {example}: "
-                "set data.mask_suffix to the ending that the masks' names have in addition"
-            )
-        return pairs
+        return find_pairs(images, masks, self.image_name, self.mask_name)
 
     def _listed(self, path: Path, images: Path, masks: Path) -> list[Sample]:
         pairs = self._pairs(images, masks)
+        known = {name_key(sample.id): sample for sample in pairs} | {sample.id: sample for sample in pairs}
         samples = []
         for line in self.read_list(path):
             # A name may have spaces; after a name without spaces the mask's name may follow.
-            sample = pairs.get(_stem(line)) or pairs.get(_stem(line.split()[0]))
+            names = [name for text in (line, line.split()[0]) for name in _endings(text)]
+            sample = next((known[name] for name in names if name in known), None)
             if sample is None:
                 raise SegmentError(f"{path} lists {line!r}, but there is no such image in {images}")
             samples.append(sample)
         return samples
+
+    def image_stem(self, mask: Path) -> str | None:
+        parts = [pattern.text.rpartition("/")[::2] for pattern in (self.image_name, self.mask_name)]
+        (image_folder, image), (mask_folder, own) = parts
+        if image_folder != mask_folder or "{folder}" in image + own or "{name}" not in own:
+            return None
+        fields = NamePattern("data.mask_name", own).fields(mask.name)
+        return NamePattern("data.image_name", image).fill(fields) if fields else None
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
         """Check the headers. If 255 means "ignore", also check that not all masks hold only 0 and 255."""
@@ -172,11 +181,8 @@ class FolderDataModule(SegmentationDataModule):
         return found
 
 
-def _image_files(folder: Path) -> list[Path]:
-    """Return the image files of a folder by name, without the hidden files that macOS adds."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
-
-
-def _stem(line: str) -> str:
-    name = PurePosixPath(line).name
-    return name.rsplit(".", 1)[0] if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES else name
+def _endings(text: str) -> list[str]:
+    """Return the path that a line of a list names, without a suffix, and its endings, such as "a/1" and "1"."""
+    parts = without_suffix(text)[0].split("/")
+    paths = ["/".join(parts[i:]) for i in range(len(parts))]
+    return [name for path in paths for name in (path, name_key(path))]

@@ -28,8 +28,9 @@ CHECKSUM = re.compile("md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}", 
 class Archive(NamedTuple):
     """The address of an archive, and the checksum of the file: "md5:...", "sha1:...", "sha256:..." or None.
 
-    >>> Archive("https://example.org/set.zip?version=2", None).name
-    'set.zip'
+    Example:
+        >>> Archive("https://example.org/set.zip?version=2", None).name
+        'set.zip'
     """
 
     url: str
@@ -54,9 +55,10 @@ class Release:
         inside: path of the folder in the archives.
         target: path of the folder below the data set's root; "." is the root itself.
 
-    >>> archive = Archive("https://example.org/set-1.0.zip", "md5:9e107d9d372bb6826bd81d3542a419d6")
-    >>> Release((archive,), inside="set-1.0/images", target="images").target
-    'images'
+    Example:
+        >>> archive = Archive("https://example.org/set-1.0.zip", "md5:9e107d9d372bb6826bd81d3542a419d6")
+        >>> Release((archive,), inside="set-1.0/images", target="images").target
+        'images'
     """
 
     archives: tuple[Archive, ...]
@@ -167,7 +169,7 @@ def _size(path: Path) -> int:
 
 
 def _connect(url: str, start: int) -> tuple[http.client.HTTPResponse, int]:
-    """Return a response and the byte that it begins with, which is 0 if the server can't begin at ``start``.
+    """Return a response and the byte that it begins with, which is 0 if the server cannot begin at ``start``.
 
     A response with status 416 means that the file is already complete.
     """
@@ -209,7 +211,7 @@ def _verify(path: Path, archive: Archive) -> None:
         found = hashlib.file_digest(file, kind.lower()).hexdigest()
     if found != expected.lower():
         if path.suffix == ".part":
-            path.unlink()  # it can't be continued
+            path.unlink()  # it cannot be continued
             raise SegmentError(
                 f"{archive.url} is not the expected file: its {kind} is {found} instead of {expected}; the download "
                 f"was discarded. Try again, or accept this file with data.checksum={kind}:{found}"

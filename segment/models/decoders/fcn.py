@@ -1,4 +1,4 @@
-"""Fully convolutional networks (Long, Shelhamer & Darrell, 2015): score at several strides, add, enlarge."""
+"""Fully convolutional networks (Long, Shelhamer & Darrell, 2015): score at several strides, add, upsample."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ from segment.errors import SegmentError
 
 
 def upsample(scores: Tensor, factor: int) -> Tensor:
-    """Enlarge (N,C,h,w) by a whole factor, bilinear; each cell keeps its place in the image."""
+    """Upsample (N,C,h,w) by a whole factor, bilinear; each cell keeps its place in the image."""
     return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False) if factor > 1 else scores
 
 
@@ -75,14 +75,15 @@ class FCNDecoder(nn.Module):
         upsampling: "bilinear", or "transposed" for transposed convolutions that are trained and start as bilinear.
 
     Attributes:
-        stride: of the scores that the decoder returns.
+        stride: stride of the scores that the decoder returns.
 
     Raises:
         SegmentError: the encoder has no feature at one of the strides, or ``upsampling`` is unknown.
 
-    >>> decoder = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
-    >>> decoder({16: torch.zeros(1, 8, 4, 4), 32: torch.zeros(1, 8, 2, 2)}).shape
-    torch.Size([1, 2, 4, 4])
+    Example:
+        >>> decoder = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
+        >>> decoder({16: torch.zeros(1, 8, 4, 4), 32: torch.zeros(1, 8, 2, 2)}).shape
+        torch.Size([1, 2, 4, 4])
     """
 
     offset = 0
@@ -114,6 +115,6 @@ class FCNDecoder(nn.Module):
         for coarse, fine in pairwise(self.strides):
             skip = self.score[str(fine)](features[fine])
             larger = self.up[str(fine)](scores) if self.up else upsample(scores, coarse // fine)
-            # Poolings round up, so the enlarged map is never the smaller one.
+            # Poolings round up, so the upsampled map is never the smaller one.
             scores = crop(larger, *skip.shape[-2:]) + skip
         return scores

@@ -12,6 +12,7 @@ from PIL import Image
 from segment.cli.build import instantiate
 from segment.cli.config import load_config
 from segment.data.datasets.folder import FolderDataModule
+from segment.data.doctor import examine
 from segment.errors import SegmentError
 from tests.conftest import SHARED, SMALL, needs_shared
 from tests.data_sets import palette_image, write_pair
@@ -214,7 +215,7 @@ def test_masks_with_a_suffix_in_the_same_folder(tmp_path):
     for path in (tmp_path / "masks").iterdir():
         shutil.move(path, tmp_path / "images" / f"{path.stem}_mask.png")
     (tmp_path / "images" / "._img_0.jpg").write_bytes(b"macOS")
-    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], masks="images", mask_suffix="_mask")
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"], masks="images", mask_name="{name}_mask")
     data.setup("fit")
     assert len(data.dataset("train")) + len(data.dataset("val")) == 10
 
@@ -231,6 +232,18 @@ def test_faults(tmp_path):
     Image.new("RGB", (24, 16)).save(tmp_path / "images" / "img_4.png")
     with pytest.raises(SegmentError, match="have one name: whose is the mask"):
         data.samples("train")
+
+
+@pytest.mark.parametrize("other", ["img_0.tif", "img_0.PNG"])
+def test_two_masks_of_one_name_are_refused(tmp_path, other):
+    """Also if they are equal, and by segment.check, too."""
+    masks = save_pairs(tmp_path) / "masks"
+    Image.open(masks / "img_0.png").save(masks / other)
+    data = FolderDataModule(str(tmp_path), classes=["a", "b", "c"])
+    with pytest.raises(SegmentError, match=r"have one name: which is the mask of .*img_0.jpg") as error:
+        data.dataset("train")
+    assert all(str(masks / name) in str(error.value) for name in ("img_0.png", other))
+    assert [p.message for p in examine(data, ["train", "val"]).problems] == [str(error.value)]
 
 
 def test_a_jpeg_mask_is_refused(tmp_path):
@@ -281,11 +294,14 @@ def test_hints_for_other_layouts(tmp_path):
     save_pairs(tmp_path)
     for path in (tmp_path / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    with pytest.raises(SegmentError, match=r"which has img_0_mask.png: set data.mask_suffix"):
+    with pytest.raises(SegmentError, match=r"for img_0.jpg and img_0_mask.png, set data.mask_name=\{name\}_mask$"):
         FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).samples("train")
-    (tmp_path / "deep" / "images" / "city").mkdir(parents=True)
-    shutil.copy(tmp_path / "images" / "img_0.jpg", tmp_path / "deep" / "images" / "city")
-    with pytest.raises(SegmentError, match=r"no image in .*img_0.jpg lies deeper"):
+    for kind in ("images", "masks"):
+        (tmp_path / "deep" / kind / "city").mkdir(parents=True)
+        shutil.move(tmp_path / kind, tmp_path / "deep" / kind / "city")
+    with pytest.raises(
+        SegmentError, match=r"set data.image_name=\{folder\}/\{name\} data.mask_name=\{folder\}/\{name\}_mask"
+    ):
         FolderDataModule(str(tmp_path / "deep"), classes=["a", "b"]).samples("train")
     with pytest.raises(SegmentError, match=r"data.classes=cell: expected a list"):
         FolderDataModule(str(tmp_path), classes="cell")

@@ -8,6 +8,7 @@ from segment.models.encoders.vgg import VGGEncoder, VGGFullyConvolutional
 from tests.models.conftest import classifier_file
 
 
+@pytest.mark.slow
 def test_a_file_gives_torchvisions_features(tmp_path):
     model, path = classifier_file(tmp_path, "vgg11")
     image = torch.randn(1, 3, 64, 64)
