@@ -15,7 +15,7 @@ from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.run_lock import lock_folder
 from segment.training.lightning_internals import end_other_processes, observe_started_processes
-from segment.training.processes import GRACE, ProcessWatch
+from segment.training.processes import OWN_END, ProcessWatch
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -110,7 +110,7 @@ def explain(error: RuntimeError | OSError, folder: RunFolder, watch: ProcessWatc
         )
     if "gloo" not in reason and not type(error).__name__.startswith("Dist"):  # torch's errors of NCCL and its store
         return None
-    found = watch.dead_process(GRACE)
+    found = watch.dead_process(OWN_END)
     if not watch.speaks:
         sys.exit(1)
     return found[0] if found else f"the connection to another process broke ({reason}); {folder.way_on}"

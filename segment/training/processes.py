@@ -14,7 +14,7 @@ from segment.records.folder import RunFolder
 
 FIRST_PROCESS = "SEGMENT_FIRST_PROCESS"
 """Environment variable by which a process that was started for DDP knows the first one and the run's folder."""
-GRACE = 3.0
+OWN_END = 3.0
 """Seconds in which a process may end by itself when another one has died: its connections break, too."""
 
 
@@ -81,7 +81,7 @@ class ProcessWatch:
         while (found := self.dead_process()) is None:
             if self._ended.wait(0.5):
                 return
-        if self._ended.wait(GRACE):
+        if self._ended.wait(OWN_END):
             return
         for process in self.started:
             process.kill()

@@ -65,7 +65,7 @@ def test_a_broken_connection_is_the_death_of_a_process(tmp_path):
 
 
 def test_a_broken_connection_to_another_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr("segment.training.faults.GRACE", 0)
+    monkeypatch.setattr("segment.training.faults.OWN_END", 0)
     message = r"^the connection to another process broke \(\[/pytorch.*\); nothing was"
     with pytest.raises(SegmentError, match=message), ending_run(RunFolder(tmp_path)):
         raise GLOO
@@ -87,7 +87,7 @@ def test_lightning_lets_us_observe_the_processes_that_it_starts(tmp_path, monkey
 WATCHING = """
 import sys, time
 from segment.training import processes
-processes.GRACE = 0
+processes.OWN_END = 0
 processes.watch_first_process()
 print("watching", flush=True)
 time.sleep(60)
