@@ -22,7 +22,7 @@ from segment.records.provenance import read_provenance
 MEASUREMENT = ("split", "images", "precision", "protocol", "files")
 """Keys of metrics.json that have to be equal for two scores to be comparable."""
 TRAINING_FILES = "training files"
-"""Setting that holds a hash of the files that a net was trained and validated on."""
+"""Setting that holds a hash of the names and sizes of the files that a net was trained and validated on."""
 
 
 @dataclass

@@ -216,10 +216,10 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
-    def content_hashes(self) -> dict[str, str]:
-        """Return :meth:`SegmentationDataset.content_hash` of the training and the validation split, by split."""
+    def listing_hashes(self) -> dict[str, str]:
+        """Return :meth:`SegmentationDataset.listing_hash` of the training and the validation split, by split."""
         train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
-        return {self.train_split: train.content_hash(), self.val_split: val.content_hash()}
+        return {self.train_split: train.listing_hash(), self.val_split: val.listing_hash()}
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -52,7 +52,7 @@ class EvaluationAccumulator(nn.Module):
     Example:
         >>> accumulator = EvaluationAccumulator(Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))
         >>> accumulator.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 1]]]))
-        >>> accumulator.result(world_size=1, images=1).metrics["mIoU"]
+        >>> accumulator.pop_result(world_size=1, images=1).metrics["mIoU"]
         1.0
     """
 
@@ -68,7 +68,7 @@ class EvaluationAccumulator(nn.Module):
         if self.boundary is not None:
             self.boundary.update(prediction, mask)
 
-    def result(self, world_size: int, images: int) -> Evaluation:
+    def pop_result(self, world_size: int, images: int) -> Evaluation:
         """Merge the counts of all processes, and reset them. All processes have to call this.
 
         Args:
@@ -123,7 +123,7 @@ class EvaluationModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
-        self.evaluation = self.accumulator.result(self.trainer.world_size, len(loader.dataset))
+        self.evaluation = self.accumulator.pop_result(self.trainer.world_size, len(loader.dataset))
 
 
 def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) -> Tensor:

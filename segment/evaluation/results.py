@@ -50,7 +50,7 @@ def describe_data(data: SegmentationDataModule, split: str, images: int) -> dict
     Args:
         images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
     """
-    files = data.dataset(split).content_hash()
+    files = data.dataset(split).listing_hash()
     return {"data": data.name, **data.location(), "files": files, "split": split, "images": images}
 
 

@@ -115,7 +115,7 @@ class Inference:
         if self._is_plain:
             scores = net.scores(net.normalize(image[None]))
             classes = net.best_classes(scores, *image.shape[-2:])[0]
-            total = net.enlarge(scores, *image.shape[-2:]).softmax(1)[0] if probabilities else scores
+            total = net.upsample(scores, *image.shape[-2:]).softmax(1)[0] if probabilities else scores
         else:
             total = self._average(net, image)
             classes = argmax_classes(total[None])[0]
