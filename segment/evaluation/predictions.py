@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segment.data.classes import IGNORE, Classes
 from segment.data.dataset import SegmentationDataset
-from segment.data.images import open_image
+from segment.data.headers import open_image
 from segment.data.labels import Labels, ranges
 from segment.errors import SegmentError
 from segment.prediction.output_files import EXTRAS
