@@ -154,7 +154,7 @@ def _training_files(checkpoint: Path, config: dict[str, Any]) -> dict[str, str]:
 
 
 def _portable(value: Any) -> Any:
-    """Return a setting that is equal on all machines: of a path, the names of the file and of its folder.
+    """Return a setting in a form that is equal on all machines: a path becomes the names of the file and its folder.
 
     All checkpoints have the same name. A checkpoint is described by the model and a hash of the settings of its
     training, which are equal for nets that differ in their seed alone.

@@ -164,7 +164,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         return SegmentationDataset(self.samples(split), self.labels, transform, self.seed, self.reading)
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
-        """Check a data set before its first use, also that its files agree with those of the data sets before.
+        """Check a data set before its first use. Its files must also agree with those of the data sets checked earlier.
 
         Raises:
             SegmentError: see :meth:`dataset`.
@@ -181,7 +181,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             rank_zero_only(print)(f"note: {note.message}")
 
     def palette_problem(self, headers: Mapping[Sample, PairHeaders]) -> Finding | None:
-        """Return a problem if masks do not all mean the same by a value; see :mod:`segment.data.consistency`."""
+        """Return a problem if a value has different meanings in two masks; see :mod:`segment.data.consistency`."""
         return None if self.palette or self.labels.coloured else palette_problem(headers, self.labels)
 
     def find_bits(self, samples: Sequence[Sample] = ()) -> list[Finding]:

@@ -89,7 +89,7 @@ class NetPredictor(nn.Module):
     """A net, and the protocol by which it segments an image.
 
     Args:
-        net: in evaluation mode.
+        net: a net in evaluation mode.
         inference: the protocol.
     """
 
@@ -107,8 +107,8 @@ class EvaluationModule(L.LightningModule):
 
     Args:
         predictor: maps an image uint8 (3,H,W) and its id to class indices (H,W).
-        classes: of the data set.
-        boundary: whether the metrics of outlines are measured, too.
+        classes: classes of the data set.
+        boundary: whether the metrics of boundaries are measured, too.
     """
 
     def __init__(self, predictor: Callable[[Tensor, str], Tensor], classes: Classes, boundary: bool = False) -> None:

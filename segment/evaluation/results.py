@@ -66,9 +66,9 @@ def describe_source(
     """Return the data, the protocol and the net of an evaluation, as ``metrics.json`` records them.
 
     Args:
-        metadata: of the checkpoint.
+        metadata: metadata of the checkpoint.
         images: see :func:`describe_data`.
-        precision: of the trainer.
+        precision: precision of the trainer.
     """
     return {
         **describe_data(data, split, images),

@@ -111,7 +111,7 @@ class Inference:
         return classes, shares
 
     def _segment(self, net: SegmentationNet, image: Tensor, probabilities: bool) -> tuple[Tensor, Tensor | None]:
-        """Do what :meth:`run` does, without a limit on memory."""
+        """Segment as :meth:`run`, without a limit on memory."""
         if self._is_plain:
             scores = net.scores(net.normalize(image[None]))
             classes = net.best_classes(scores, *image.shape[-2:])[0]

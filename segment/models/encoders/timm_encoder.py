@@ -41,7 +41,7 @@ class TimmEncoder(nn.Module):
             _reset_zero_norms(self.net)
         features = [(entry["reduction"], entry["num_chs"]) for entry in self.net.feature_info.get_dicts()]
         self.strides = [stride for stride, _ in features]
-        self.channels: dict[int, int] = dict(features)  # of features with the same stride the deepest
+        self.channels: dict[int, int] = dict(features)  # a later feature replaces one of the same stride
         self.size_divisor = max(self.channels)
         pixels = self.net.pretrained_cfg  # also without weights: a checkpoint's net is built without them
         mean, std = (tuple(255 * value for value in pixels[key]) for key in ("mean", "std"))
