@@ -26,14 +26,16 @@ class Labels:
 
     Args:
         table: label by value (0 to 255) or by RGB colour, all keys of one kind; label 255 means "ignore".
+        names: of the labels, if a user has given them in ``data.classes``.
+        threshold: if given, masks may have any mode, and their brightness is looked up in the table.
 
     >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
     >>> labels.coloured
     True
     """
 
-    def __init__(self, table: Mapping[Any, int]) -> None:
-        self.table = dict(table)
+    def __init__(self, table: Mapping[Any, int], names: Sequence[str] = (), threshold: float | None = None) -> None:
+        self.table, self.names, self.threshold = dict(table), tuple(names), threshold
         self.coloured = any(isinstance(value, tuple) for value in table)
 
     @property
@@ -49,30 +51,26 @@ class Labels:
             lookup[(value[0] << 16) + (value[1] << 8) + value[2] if isinstance(value, tuple) else value] = label
         return lookup
 
-    def read(self, path: Path) -> Tensor:
-        """Read a mask file as labels uint8 (H,W).
-
-        Raises:
-            SegmentError: the file can't be read, or it has a value that is not in the table.
-        """
-        return self.translate(self.read_values(path), path)
-
-    def translate(self, values: np.ndarray, path: Path) -> Tensor:
-        """Return the labels uint8 (H,W) of a mask's values (H,W).
-
-        Args:
-            path: the mask's file, for the error message.
-
-        Raises:
-            SegmentError: a value is not in the table.
-        """
+    def translate(self, values: np.ndarray) -> tuple[Tensor, dict[int, int]]:
+        """Return the labels uint8 (H,W) of a mask's values (H,W), and the number of pixels of each unknown value."""
         if self.coloured:
             mask = self._lookup.take(values)
         else:  # twice as fast as numpy's take
             mask = np.frombuffer(bytearray(values).translate(self._lookup.tobytes()), np.uint8).reshape(values.shape)
-        if (mask == INVALID).any():
-            raise self._unknown_value(path, values[mask == INVALID].flat[0])
-        return from_numpy(mask)
+        unknown = mask == INVALID
+        found = np.unique(values[unknown], return_counts=True) if unknown.any() else ([], [])
+        return from_numpy(mask), {int(value): int(count) for value, count in zip(*found, strict=True)}
+
+    def key(self, value: int) -> str:
+        """Return a value as a key of ``data.classes``."""
+        return f"{value >> 16}/{value >> 8 & 255}/{value & 255}" if self.coloured else str(value)
+
+    def as_typed(self, unknown: Sequence[int] = ()) -> str:
+        """Return the table as ``data.classes`` on the command line, with NAME for each unknown value."""
+        names = {IGNORE: VOID, **dict(enumerate(self.names))}
+        keys = {v: "/".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in self.table}
+        known = [f"{keys[value]}:{names[label]}" for value, label in self.table.items()]
+        return f"{{{','.join([*known, *(f'{self.key(value)}:NAME' for value in unknown)])}}}"
 
     def read_values(self, path: Path) -> np.ndarray:
         """Read the values (H,W) of a mask file; a colour is one number of 24 bits.
@@ -80,9 +78,9 @@ class Labels:
         Raises:
             SegmentError: the file can't be read.
         """
-        if path.suffix == ".mat":
-            return read_mat(path)
         try:
+            if path.suffix.lower() in ARRAY_SUFFIXES:
+                return self._array_values(read_array(path, self.threshold))
             content = path.read_bytes()
             if content.startswith(PNG):
                 rows, header = unpack_png(content), PngHeader.from_bytes(content)
@@ -98,19 +96,6 @@ class Labels:
         except Exception as error:  # a damaged file makes PIL raise all kinds of errors
             reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
             raise SegmentError(f"cannot read the mask {path}: {reason}") from None
-
-    def _unknown_value(self, path: Path, value: int) -> SegmentError:
-        if self.coloured:
-            colour = f"{value >> 16}/{value >> 8 & 255}/{value & 255}"
-            return SegmentError(
-                f"{path} holds the colour {colour}, which data.classes does not name: add {colour}: NAME, "
-                f"or {colour}: void to ignore it"
-            )
-        return SegmentError(
-            f"{path} holds the label {value}, but this data set's labels are "
-            f"{ranges(sorted(v for v in self.table if isinstance(v, int)))}: is it a mask of another data set, "
-            "or is a class missing?"
-        )
 
 
 def _values_of_8_bits(content: bytes, header: PngHeader, rows: bytes) -> np.ndarray:
@@ -162,7 +147,7 @@ def parse_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Cl
     own = {name: value for value, name in reversed(values.items()) if isinstance(value, tuple)}
     colours = tuple(own[name] for name in names) if own else voc_palette(len(names))
     labels = {value: IGNORE if name == VOID else names.index(name) for value, name in values.items()}
-    return Classes(tuple(names), colours), Labels(labels)
+    return Classes(tuple(names), colours), Labels(labels, names)
 
 
 def _parse_value(key: Any) -> int | Colour:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segment.data.images import open_image, read_image
 from segment.data.labels import Labels
+from segment.data.unknown_values import UnknownValues
 from segment.errors import SegmentError
 
 
@@ -88,7 +89,7 @@ def size_problem(mask: Path, mask_size: Sequence[int], size: Sequence[int]) -> F
     )
 
 
-def read_pair(sample: Sample, labels: Labels) -> tuple[Tensor, Tensor | None] | Finding:
+def read_pair(sample: Sample, labels: Labels) -> tuple[Tensor, Tensor | None] | Finding | UnknownValues:
     """Return image uint8 (3,H,W) and mask uint8 (H,W), None if the sample has no mask; or the content's problem."""
     kind = "unreadable image"
     try:
@@ -97,10 +98,11 @@ def read_pair(sample: Sample, labels: Labels) -> tuple[Tensor, Tensor | None] | 
             return image, None
         kind = "unreadable mask"
         values = labels.read_values(sample.mask)
-        kind = "label out of range"
-        mask = labels.translate(values, sample.mask)
+        mask, unknown = labels.translate(values)
     except SegmentError as error:
         return Finding(kind, str(error))
+    if unknown:
+        return UnknownValues(sample.mask, unknown, values.size)
     return size_problem(sample.mask, mask.shape[::-1], image.shape[:0:-1]) or (image, mask)
 
 

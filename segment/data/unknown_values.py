@@ -1,0 +1,68 @@
+"""Values of masks that a data set's table lacks: their counts, and one message for all of them."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from segment.data.labels import VOID, Labels, ranges
+from segment.errors import SegmentError
+
+ROWS = 40
+"""Number of values that the message lists."""
+SOFT = 8
+"""Number of unknown values from which two classes look like a soft or lossy mask."""
+
+
+class UnknownValues(NamedTuple):
+    """Numbers of pixels by unknown value in one mask, and the number of all its pixels."""
+
+    mask: Path
+    pixels: dict[int, int]
+    total: int
+
+
+def count_unknown(masks: Iterable[Path], labels: Labels) -> list[UnknownValues]:
+    """Return the unknown values of each mask that can be read."""
+
+    def count(path: Path) -> list[UnknownValues]:
+        with suppress(SegmentError):
+            values = labels.read_values(path)
+            return [UnknownValues(path, labels.translate(values)[1], values.size)]
+        return []
+
+    with ThreadPoolExecutor(8) as pool:
+        return [one for found in pool.map(count, masks) for one in found]
+
+
+def unknown_message(found: Sequence[UnknownValues], labels: Labels, total: int) -> str:
+    """Return a table of all unknown values with their shares of ``total`` pixels, to paste into ``data.classes``.
+
+    The first line says the problem; the lines of the table are indented.
+    """
+    pixels, masks, example = Counter[int](), Counter[int](), dict[int, Path]()
+    for one in found:
+        pixels.update(one.pixels)
+        masks.update(one.pixels.keys())
+        example = dict.fromkeys(one.pixels, one.mask) | example
+    count = f"{len(pixels)} {'colour' if labels.coloured else 'label'}{'s' * (len(pixels) > 1)}"
+    if labels.names:
+        head = f"the masks have {count} that data.classes does not name: give each a NAME, or {VOID} to ignore it"
+        if len(labels.names) == 2 and len(pixels) > SOFT:
+            head += ". Of soft or lossy masks, data.threshold=128 makes two classes"
+    else:
+        own = ranges(sorted(value for value in labels.table if isinstance(value, int)))
+        head = f"the masks have {count} that this data set lacks, which has {own}: are they another data set's?"
+    rows = [
+        f"    {labels.key(value)}{': NAME' if labels.names else ''}  # {100 * pixels[value] / total:.3g} % of the pixels, "
+        f"in {masks[value]} masks, such as {example[value]}"
+        for value, _ in pixels.most_common(ROWS)
+    ]
+    if len(pixels) > ROWS:
+        rows.append(f"    # and {len(pixels) - ROWS} more")
+    elif labels.names:
+        rows.append(f"  {shlex.quote(f'data.classes={labels.as_typed([*pixels])}')}")
+    return "\n".join([head, *rows])
