@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
 def evaluate(config: DictConfig) -> None:
     """Evaluate a checkpoint on a split of its own data set or of another one, and write the results."""
     from segment.models.state_dicts import METADATA
-    from segment.records.checkpoint import load_net, read_classes
+    from segment.records.checkpoint import load_net, read_classes, trained_reading
     from segment.training.faults import occupied
 
     silence_known_warnings()
@@ -46,6 +46,7 @@ def evaluate(config: DictConfig) -> None:
         read_once.cache_clear()  # the net has a copy of the weights
         data = instantiate(config.data)
         check_same_classes(read_classes(checkpoint), data.classes)
+        data.reading.complete(trained_reading(checkpoint))
         data.prepare_data()
         net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
         del checkpoint

@@ -3,6 +3,7 @@
 import math
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -12,11 +13,13 @@ from lightning.fabric.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
+from segment.data.consistency import find_bits, header_notes, palette_problem
 from segment.data.dataset import Batch, SegmentationDataset, identity_collate
 from segment.data.downloads.fetch import Release, download_missing
+from segment.data.images import Reading
 from segment.data.labels import Labels, index_labels
 from segment.data.layout import DiskLayout
-from segment.data.pairs import Sample, check_headers
+from segment.data.pairs import Finding, PairHeaders, Sample, check_headers
 from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_signals
@@ -47,6 +50,8 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         crop_size: height and width of a training crop in pixels; None for whole images, which needs batch_size=1.
         scale, short_side, cat_max_ratio, flip, rotation, elastic, colour: see
             :func:`segment.data.transforms.train_transform`.
+        bands, bits, mask_exif: see :class:`segment.data.images.Reading`. Without ``bits``, images of 16 bits are read
+            as of the fewest bits that hold the values of all images.
         train_split, val_split: splits for training and validation.
         seed: seed of order and augmentation.
         download: True to download what is missing below ``root``.
@@ -66,6 +71,8 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     classes: Classes
     official_sizes: Mapping[str, int] = {}
     """Published number of samples of each split."""
+    palette: str | None = "indices"
+    """"indices" if the stored values of masks with a palette are the labels; None if palettes have to agree."""
 
     def __init__(
         self,
@@ -80,6 +87,9 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         rotation: float = 0.0,
         elastic: float = 0.0,
         colour: float = 0.0,
+        bands: Sequence[int] | None = None,
+        bits: int | None = None,
+        mask_exif: str = "own",
         train_split: str = "train",
         val_split: str = "val",
         seed: int = 0,
@@ -107,9 +117,11 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         self.download, self.url, self.checksum = download, url, checksum
         self.crop_size = crop_size
         self.transform = train_transform(crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour)
+        self.reading = Reading(bands, bits, mask_exif)
         self.start = (0, 0)
         """Epoch and batch at which training starts; not (0, 0) for a resumed run."""
         self._datasets: dict[tuple[str, bool], SegmentationDataset] = {}
+        self._headers: dict[Sample, PairHeaders] = {}
         self._ready = False
 
     def samples(self, split: str) -> list[Sample]:
@@ -148,15 +160,48 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
 
     def make_dataset(self, split: str, transform: Callable | None) -> SegmentationDataset:
         """Return the data set of a split, unchecked."""
-        return SegmentationDataset(self.samples(split), self.labels, transform, self.seed)
+        return SegmentationDataset(self.samples(split), self.labels, transform, self.seed, self.reading)
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
-        """Check a data set before its first use.
+        """Check a data set before its first use, also that its files agree with those of the data sets before.
 
         Raises:
             SegmentError: see :meth:`dataset`.
         """
-        check_headers(dataset.samples, dataset.labels)
+        headers = check_headers(dataset.samples, dataset.labels, self.reading)
+        new = {sample: pair for sample, pair in headers.items() if sample not in self._headers}
+        self._headers |= new
+        if problem := self.palette_problem(self._headers):
+            raise SegmentError(problem.message)
+        notes = header_notes(new, self.reading)
+        if any(pair.image.depth == 16 for pair in new.values()):
+            notes += self.find_bits(dataset.samples)
+        for note in notes:
+            rank_zero_only(print)(f"note: {note.message}")
+
+    def palette_problem(self, headers: Mapping[Sample, PairHeaders]) -> Finding | None:
+        """Return a problem if masks do not all mean the same by a value; see :mod:`segment.data.consistency`."""
+        return None if self.palette or self.labels.coloured else palette_problem(headers, self.labels)
+
+    def find_bits(self, samples: Sequence[Sample] = ()) -> list[Finding]:
+        """Set the depth at which images of 16 bits are read, and return a note if it is less.
+
+        All training and validation images count, so that the depth does not depend on which split is read first.
+        """
+        if self.reading.bits is not None:
+            return []
+        paths = dict.fromkeys(sample.image for sample in samples)
+        for split in (self.train_split, self.val_split):
+            with suppress(SegmentError):
+                paths |= dict.fromkeys(sample.image for sample in self.samples(split))
+        self.reading.bits = bits = find_bits(paths, self.reading)
+        if bits in {None, 16}:
+            return []
+        return [Finding("bits", f"images of 16 bits are read as of {bits}, which hold all values (data.bits={bits})")]
+
+    def settings(self) -> dict[str, Any]:
+        """Add the depth that was found; see :meth:`find_bits`."""
+        return {**super().settings(), "bits": self.reading.bits}
 
     def prepare_data(self) -> None:
         if self.download:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from segment.data.classes import IGNORE
-from segment.data.images import image_fingerprint
+from segment.data.images import Reading, image_fingerprint
 from segment.data.labels import Labels
 from segment.data.pairs import Finding, Sample, read_pair
 from segment.data.samplers import Draw
@@ -68,8 +68,16 @@ class SegmentationDataset(Dataset[Item]):
     (1, False)
     """
 
-    def __init__(self, samples: Sequence[Sample], labels: Labels, transform: Callable | None, seed: int) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Labels,
+        transform: Callable | None,
+        seed: int,
+        reading: Reading | None = None,
+    ) -> None:
         self.samples, self.labels, self.transform, self.seed = samples, labels, transform, seed
+        self.reading = reading or Reading()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -107,7 +115,7 @@ class SegmentationDataset(Dataset[Item]):
         Raises:
             SegmentError: a file is unreadable, image and mask differ in size, or a label is out of range.
         """
-        found = read_pair(self.samples[index], self.labels)
+        found = read_pair(self.samples[index], self.labels, self.reading)
         if isinstance(found, Finding):
             raise SegmentError(found.message)
         if isinstance(found, UnknownValues):

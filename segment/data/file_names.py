@@ -10,7 +10,7 @@ from segment.data.images import IMAGE_SUFFIXES
 from segment.data.pairs import Sample
 from segment.errors import SegmentError
 
-MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".npy"}
+MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".npy", ".npz"}
 FIELDS = {"{name}": "(?P<name>[^/]+)", "{folder}/": "(?:(?P<folder>.+)/)?", "{folder}": "(?P<folder>.+)"}
 """Fields of a pattern of names, each with its regular expression."""
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageOps
 from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
+from segment.data.array_masks import ARRAY_SUFFIXES, read_array
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
-from segment.data.images import PNG, PngHeader, open_image, unpack_png
+from segment.data.headers import open_image
+from segment.data.png import PNG, PngHeader, may_have_exif, unpack_png
 from segment.errors import SegmentError
 
 INVALID = 254
@@ -41,7 +44,12 @@ class Labels:
     @property
     def modes(self) -> tuple[str, ...]:
         """PIL modes of the masks that have such values."""
-        return ("RGB", "RGBA", "P", "L", "1") if self.coloured else ("P", "L", "1")
+        return ("P", "L", "1") if self._reads_indices else ("RGB", "RGBA", "P", "PA", "L", "LA", "1")
+
+    @property
+    def _reads_indices(self) -> bool:
+        """True if the values of a mask are what its file stores: indices of a palette, or grey values."""
+        return not self.coloured and self.threshold is None
 
     @cached_property
     def _lookup(self) -> np.ndarray:
@@ -80,22 +88,42 @@ class Labels:
         """
         try:
             if path.suffix.lower() in ARRAY_SUFFIXES:
-                return self._array_values(read_array(path, self.threshold))
+                if self.coloured:
+                    raise ValueError("data.classes is a table of colours, and an array holds numbers")
+                return read_array(path, self.threshold)
             content = path.read_bytes()
+            depth = 8
             if content.startswith(PNG):
                 rows, header = unpack_png(content), PngHeader.from_bytes(content)
+                depth = header.depth
                 # Colour type 0 is grey, 3 a palette. This takes half of PIL's time for 8 bits.
-                if not self.coloured and header.depth == 8 and header.colour in {0, 3}:
+                if self._reads_indices and depth == 8 and header.colour in {0, 3} and not may_have_exif(content):
                     return _values_of_8_bits(content, header, rows)
             with open_image(io.BytesIO(content)) as image:
-                if not self.coloured:
-                    white = 255 if image.mode == "1" and 1 not in self.table else 1
-                    return np.array(image, dtype=np.uint8) * np.uint8(white)  # the indices of a palette image
-                red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.int32), -1, 0)
-                return (red << 16) + (green << 8) + blue
+                if image.format == "TIFF":
+                    depth = image.tag_v2.get(258, (1,))[0]
+                image = ImageOps.exif_transpose(image)
+                if self._reads_indices:
+                    values = np.array(image, dtype=np.uint8)  # the indices of a palette image
+                    if image.mode == "L" and depth < 8:  # PIL stretches 2 and 4 bits to 8
+                        values //= 255 // (2**depth - 1)
+                    is_white = _is_black_and_white(image) and 1 not in self.table
+                    return values * np.uint8(255 if is_white else 1)
+                colours = np.array(image.convert("RGB"))
+            if self.threshold is not None:
+                return colours.max(-1)
+            red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
+            return (red << 16) + (green << 8) + blue
         except Exception as error:  # a damaged file makes PIL raise all kinds of errors
             reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
             raise SegmentError(f"cannot read the mask {path}: {reason}") from None
+
+
+def _is_black_and_white(image: Image.Image) -> bool:
+    """Return True for a mask of one bit per pixel; in a GIF it is one with a palette."""
+    if image.mode == "1":
+        return True
+    return image.mode == "P" and image.getextrema()[1] == 1 and image.getpalette()[:6] == [0, 0, 0, 255, 255, 255]
 
 
 def _values_of_8_bits(content: bytes, header: PngHeader, rows: bytes) -> np.ndarray:
@@ -116,11 +144,14 @@ def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNOR
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
 
 
-def parse_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Classes, Labels]:
+def parse_classes(
+    classes: Sequence[str] | Mapping[Any, str] | None, threshold: float | None = None
+) -> tuple[Classes, Labels]:
     """Return the classes and labels that ``data.classes`` describes.
 
     Args:
         classes: names in order of index, or a table from mask value or colour to name.
+        threshold: if given, the brightness from which a pixel is of the class with the higher of two values.
 
     Raises:
         SegmentError: names or values are missing, repeated, of mixed kinds or out of range.
@@ -147,7 +178,15 @@ def parse_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Cl
     own = {name: value for value, name in reversed(values.items()) if isinstance(value, tuple)}
     colours = tuple(own[name] for name in names) if own else voc_palette(len(names))
     labels = {value: IGNORE if name == VOID else names.index(name) for value, name in values.items()}
-    return Classes(tuple(names), colours), Labels(labels, names)
+    if threshold is not None:
+        low, *_, high = (label for _, label in sorted(labels.items()) if label != IGNORE)
+        if len(names) != 2 or low == high or not 0 < threshold <= 255:
+            raise SegmentError(
+                f"data.threshold={threshold:g}: expected a brightness up to 255 and two classes in data.classes, not "
+                f"{len(names)}"
+            )
+        labels = {value: high if value >= threshold else low for value in range(256)}
+    return Classes(tuple(names), colours), Labels(labels, names, threshold)
 
 
 def _parse_value(key: Any) -> int | Colour:
@@ -162,20 +201,6 @@ def _parse_value(key: Any) -> int | Colour:
     if text.isdecimal() and int(text) <= 255:
         return int(text)
     raise SegmentError(f"data.classes: {text!r} is neither a mask value from 0 to 255 nor a colour RED/GREEN/BLUE")
-
-
-def read_mat(path: Path) -> np.ndarray:
-    """Read the class map uint8 (H,W) of one of SBD's ``cls/*.mat`` files.
-
-    Raises:
-        SegmentError: the file can't be read, or is not one of SBD's.
-    """
-    from scipy.io import loadmat  # here, since only SBD needs it
-
-    try:
-        return np.asarray(loadmat(path)["GTcls"][0]["Segmentation"][0], dtype=np.uint8)
-    except Exception as error:  # a damaged file makes scipy raise all kinds of errors
-        raise SegmentError(f"cannot read the mask {path}: {str(error) or type(error).__name__}") from None
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segment.cli.build import instantiate
 from segment.data.classes import IGNORE, Classes
+from segment.data.images import Reading
 from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.models.file_checks import bounded_build, check_size
@@ -103,6 +104,19 @@ def read_classes(checkpoint: Mapping[str, Any]) -> Classes:
             "the checkpoint's class names and colours are damaged: expected up to 254 different names, and colours "
             "from 0 to 255"
         ) from None
+
+
+def trained_reading(checkpoint: Mapping[str, Any]) -> Reading:
+    """Return the bands and the depth of the images that a checkpoint's net was trained on.
+
+    Raises:
+        SegmentError: they are damaged.
+    """
+    data = checkpoint[METADATA]["data"]
+    try:
+        return Reading(data.get("bands"), data.get("bits"))
+    except (SegmentError, TypeError, AttributeError):
+        raise SegmentError("the checkpoint's data.bands or data.bits are damaged") from None
 
 
 def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationNet:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segment.data.images import PNG, PngHeader, image_fingerprint, read_image
+from segment.data.images import image_fingerprint, read_image
 from segment.data.labels import Labels
+from segment.data.png import PNG, PngHeader
 from segment.errors import SegmentError
 from tests.conftest import without_rows
 

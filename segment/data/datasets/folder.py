@@ -41,6 +41,7 @@ class FolderDataModule(SegmentationDataModule):
         threshold: brightness (1 to 255) from which a pixel is of the second of two classes, for soft masks and JPEGs.
         val_fraction: share of the images that are held out for validation, without lists and folders of splits.
         split_seed: seed of that choice. It is not the run's seed, so that all runs are evaluated on the same images.
+        palette: "indices" if the stored values of palette masks are the labels, even where the palettes differ.
         name: name of the data set in metrics.json and reports.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
@@ -63,6 +64,7 @@ class FolderDataModule(SegmentationDataModule):
         threshold: float | None = None,
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        palette: str | None = None,
         name: str = "folder",
         **loading: Any,
     ) -> None:
@@ -73,6 +75,9 @@ class FolderDataModule(SegmentationDataModule):
         self.classes, self._labels = parse_classes(self.table, threshold)
         self.by_index = not isinstance(self.table, Mapping)
         self.image_name, self.mask_name = name_patterns(image_name, mask_name)
+        if palette not in {None, "indices"}:
+            raise SegmentError(f"data.palette={palette}: expected indices, or null")
+        self.palette = palette if threshold is None else "indices"
         if not 0 < val_fraction < 1:
             raise SegmentError(f"data.val_fraction={val_fraction}: expected a share between 0 and 1")
         self.val_fraction, self.split_seed = val_fraction, split_seed
