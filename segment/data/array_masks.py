@@ -31,7 +31,9 @@ def read_array(path: Path, threshold: float | None = None) -> np.ndarray:
     if threshold is not None:
         return (values >= threshold).astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "iu":
-        raise ValueError(f"its values are {values.dtype}, expected integers; data.threshold=0.5 makes two classes of them")
+        raise ValueError(
+            f"its values are {values.dtype}, expected integers; data.threshold=0.5 makes two classes of them"
+        )
     if values.size and not 0 <= values.min() <= values.max() <= 255:
         raise ValueError(f"its values are {values.min()} to {values.max()}, expected 0 to 255, where 255 is ignored")
     return values.astype(np.uint8)

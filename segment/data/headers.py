@@ -75,7 +75,9 @@ def mask_header(path: Path) -> ImageHeader:
             more = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
             depth = PngHeader.from_bytes(PNG + content).depth if content else 16 if image.mode.startswith("I;16") else 8
             size = image.size[::-1] if swapped else image.size
-            return ImageHeader(size, image.mode, image.format, orientation, depth, 3, _palette(image), more, _lossy(image, file))
+            return ImageHeader(
+                size, image.mode, image.format, orientation, depth, 3, _palette(image), more, _lossy(image, file)
+            )
 
 
 def _lossy(image: Image.Image, file: IO[bytes]) -> str:

@@ -49,7 +49,11 @@ class PairSummaries(Dataset[PairSummary]):
         headers = read_headers(sample)
         problem = header_problem(sample, headers, data.labels, data.reading)
         found = problem or read_pair(sample, data.labels, data.reading)
-        return PairSummary(found) if isinstance(found, Finding | UnknownValues) else _summary(*found)._replace(headers=headers)
+        return (
+            PairSummary(found)
+            if isinstance(found, Finding | UnknownValues)
+            else _summary(*found)._replace(headers=headers)
+        )
 
 
 def _summary(image: Tensor, mask: Tensor | None) -> PairSummary:

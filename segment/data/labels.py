@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -66,8 +67,8 @@ class Labels:
         else:  # twice as fast as numpy's take
             mask = np.frombuffer(bytearray(values).translate(self._lookup.tobytes()), np.uint8).reshape(values.shape)
         unknown = mask == INVALID
-        found = np.unique(values[unknown], return_counts=True) if unknown.any() else ([], [])
-        return from_numpy(mask), {int(value): int(count) for value, count in zip(*found, strict=True)}
+        counts = Counter[int](values[unknown].tolist() if unknown.any() else ())
+        return from_numpy(mask), dict(counts)
 
     def key(self, value: int) -> str:
         """Return a value as a key of ``data.classes``."""
@@ -123,7 +124,9 @@ def _is_black_and_white(image: Image.Image) -> bool:
     """Return True for a mask of one bit per pixel; in a GIF it is one with a palette."""
     if image.mode == "1":
         return True
-    return image.mode == "P" and image.getextrema()[1] == 1 and image.getpalette()[:6] == [0, 0, 0, 255, 255, 255]
+    return (
+        image.mode == "P" and image.getextrema()[1] == 1 and (image.getpalette() or [])[:6] == [0, 0, 0, 255, 255, 255]
+    )
 
 
 def _values_of_8_bits(content: bytes, header: PngHeader, rows: bytes) -> np.ndarray:

@@ -93,8 +93,8 @@ def header_problem(sample: Sample, headers: PairHeaders | Finding, labels: Label
     if mask.lossy and labels.threshold is None:
         return Finding(
             "lossy mask",
-            f"the mask {sample.mask} is a {mask.lossy}, which changes labels: save it as PNG, or, if data=folder has two "
-            "classes, set data.threshold=128",
+            f"the mask {sample.mask} is a {mask.lossy}, which changes labels: save it as PNG, or, with data=folder and "
+            "two classes, set data.threshold=128",
         )
     if mask.mode not in labels.modes:
         return Finding("mask mode", f"the mask {sample.mask} has mode {mask.mode}; {_mode_hint(mask.mode, labels)}")

@@ -13,7 +13,7 @@ from segment.errors import SegmentError
 
 ROWS = 40
 """Number of values that the message lists."""
-SOFT = 8
+SOFT = 4
 """Number of unknown values from which two classes look like a soft or lossy mask."""
 
 
@@ -48,18 +48,21 @@ def unknown_message(found: Sequence[UnknownValues], labels: Labels, total: int) 
         pixels.update(one.pixels)
         masks.update(one.pixels.keys())
         example = dict.fromkeys(one.pixels, one.mask) | example
-    count = f"{len(pixels)} {'colour' if labels.coloured else 'label'}{'s' * (len(pixels) > 1)}"
+    found_values = f"{len(pixels)} {'colour' if labels.coloured else 'label'}{'s' * (len(pixels) > 1)}"
     if labels.names:
-        head = f"the masks have {count} that data.classes does not name: give each a NAME, or {VOID} to ignore it"
-        if len(labels.names) == 2 and len(pixels) > SOFT:
+        head = (
+            f"the masks have {found_values} that data.classes does not name: give each a NAME, or {VOID} to ignore it"
+        )
+        if len(labels.names) == 2 and len(pixels) >= SOFT:
             head += ". Of soft or lossy masks, data.threshold=128 makes two classes"
     else:
         own = ranges(sorted(value for value in labels.table if isinstance(value, int)))
-        head = f"the masks have {count} that this data set lacks, which has {own}: are they another data set's?"
+        head = f"the masks have {found_values} that this data set lacks, which has {own}: are they another data set's?"
+    name = ": NAME" if labels.names else ""
     rows = [
-        f"    {labels.key(value)}{': NAME' if labels.names else ''}  # {100 * pixels[value] / total:.3g} % of the pixels, "
-        f"in {masks[value]} masks, such as {example[value]}"
-        for value, _ in pixels.most_common(ROWS)
+        f"    {labels.key(value)}{name}  # {100 * count / total:.3g} % of the pixels, masks: {masks[value]}, such as "
+        f"{example[value]}"
+        for value, count in pixels.most_common(ROWS)
     ]
     if len(pixels) > ROWS:
         rows.append(f"    # and {len(pixels) - ROWS} more")

@@ -73,7 +73,9 @@ def test_values_of_one_name_are_one_class_and_void_is_ignored(tmp_path):
 def test_an_unknown_colour_is_named(tmp_path):
     for i in range(4):
         save_pair(tmp_path, str(i), Image.fromarray(COLOURS[TRUTH]))
-    with pytest.raises(SegmentError, match=r"have 1 colour .* does not name: give each a NAME, or void(.|\n)*220/20/60: NAME"):
+    with pytest.raises(
+        SegmentError, match=r"have 1 colour .* does not name: give each a NAME, or void(.|\n)*220/20/60: NAME"
+    ):
         first_mask(tmp_path, classes={"#000000": "ground", "#804080": "road"})
     with pytest.raises(SegmentError, match=r"has mode RGB; expected one channel .* a table of them in data.classes"):
         first_mask(tmp_path, classes=["ground", "road", "person"])
