@@ -40,7 +40,7 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
     file is unchanged, and there is no ``.part``. Two processes that write one file use different ``.part`` files.
 
     Args:
-        path: of the file.
+        path: path of the file.
         mode, options: see ``open``.
 
     Raises:

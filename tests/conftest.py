@@ -33,8 +33,8 @@ def untrained(path: Path, *overrides: str) -> Path:
     """Write a checkpoint of a small net that was not trained.
 
     Args:
-        path: of the checkpoint.
-        overrides: that choose the data set and the model.
+        path: path of the checkpoint.
+        overrides: overrides that choose the data set and the model.
     """
     import torch
 

@@ -23,7 +23,7 @@ from segment.errors import SegmentError
 from segment.files import printable
 
 OWN_ERRORS = "SEGMENT_OWN_ERRORS"
-"""Environment variable by which a child process sees that its parent, and not the user, set HYDRA_FULL_ERROR."""
+"""Environment variable: marks that this package, not the user, set HYDRA_FULL_ERROR; child processes read it."""
 
 
 def exit_cleanly(run: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
     """Compose the configuration ``name`` with the command line and run a command with it.
 
     Args:
-        name: of the command and of its YAML file.
+        name: name of the command and of its YAML file.
         run: called with the configuration.
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """

@@ -23,7 +23,7 @@ def check_added_keys(overrides: Sequence[str], command: str) -> None:
     """Check the top level of keys that are added by ``+KEY=VALUE``: a misspelt group would be ignored.
 
     Args:
-        overrides: of the command line.
+        overrides: overrides of the command line.
         command: name of the command.
 
     Raises:

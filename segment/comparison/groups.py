@@ -26,12 +26,12 @@ class Group:
     """Runs that differ in their seed alone.
 
     Attributes:
-        runs: at least one.
+        runs: the runs, at least one.
         columns: the cells that distinguish this group from others, by heading.
         settings: the value of each key in which groups differ, by dotted key.
         label: name of the group in plots and below the table.
-        interval: of the mIoU averaged over the seeds; None if unknown.
-        cost: of the net; None if it was not measured.
+        interval: 95 % interval of the mIoU averaged over the seeds; None if unknown.
+        cost: cost of the net; None if it was not measured.
 
     Example:
         >>> from pathlib import Path
@@ -135,7 +135,7 @@ def _setting(run: Run, key: str) -> str:
 
 
 def _differing_keys(runs: Sequence[Run], options: Sequence[str]) -> list[str]:
-    """Return the keys in which runs differ that have the same options: an option stands for the keys that it sets.
+    """Return the keys that differ between runs with equal options. Keys set by an option are covered by that option.
 
     The training files are left out where the other keys distinguish all runs, as ``data.train_split`` does.
     """

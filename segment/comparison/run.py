@@ -29,12 +29,12 @@ class Run:
     """A run that has metrics.
 
     Attributes:
-        folder: of the training or evaluation.
+        folder: folder of the training or evaluation.
         metrics: content of its ``metrics.json``.
         config: configuration of the net's training, by dotted key, and :data:`TRAINING_FILES`.
         choices: the option that the training had in each option group, such as ``{"model": "fcn8s"}``.
         data_config: configuration of the data that was evaluated.
-        checkpoint: of the net.
+        checkpoint: checkpoint of the net.
         counts: counted pixels of each image; None if the run has no such file.
 
     Example:

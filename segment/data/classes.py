@@ -25,9 +25,10 @@ class Classes:
     Raises:
         ValueError: names and colours differ in number, or there are more than 254 classes.
 
-    >>> classes = Classes(("background", "cell"), voc_palette(2))
-    >>> len(classes), classes.palette[1]
-    (2, (128, 0, 0))
+    Example:
+        >>> classes = Classes(("background", "cell"), voc_palette(2))
+        >>> len(classes), classes.palette[1]
+        (2, (128, 0, 0))
     """
 
     names: tuple[str, ...]

@@ -60,10 +60,11 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     Raises:
         SegmentError: an argument is out of range.
 
-    >>> class Cells(SegmentationDataModule):
-    ...     name, classes = "cells", Classes(("background", "cell"), ((0, 0, 0), (255, 0, 0)))
-    >>> Cells("~/cells", batch_size=4).labels.table
-    {0: 0, 1: 1, 255: 255}
+    Example:
+        >>> class Cells(SegmentationDataModule):
+        ...     name, classes = "cells", Classes(("background", "cell"), ((0, 0, 0), (255, 0, 0)))
+        >>> Cells("~/cells", batch_size=4).labels.table
+        {0: 0, 1: 1, 255: 255}
     """
 
     name: str = ""

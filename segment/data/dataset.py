@@ -32,8 +32,9 @@ class Item(TypedDict):
 class Batch(TypedDict):
     """image: uint8 (N,3,H,W) RGB; mask: uint8 (N,H,W), 255 for ignored pixels; id: the samples' names.
 
-    >>> image, mask = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 8, 8, dtype=torch.uint8)
-    >>> batch: Batch = {"image": image, "mask": mask, "id": ["a"]}
+    Example:
+        >>> image, mask = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 8, 8, dtype=torch.uint8)
+        >>> batch: Batch = {"image": image, "mask": mask, "id": ["a"]}
     """
 
     image: Tensor
@@ -62,10 +63,11 @@ class SegmentationDataset(Dataset[Item]):
         seed: seed of all random choices of ``transform``, together with the draw's epoch and index. An image looks the
             same whichever worker or rank reads it.
 
-    >>> from pathlib import Path
-    >>> dataset = SegmentationDataset([Sample("a", Path("a.jpg"), None)], Labels({0: 0}), transform=None, seed=0)
-    >>> len(dataset), dataset.has_masks
-    (1, False)
+    Example:
+        >>> from pathlib import Path
+        >>> dataset = SegmentationDataset([Sample("a", Path("a.jpg"), None)], Labels({0: 0}), transform=None, seed=0)
+        >>> len(dataset), dataset.has_masks
+        (1, False)
     """
 
     def __init__(

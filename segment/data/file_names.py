@@ -42,8 +42,9 @@ class NamePattern:
     Raises:
         SegmentError: the text has no field, a field twice, or an unknown one.
 
-    >>> NamePattern("data.mask_name", "{folder}/{name}_mask").fill({"folder": "a/b", "name": "1"})
-    'a/b/1_mask'
+    Example:
+        >>> NamePattern("data.mask_name", "{folder}/{name}_mask").fill({"folder": "a/b", "name": "1"})
+        'a/b/1_mask'
     """
 
     def __init__(self, key: str, text: str) -> None:

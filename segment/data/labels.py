@@ -33,9 +33,10 @@ class Labels:
         names: of the labels, if a user has given them in ``data.classes``.
         threshold: if given, masks may have any mode, and their brightness is looked up in the table.
 
-    >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
-    >>> labels.coloured
-    True
+    Example:
+        >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
+        >>> labels.coloured
+        True
     """
 
     def __init__(self, table: Mapping[Any, int], names: Sequence[str] = (), threshold: float | None = None) -> None:
@@ -141,8 +142,9 @@ def _values_of_8_bits(content: bytes, header: PngHeader, rows: bytes) -> np.ndar
 def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNORE,)) -> Labels:
     """Return labels for masks in which value ``offset + k`` is class k and the values in ``void`` are ignored.
 
-    >>> index_labels(2, offset=1, void=(0, 255)).table
-    {1: 0, 2: 1, 0: 255, 255: 255}
+    Example:
+        >>> index_labels(2, offset=1, void=(0, 255)).table
+        {1: 0, 2: 1, 0: 255, 255: 255}
     """
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
 

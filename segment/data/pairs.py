@@ -20,8 +20,9 @@ from segment.errors import SegmentError
 class Sample(NamedTuple):
     """Files of one image and its mask; the mask is None where masks are not public.
 
-    >>> Sample("cat", Path("images/cat.jpg"), Path("masks/cat.png")).image.name
-    'cat.jpg'
+    Example:
+        >>> Sample("cat", Path("images/cat.jpg"), Path("masks/cat.png")).image.name
+        'cat.jpg'
     """
 
     id: str

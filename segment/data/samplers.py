@@ -36,9 +36,10 @@ class TrainSampler(Sampler[Draw]):
         batch_size: batch size per rank.
         start: first epoch, and the number of its batches to skip: a resumed run has trained on those.
 
-    >>> sampler = TrainSampler(10, batch_size=4, seed=0)
-    >>> len(list(sampler))
-    8
+    Example:
+        >>> sampler = TrainSampler(10, batch_size=4, seed=0)
+        >>> len(list(sampler))
+        8
     """
 
     def __init__(
@@ -76,8 +77,9 @@ class EvalSampler(Sampler[Draw]):
     Ranks of unequal length would wait for each other forever, and Lightning's own sampler repeats images, which then
     count twice. Here the repeated samples are marked as padding, and the data set makes their masks void.
 
-    >>> [draw.padding for draw in EvalSampler(3, rank=1, world_size=2)]
-    [False, True]
+    Example:
+        >>> [draw.padding for draw in EvalSampler(3, rank=1, world_size=2)]
+        [False, True]
     """
 
     def __init__(self, length: int, rank: int = 0, world_size: int = 1) -> None:

@@ -33,7 +33,7 @@ def _randint(high: int) -> int:
 
 
 def _nearest(start: int, length: int, scaled: int) -> np.ndarray:
-    """Return the indices, by nearest centre, that resize ``length`` pixels from ``start`` to ``scaled`` pixels."""
+    """Return nearest-neighbour indices that resize the pixels ``start`` to ``start + length`` to ``scaled`` pixels."""
     return start + ((np.arange(scaled) + 0.5) * (length / scaled)).astype(np.intp)
 
 
@@ -51,10 +51,11 @@ class RandomScaleCrop(v2.Transform):
             another place is tried, up to ten; 1 takes the first place.
         flip: probability of a left-right flip.
 
-    >>> crop = RandomScaleCrop((32, 48), scale=(0.5, 2.0))
-    >>> image = tv_tensors.Image(torch.zeros(3, 40, 60, dtype=torch.uint8))
-    >>> crop(image, tv_tensors.Mask(image[0]))[1].shape
-    torch.Size([32, 48])
+    Example:
+        >>> crop = RandomScaleCrop((32, 48), scale=(0.5, 2.0))
+        >>> image = tv_tensors.Image(torch.zeros(3, 40, 60, dtype=torch.uint8))
+        >>> crop(image, tv_tensors.Mask(image[0]))[1].shape
+        torch.Size([32, 48])
     """
 
     def __init__(

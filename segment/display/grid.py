@@ -13,7 +13,7 @@ class Grid:
     """Cells of text below headings. Text is aligned to the left, numbers are aligned to the right.
 
     Attributes:
-        title: above the table; may be empty.
+        title: text above the table; may be empty.
         headings: one for each column.
         rows: the cells of each row.
         text: headings of the columns with text besides the first one; the others have numbers.

@@ -28,7 +28,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: floa
     Args:
         image: uint8 (H,W,3) RGB.
         mask: class indices (H,W).
-        opacity: of the colours, in 0..1.
+        opacity: opacity of the colours, in 0..1.
     """
     strength = np.full((256, 1), opacity, np.float32)
     strength[IGNORE] = 0
@@ -64,7 +64,7 @@ def side_by_side(
 
     Args:
         rows: for each image, uint8 (H,W,3) RGB followed by masks of class indices (H,W); 255 is void.
-        titles: of the columns.
+        titles: titles of the columns.
         panel: width of one picture, in inches.
     """
     ratios = [min(row[0].shape[0] / row[0].shape[1], 1.6) for row in rows]

@@ -46,7 +46,7 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
 
     Args:
         confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
-        names: of the classes.
+        names: names of the classes.
     """
     total = confusion.sum(1, keepdims=True)
     shares = np.divide(confusion, total, out=np.full(confusion.shape, np.nan), where=total > 0)
@@ -76,8 +76,8 @@ def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) ->
     """Plot each class's share of the pixels as bars, on a logarithmic scale that shows rare classes.
 
     Args:
-        shares: by split, in 0..1, one for each of ``names``.
-        names: of the classes.
+        shares: by split, a share in 0..1 for each of ``names``.
+        names: names of the classes.
     """
     figure = Figure(figsize=(8, 1.2 + 0.2 * len(names) * max(1, len(shares)) ** 0.5), layout="constrained")
     axis = figure.subplots()
@@ -98,7 +98,7 @@ class CostPoint(NamedTuple):
     """A net in the plot of score against cost.
 
     Attributes:
-        label: in the legend.
+        label: text in the legend.
         cost, score: coordinates.
         spread: standard deviation of the score over seeds; 0 for one seed.
     """
@@ -113,7 +113,7 @@ def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Fi
     """Plot each net's score over its cost, with bars for the spread over seeds; the legend begins with the best net.
 
     Args:
-        points: at least one net.
+        points: the nets, at least one.
         cost, score: labels of the axes.
     """
     ranked = sorted(points, key=lambda point: -point.score)

@@ -1,4 +1,4 @@
-"""Metrics of many images: confusion matrix, outlines, intervals, and the results that are written and shown.
+"""Metrics of many images: confusion matrix, boundaries, intervals, and the results that are written and shown.
 
 The prediction of a single image belongs to ``prediction``; comparing runs belongs to ``comparison``.
 """

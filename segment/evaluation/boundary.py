@@ -1,4 +1,4 @@
-"""Metrics of outlines: IoU in bands along the true boundaries (trimaps), and boundary IoU."""
+"""Metrics of boundaries: IoU in bands along the true boundaries (trimaps), and boundary IoU."""
 
 from typing import Any
 

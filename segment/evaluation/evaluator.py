@@ -45,8 +45,8 @@ class EvaluationAccumulator(nn.Module):
     """Count predictions against the truth, and merge the counts of all processes.
 
     Args:
-        classes: of the data set.
-        boundary: whether the metrics of outlines are measured, too.
+        classes: classes of the data set.
+        boundary: whether the metrics of boundaries are measured, too.
 
     Example:
         >>> accumulator = EvaluationAccumulator(Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))

@@ -33,7 +33,7 @@ def worst_and_best(counts: np.ndarray, dataset: SegmentationDataset, count: int 
 
     Args:
         counts: (N,3,C), see :class:`segment.evaluation.evaluator.Evaluation`.
-        dataset: of the N images.
+        dataset: data set of the N images.
         count: number of images; half of them are the worst ones.
     """
     own = mean_iou(counts)

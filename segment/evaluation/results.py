@@ -96,7 +96,7 @@ def mean_over_groups(per_class: Mapping[str, float | None], classes: Classes) ->
 
 
 def result_notes(evaluation: Evaluation) -> list[str]:
-    """Return what a reader of the metrics has to know: nothing was counted, or the net predicts a single class."""
+    """Return notes for a reader of the metrics: nothing was counted, or the net predicts a single class."""
     if not evaluation.confusion.any():
         return ["no pixel of the split is labelled, so that it has no mIoU; see segment.check"]
     predicted = np.flatnonzero(evaluation.confusion.sum(0))
@@ -121,7 +121,7 @@ def write_results(
     Args:
         metrics: the content of ``metrics.json``.
         dataset: the split that was evaluated.
-        examples: by the name of their picture.
+        examples: example images by the name of their picture.
     """
     classes = evaluation.classes
     ids = [dataset.id(i) for i in range(len(evaluation.counts))]

@@ -77,7 +77,7 @@ def _map_on_threads(function: Callable[[Tensor], Tensor], parts: Sequence[Tensor
 
 
 class _Axis:
-    """Positions of an axis's pixels between its scores; square i lies between the scores i - 1 and i.
+    """Interpolation weights along one axis. Square i lies between the scores i - 1 and i.
 
     Attributes:
         low, high: index of the score before and after each square; at both ends it is the same score twice.

@@ -20,8 +20,9 @@ from segment.models.state_dicts import load_published
 class EncoderLike(Protocol):
     """The attributes that an encoder must have; :class:`segment.models.Encoder` describes each and has them all.
 
-    >>> from segment.models import UNetEncoder
-    >>> encoder: EncoderLike = UNetEncoder(width=4)
+    Example:
+        >>> from segment.models import UNetEncoder
+        >>> encoder: EncoderLike = UNetEncoder(width=4)
     """
 
     channels: dict[int, int]
@@ -40,14 +41,15 @@ class DecoderLike(Protocol):
     """The attributes that a decoder must have; it maps features keyed by stride to scores.
 
     Attributes:
-        stride: of the scores, in pixels of the image.
+        stride: stride of the scores, in pixels of the image.
         offset: row and column of the scores at which the image begins.
         resize_to_image: whether the net resizes the scores to the image's size. Otherwise it enlarges them by
             ``stride`` and crops them.
         layouts: layouts of the encoders that it can take, see ``segment.models.encoders.encoder.LAYOUTS``.
 
-    >>> from segment.models import FCNDecoder
-    >>> decoder: DecoderLike = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
+    Example:
+        >>> from segment.models import FCNDecoder
+        >>> decoder: DecoderLike = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
     """
 
     stride: int
@@ -79,10 +81,11 @@ class SegmentationNet(nn.Module):
         SegmentError: the normalisation is unknown, the encoder has fewer stages than are to be frozen, the decoder
             needs an encoder with another layout, or the weights do not fit.
 
-    >>> from segment.models import FCNDecoder, UNetEncoder
-    >>> net = SegmentationNet(UNetEncoder(width=4), FCNDecoder, num_classes=21)
-    >>> net(torch.zeros(1, 3, 50, 70)).shape
-    torch.Size([1, 21, 50, 70])
+    Example:
+        >>> from segment.models import FCNDecoder, UNetEncoder
+        >>> net = SegmentationNet(UNetEncoder(width=4), FCNDecoder, num_classes=21)
+        >>> net(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 21, 50, 70])
     """
 
     mean: Tensor

@@ -1,4 +1,4 @@
-"""The pixel values that a net was trained on, and so the ones that it must be given."""
+"""Mean, standard deviation and channel order of a net's input."""
 
 import math
 from collections.abc import Mapping
@@ -15,8 +15,9 @@ class Normalization(NamedTuple):
         mean, deviation: three values each, in the order in which the net takes the channels.
         bgr: whether that order is blue, green, red.
 
-    >>> Normalization(mean=(0.0, 0.0, 0.0), deviation=(255.0, 255.0, 255.0)) == NORMALIZATIONS["unit"]
-    True
+    Example:
+        >>> Normalization(mean=(0.0, 0.0, 0.0), deviation=(255.0, 255.0, 255.0)) == NORMALIZATIONS["unit"]
+        True
     """
 
     mean: tuple[float, ...]

@@ -103,7 +103,7 @@ def torchvision_model(
     """Build a torchvision classifier with its ImageNet weights (version 1), those of a file, or none.
 
     Args:
-        name: as in ``torchvision.models.list_models()``.
+        name: a name from ``torchvision.models.list_models()``.
         weights: "imagenet", a file in torchvision's layout, or None.
         family: the class that the classifier must have.
         unused: prefixes of keys that a file may lack, or have in another shape.

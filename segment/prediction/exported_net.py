@@ -19,7 +19,7 @@ from segment.models.published.unet_paper import PaperUNet
 from segment.prediction.segmenter import Segmenter
 
 EXPORT_TOLERANCE = 1e-3
-"""Largest difference: a share of the pixels, where two classes are equally likely, or of the highest score."""
+"""Tolerance: fraction of pixels with another class, or score difference relative to the highest score."""
 OUTPUT_TYPES = {"classes": "classes: uint8 (N,H,W)", "scores": "scores: float32 (N,classes,H,W)"}
 """Name, type and shape of each output that a program can have."""
 Program = Callable[[Tensor], Tensor]
@@ -29,7 +29,7 @@ class ExportedNet(nn.Module):
     """A net that takes images as uint8 RGB (N,3,H,W) and normalises them itself.
 
     Args:
-        net: in evaluation mode.
+        net: a net in evaluation mode.
         output: "classes" or "scores", see :data:`OUTPUT_TYPES`.
     """
 
@@ -76,7 +76,7 @@ def trace_net(net: ExportedNet) -> ExportedProgram:
 
 
 def export_metadata(segmenter: Segmenter, output: str) -> dict[str, Any]:
-    """Return what a user of the program needs to know: classes, colours, normalisation, inputs."""
+    """Return the facts that a user of the program needs: classes, colours, normalisation, inputs."""
     net = segmenter.net
     mean, deviation = net.mean.flatten().tolist(), net.deviation.flatten().tolist()
     return {

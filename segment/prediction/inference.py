@@ -38,8 +38,9 @@ class Inference:
     Raises:
         SegmentError: an argument is out of range.
 
-    >>> Inference(window=[512, 512], flip=True).describe()
-    'single scale, windows of 512x512, stride 341x341, Gaussian blend, flipped'
+    Example:
+        >>> Inference(window=[512, 512], flip=True).describe()
+        'single scale, windows of 512x512, stride 341x341, Gaussian blend, flipped'
     """
 
     def __init__(

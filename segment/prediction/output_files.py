@@ -30,8 +30,9 @@ class OutputFiles:
         stem: path of all of them, without suffix.
         extras: suffixes of the extras to write, see :data:`EXTRAS`.
 
-    >>> str(OutputFiles(Path("masks/cat"), [".json"]).path(".json"))
-    'masks/cat.json'
+    Example:
+        >>> str(OutputFiles(Path("masks/cat"), [".json"]).path(".json"))
+        'masks/cat.json'
     """
 
     def __init__(self, stem: Path, extras: list[str]) -> None:
@@ -120,10 +121,10 @@ def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]
 
 
 def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
-    """Create the folder ``output``, after the check that no file which another program wrote would be overwritten.
+    """Check that no foreign file would be overwritten, then create the folder ``output``.
 
     Raises:
-        SegmentError: a file would be, or ``output`` is a file.
+        SegmentError: a foreign file exists under one of the names, or ``output`` is a file.
         OSError: the folder can't be created.
     """
     for files in plan.values():

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.signal.windows import gaussian
 
 MARGIN = 128
-"""Number of pixels that a net sees of a part beyond each side of what is kept of it."""
+"""Smallest overlap on each side of a part, in pixels; the predictions in it are discarded."""
 
 
 class Span(NamedTuple):
@@ -30,12 +30,12 @@ def cut(side: int, count: int, stride: int) -> list[Span]:
     """Cut a side into at most ``count`` spans that overlap by two margins or more.
 
     All spans have one length, so that each can use the memory of the one before; with several lengths each would leave
-    some behind. They begin on the net's grid, and end on that of the mirrored image.
+    some behind. They begin on the net's grid, and end on that of the flipped image.
 
     Args:
         side: number of pixels.
         count: highest number of spans.
-        stride: of the net's grid.
+        stride: step of the net's grid, in pixels.
     """
     length = -(-(side + (count - 1) * (2 * MARGIN + stride)) // (count * stride)) * stride + side % stride
     if length >= side:

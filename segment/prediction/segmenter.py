@@ -37,9 +37,10 @@ class Segmentation:
         classes: names and colours of the indices.
         probabilities: uint8 (classes,H,W), in whole 255ths; None if they were not computed.
 
-    >>> classes = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
-    >>> Segmentation(np.zeros((2, 4, 3), np.uint8), np.array([[0, 0, 0, 1]] * 2, np.uint8), classes)
-    Segmentation(4x2: background 75.0 %, disc 25.0 %)
+    Example:
+        >>> classes = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
+        >>> Segmentation(np.zeros((2, 4, 3), np.uint8), np.array([[0, 0, 0, 1]] * 2, np.uint8), classes)
+        Segmentation(4x2: background 75.0 %, disc 25.0 %)
     """
 
     image: np.ndarray
@@ -106,12 +107,13 @@ class Segmenter:
         inference: the protocol; by default whole images at one scale.
         reading: choice of bands and bits, as for the images that the net was trained on.
 
-    >>> from segment.cli.build import instantiate
-    >>> from segment.cli.config import load_config
-    >>> net = instantiate(load_config(["model=fcn_small"]).model, num_classes=2).eval()
-    >>> segmenter = Segmenter(net, Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0))))
-    >>> segmenter.predict(np.zeros((24, 32, 3), np.uint8)).mask.shape
-    (24, 32)
+    Example:
+        >>> from segment.cli.build import instantiate
+        >>> from segment.cli.config import load_config
+        >>> net = instantiate(load_config(["model=fcn_small"]).model, num_classes=2).eval()
+        >>> segmenter = Segmenter(net, Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0))))
+        >>> segmenter.predict(np.zeros((24, 32, 3), np.uint8)).mask.shape
+        (24, 32)
     """
 
     def __init__(

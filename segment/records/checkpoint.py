@@ -44,7 +44,7 @@ def make_metadata(
     Args:
         model, data: configurations of the net and of the data module.
         classes: names and colours.
-        fingerprints: of the training images, see ``SegmentationDataModule.training_fingerprints``.
+        fingerprints: fingerprints of the training images, see ``SegmentationDataModule.training_fingerprints``.
     """
     return {
         "model": dict(model),

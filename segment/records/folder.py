@@ -15,7 +15,7 @@ def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
 
     Args:
         given: a path.
-        key: that the path was given for, for error messages.
+        key: the key that the path was given for, for error messages.
 
     Raises:
         SegmentError: the path is empty.
@@ -114,7 +114,7 @@ class RunFolder:
     def clear_results(self) -> None:
         """Delete the metrics and pictures of an earlier run: they do not belong to the run that begins here.
 
-        Of these files only those are deleted that an earlier run recorded, and no links: the list may be a stranger's.
+        Only files that ``written.txt`` lists are deleted, and no links: that list may come from an untrusted source.
         """
         own = self._written()
         if not self.predictions.is_symlink():

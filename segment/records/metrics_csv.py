@@ -18,7 +18,7 @@ class WholeRowsWriter(ExperimentWriter):
     For a new column Lightning's writer empties the file before it writes it anew.
 
     Args:
-        folder: where ``metrics.csv`` lies.
+        folder: the folder of ``metrics.csv``.
         earlier: rows that the file begins with.
     """
 
@@ -58,7 +58,7 @@ class MetricsFile(CSVLogger):
     """Lightning's logger that writes ``metrics.csv`` into the run folder itself.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         earlier: rows that the file begins with.
     """
 

@@ -17,11 +17,11 @@ def lock_folder(path: Path, wait: bool = False) -> IO[str] | None:
     The lock is the process's (``fcntl.lockf``), so that workers which outlive it do not hold it.
 
     Args:
-        path: of the lock file, in the run's folder.
+        path: path of the lock file, in the run folder.
         wait: whether to wait some seconds for another process.
 
     Returns:
-        The open file; None where the file system or the platform has no locks, which is said in one line.
+        The open file; None where the file system or the platform has no locks; a note is printed then.
 
     Raises:
         SegmentError: a living process holds the lock.

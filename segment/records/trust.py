@@ -42,7 +42,7 @@ def check_stranger_config(
     Args:
         config: plain data.
         source: name of the file, for the error message.
-        folders: whose public names may be built.
+        folders: folders whose public names may be built.
         trust: names of further packages.
 
     Raises:
@@ -115,7 +115,7 @@ def _is_standard_part(target: str) -> bool:
 
 
 def _locate(target: str) -> Any:
-    """Return what a dotted name means; None where it is not found or its module cannot be imported."""
+    """Return the object that a dotted name refers to; None where it is missing or its module cannot be imported."""
     try:
         return pydoc.locate(target)
     except Exception:  # importing a module may raise anything
@@ -123,7 +123,7 @@ def _locate(target: str) -> Any:
 
 
 def _walk(config: Any, depth: int = 0, key: Any = None) -> Iterator[tuple[int, Any, Any]]:
-    """Yield depth, key and value of everything within tables and lists; keys are values, too, with the key None."""
+    """Yield depth, key and value of everything in tables and lists. A key is also yielded, as a value with key None."""
     if isinstance(config, Mapping) and key != "_target_":
         for name, value in config.items():
             yield depth, None, name

@@ -18,7 +18,7 @@ def folder_name(overrides: Sequence[str], shown: Sequence[str]) -> str:
     """Return a name for a folder: some overrides in readable form, then the hash of all.
 
     Args:
-        overrides: that identify the job or the sweep.
+        overrides: overrides that identify the job or the sweep.
         shown: overrides that the name shows.
     """
     parts = []

@@ -35,9 +35,9 @@ class Job:
     """A job of a sweep. Its overrides identify it: a number would change when the sweep gets another value.
 
     Attributes:
-        overrides: of the job's command line.
+        overrides: overrides of the job's command line.
         swept: the overrides that differ between the jobs, as one string.
-        folder: in which the job runs.
+        folder: folder in which the job runs.
     """
 
     overrides: list[str]
@@ -55,7 +55,7 @@ def sweep_jobs(batch: Sequence[Sequence[str]], folder: Path) -> list[Job]:
 
     Args:
         batch: the overrides of each job.
-        folder: of the sweep.
+        folder: folder of the sweep.
     """
     counts = Counter(override for overrides in batch for override in set(overrides))
     seen: Counter[str] = Counter()
@@ -120,7 +120,7 @@ def run_jobs(jobs: Sequence[Job], start: Callable[[Job], list[str]]) -> None:
     A job that fails does not stop the others.
 
     Args:
-        jobs: of the sweep.
+        jobs: jobs of the sweep.
         start: returns the command of a job.
     """
     begun, left = utc_now(), list(enumerate(jobs, 1))
@@ -174,7 +174,7 @@ def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictCo
     The process has the job's own command line, which Lightning's DDP repeats. On Slurm it is part of the job's step.
 
     Args:
-        module: of the command, for ``python -m``.
+        module: module of the command, for ``python -m``.
         task: runs a single run in this process.
     """
 

@@ -36,7 +36,7 @@ def job_lock(folder: RunFolder, wait: bool) -> Iterator[int | None]:
     has ended.
 
     Args:
-        folder: of the job.
+        folder: folder of the job.
         wait: whether to wait for another process that holds it.
 
     Yields:
@@ -57,9 +57,9 @@ def run_job(
     """Run a job, and record its state in ``job.json`` and its error output, if it fails, in ``job.log``.
 
     Args:
-        command: starts the job.
-        folder: of the job.
-        overrides: of the job's command line, for ``job.json``.
+        command: command that starts the job.
+        folder: folder of the job.
+        overrides: overrides of the job's command line, for ``job.json``.
         lock: file descriptor of the job's lock, which the job inherits.
         recorded: False to write no file.
     """

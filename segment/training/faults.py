@@ -33,7 +33,7 @@ def occupied(folder: RunFolder, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a run's folder, and record its files as this package's; on rank 0 alone.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         wait: whether to wait some seconds for the end of another run, which this one resumes.
 
     Raises:

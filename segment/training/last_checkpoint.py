@@ -33,7 +33,7 @@ class LastCheckpoint(Checkpoint):
     the second case it also asks Slurm to requeue the job.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         every_n_steps: optimiser steps between two saves; None saves at the end of each epoch. The end of training is
             always saved.
 

@@ -50,7 +50,7 @@ def finished_batches(loops: dict[str, Any]) -> tuple[int, int]:
 
 
 def settle_counters(loops: dict[str, Any], batches_in_epoch: int, validating: bool) -> None:
-    """Set the counters of Lightning's fit loop so that all batches so far count as finished, and none as begun.
+    """Reset the counters of Lightning's fit loop to the state between two steps.
 
     Lightning saves a dozen intermediate states. From some of them it skips a validation or repeats an epoch.
 

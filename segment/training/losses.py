@@ -102,7 +102,7 @@ class BorderWeightedCrossEntropy(CrossEntropy):
 
     Args:
         strength, width: see :func:`border_weights`.
-        options: of :class:`CrossEntropy` except ``reduction``, which is "mean".
+        options: options of :class:`CrossEntropy` except ``reduction``, which is "mean".
 
     Example:
         >>> BorderWeightedCrossEntropy(width=3.0).reduction

@@ -27,13 +27,13 @@ class SegmentationModule(L.LightningModule):
     Args:
         net: maps normalised images (N,3,H,W) to scores (N,classes,H,W).
         classes: names of the net's score maps.
-        loss: of scores and int64 labels (N,H,W); None for a module that is only loaded.
+        loss: called with scores and int64 labels (N,H,W); None for a module that is only loaded.
         optimizer: called with the net.
         scheduler: called with the optimiser and, if it has a parameter ``total_steps``, with the number of steps of
             the run. The learning rates change after each step.
         metadata: plain data for every checkpoint, see :mod:`segment.records.checkpoint`.
         inference: protocol of validation; by default whole images at one scale.
-        seed: of the random numbers in training (dropout).
+        seed: seed of the random numbers in training (dropout).
 
     Raises:
         SegmentError: the loss does not take this number of classes.
@@ -148,7 +148,8 @@ class SegmentationModule(L.LightningModule):
         checkpoint[METADATA] = {**self.metadata, "planned_steps": self._planned_steps}
         if "callbacks" in checkpoint:
             return
-        # Lightning calls no callbacks for a checkpoint of weights alone. The weights that were validated are averages.
+        # Lightning calls no callbacks for a checkpoint of weights alone. With WeightAveraging, save the averaged
+        # weights, since those were validated.
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
             if isinstance(callback, WeightAveraging):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)

@@ -21,8 +21,8 @@ def parameter_groups(
     """Return the trainable parameters of a net with ``encoder`` and ``decoder``, by learning rate and decay.
 
     Args:
-        net: with attributes ``encoder`` and ``decoder``.
-        lr, weight_decay: for the decoder's weights.
+        net: a net with attributes ``encoder`` and ``decoder``.
+        lr, weight_decay: learning rate and weight decay of the decoder's weights.
         encoder_factor: learning rate of the encoder as a multiple of the decoder's; None is 0.05 for a
             pre-trained encoder and 1 for one that starts from scratch.
         bias_factor: learning rate of biases as a multiple of the weights'; 2 in the FCN papers.
@@ -52,7 +52,7 @@ def optimizer_with_groups(
     """Build an optimiser over the parameter groups of a net.
 
     Args:
-        net: with attributes ``encoder`` and ``decoder``.
+        net: a net with attributes ``encoder`` and ``decoder``.
         algorithm: class of the optimiser.
         lr, weight_decay, factors: see :func:`parameter_groups`.
 
@@ -96,7 +96,7 @@ def one_cycle(
 
     Args:
         warmup_share: share of the steps in which the learning rate rises.
-        momentum: at the highest learning rate and at both ends, in place of the optimiser's own (Adam's first beta).
+        momentum: [at the peak learning rate, at start and end]; replaces the optimiser's momentum (Adam's first beta).
             None keeps the optimiser's own.
 
     Raises:

@@ -33,8 +33,8 @@ class RunStart:
     """The state in which a run begins.
 
     Attributes:
-        folder: of the run that begins.
-        checkpoint: to resume from; None for a run from scratch.
+        folder: folder of the run that begins.
+        checkpoint: the checkpoint to resume from; None for a run from scratch.
         record: ``provenance.json`` of the run that wrote the checkpoint; None if there is none.
     """
 
@@ -80,7 +80,7 @@ def find_start(resume: str | None, folder: RunFolder) -> RunStart:
 
     Args:
         resume: a run folder, a checkpoint, "auto" for the last checkpoint in ``folder`` if there is one, or None.
-        folder: of the run that begins.
+        folder: folder of the run that begins.
 
     Raises:
         SegmentError: there is no checkpoint at the given path.

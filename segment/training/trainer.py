@@ -24,7 +24,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     Args:
         config: the configuration of ``segment.train``.
         start: how the run begins.
-        loggers: of the run.
+        loggers: the loggers of the run.
         on_start: called with the Trainer when training begins.
 
     Raises:

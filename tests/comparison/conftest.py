@@ -31,8 +31,8 @@ def write_run(path: Path, config: dict[str, Any], pixels: np.ndarray | None = No
 
     Args:
         config: dotted keys that differ from the defaults below.
-        pixels: for per_image.npz and the mIoU.
-        metrics: of metrics.json.
+        pixels: counts for per_image.npz and the mIoU.
+        metrics: further keys of metrics.json.
     """
     folder = RunFolder(path)
     folder.hydra.mkdir(parents=True)

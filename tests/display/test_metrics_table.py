@@ -42,7 +42,7 @@ def test_many_classes_have_two_columns_and_no_bars():
     assert not any("█" in line for line in lines)
 
 
-def test_metrics_of_outlines():
+def test_metrics_of_boundaries():
     lines = lines_of(boundary={"boundary_IoU": 0.3, "trimap": {"4": {"mIoU": 0.2}}})
     assert any(line.startswith("boundary IoU") and "30.0" in line for line in lines)
     assert any(line.startswith("mean IoU within 4 px") and "20.0 │ of a true boundary" in line for line in lines)

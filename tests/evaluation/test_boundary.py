@@ -1,4 +1,4 @@
-"""Metrics of outlines follow the definitions in the papers, written with scipy's morphology."""
+"""Metrics of boundaries follow the definitions in the papers, written with scipy's morphology."""
 
 import numpy as np
 import pytest

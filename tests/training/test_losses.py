@@ -28,7 +28,7 @@ def test_mean_is_torchs(case, weights, smoothing):
 
 
 def test_weights_in_16_bits(case):
-    """Of trainer.precision=bf16-true: what Lightning casts has another type than the scores."""
+    """With trainer.precision=bf16-true, Lightning casts the class weights, while the scores stay float32 here."""
     scores, mask = case
     found = CrossEntropy("mean", [1.0, 2.0, 0.5, 3.0]).bfloat16()(scores, mask)
     torch.testing.assert_close(found, CrossEntropy("mean", [1.0, 2.0, 0.5, 3.0])(scores, mask))

@@ -40,9 +40,10 @@ class ADE20KDataModule(SegmentationDataModule):
         root: the folder that holds ``ADEChallengeData2016``, or that folder itself.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
-    >>> data = ADE20KDataModule("data/ade20k")
-    >>> data.name, len(data.classes), data.labels.table[1]
-    ('ade20k', 150, 0)
+    Example:
+        >>> data = ADE20KDataModule("data/ade20k")
+        >>> data.name, len(data.classes), data.labels.table[1]
+        ('ade20k', 150, 0)
     """
 
     name = "ade20k"

@@ -41,9 +41,10 @@ class CamVidDataModule(SegmentationDataModule):
         root: the folder that has the lists, or the folder that holds it as ``CamVid``.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
-    >>> data = CamVidDataModule("data/camvid", crop_size=(352, 480))
-    >>> data.name, len(data.classes), data.official_sizes["val"]
-    ('camvid', 11, 101)
+    Example:
+        >>> data = CamVidDataModule("data/camvid", crop_size=(352, 480))
+        >>> data.name, len(data.classes), data.official_sizes["val"]
+        ('camvid', 11, 101)
     """
 
     name = "camvid"

@@ -48,9 +48,10 @@ class FolderDataModule(SegmentationDataModule):
     Raises:
         SegmentError: classes are missing, repeated, or of mixed kinds; an argument is out of range.
 
-    >>> data = FolderDataModule("cells", classes={0: "membrane", 255: "cell"})
-    >>> data.classes.names, data.labels.table
-    (('membrane', 'cell'), {0: 0, 255: 1})
+    Example:
+        >>> data = FolderDataModule("cells", classes={0: "membrane", 255: "cell"})
+        >>> data.classes.names, data.labels.table
+        (('membrane', 'cell'), {0: 0, 255: 1})
     """
 
     def __init__(

@@ -182,10 +182,11 @@ class ShapesDataModule(SegmentationDataModule):
         train_size, val_size, test_size: number of images of each split.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`; there is no ``root``.
 
-    >>> data = ShapesDataModule(train_size=4, val_size=2)
-    >>> item = data.dataset("val")[1]
-    >>> item["id"], item["image"].shape[1:] == item["mask"].shape
-    ('00001', True)
+    Example:
+        >>> data = ShapesDataModule(train_size=4, val_size=2)
+        >>> item = data.dataset("val")[1]
+        >>> item["id"], item["image"].shape[1:] == item["mask"].shape
+        ('00001', True)
     """
 
     name = "shapes"

@@ -38,9 +38,10 @@ class VOCDataModule(SegmentationDataModule):
         year: year of the challenge, 2007 to 2012.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
-    >>> data = VOCDataModule("data/voc", year=2012, batch_size=4)
-    >>> data.name, len(data.classes), len(data.ids("seg11valid"))
-    ('voc', 21, 736)
+    Example:
+        >>> data = VOCDataModule("data/voc", year=2012, batch_size=4)
+        >>> data.name, len(data.classes), len(data.ids("seg11valid"))
+        ('voc', 21, 736)
     """
 
     name = "voc"
@@ -118,9 +119,10 @@ class AugmentedVOCDataModule(VOCDataModule):
         root: see :class:`VOCDataModule`.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
-    >>> data = AugmentedVOCDataModule("data/voc")
-    >>> data.name, data.official_sizes["train"]
-    ('voc_sbd', 10582)
+    Example:
+        >>> data = AugmentedVOCDataModule("data/voc")
+        >>> data.name, data.official_sizes["train"]
+        ('voc_sbd', 10582)
     """
 
     name = "voc_sbd"

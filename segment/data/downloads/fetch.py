@@ -28,8 +28,9 @@ CHECKSUM = re.compile("md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}", 
 class Archive(NamedTuple):
     """The address of an archive, and the checksum of the file: "md5:...", "sha1:...", "sha256:..." or None.
 
-    >>> Archive("https://example.org/set.zip?version=2", None).name
-    'set.zip'
+    Example:
+        >>> Archive("https://example.org/set.zip?version=2", None).name
+        'set.zip'
     """
 
     url: str
@@ -54,9 +55,10 @@ class Release:
         inside: path of the folder in the archives.
         target: path of the folder below the data set's root; "." is the root itself.
 
-    >>> archive = Archive("https://example.org/set-1.0.zip", "md5:9e107d9d372bb6826bd81d3542a419d6")
-    >>> Release((archive,), inside="set-1.0/images", target="images").target
-    'images'
+    Example:
+        >>> archive = Archive("https://example.org/set-1.0.zip", "md5:9e107d9d372bb6826bd81d3542a419d6")
+        >>> Release((archive,), inside="set-1.0/images", target="images").target
+        'images'
     """
 
     archives: tuple[Archive, ...]

@@ -81,7 +81,10 @@ def _extract(archive: Path, folder: Path) -> None:
 
 
 class _StrictTarInfo(tarfile.TarInfo):
-    """A header that is read strictly: tarfile takes a damaged or missing one for the end, which is a block of zeros."""
+    """A header that is read strictly.
+
+    tarfile treats a damaged or missing header as the end of the archive. The real end is a block of zeros.
+    """
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_StrictTarInfo":

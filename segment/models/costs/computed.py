@@ -18,7 +18,7 @@ class ComputedCost(NamedTuple):
         parameters: number of weights.
         gmacs: billions of multiply-accumulate operations of a forward pass.
         training_memory: bytes that a training step keeps for the backward pass, without weights and optimiser.
-        strides: of the encoder's features.
+        strides: strides of the encoder's features.
         receptive_field: pixels on a side that the deepest feature sees; an upper bound for encoders with branches.
     """
 
@@ -71,7 +71,7 @@ def _receptive_field(net: SegmentationNet) -> int:
     side, field = 1024, 1.0
 
     def grow(layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        """Add the k - 1 further cells that a kernel of k sees, each as large as the image's side over the input's."""
+        """Add (k - 1) * dilation * input stride, the growth of the receptive field."""
         nonlocal field
         kernel, dilation = (v if isinstance(v, int) else v[0] for v in (layer.kernel_size, layer.dilation))
         # Padding and rounding make sizes differ a little from those that the strides, powers of two, would give.

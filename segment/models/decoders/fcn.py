@@ -75,14 +75,15 @@ class FCNDecoder(nn.Module):
         upsampling: "bilinear", or "transposed" for transposed convolutions that are trained and start as bilinear.
 
     Attributes:
-        stride: of the scores that the decoder returns.
+        stride: stride of the scores that the decoder returns.
 
     Raises:
         SegmentError: the encoder has no feature at one of the strides, or ``upsampling`` is unknown.
 
-    >>> decoder = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
-    >>> decoder({16: torch.zeros(1, 8, 4, 4), 32: torch.zeros(1, 8, 2, 2)}).shape
-    torch.Size([1, 2, 4, 4])
+    Example:
+        >>> decoder = FCNDecoder(channels={16: 8, 32: 8}, num_classes=2, skip_strides=[16])
+        >>> decoder({16: torch.zeros(1, 8, 4, 4), 32: torch.zeros(1, 8, 2, 2)}).shape
+        torch.Size([1, 2, 4, 4])
     """
 
     offset = 0

@@ -35,14 +35,15 @@ class UNetDecoder(nn.Module):
         norm: "batch" or "group".
 
     Attributes:
-        stride: of the scores that the decoder returns: the encoder's finest.
+        stride: stride of the scores that the decoder returns: the encoder's finest.
 
     Raises:
         SegmentError: an argument has another value.
 
-    >>> decoder = UNetDecoder(channels={2: 8, 4: 16}, num_classes=2)
-    >>> decoder({2: torch.zeros(1, 8, 6, 6), 4: torch.zeros(1, 16, 3, 3)}).shape
-    torch.Size([1, 2, 6, 6])
+    Example:
+        >>> decoder = UNetDecoder(channels={2: 8, 4: 16}, num_classes=2)
+        >>> decoder({2: torch.zeros(1, 8, 6, 6), 4: torch.zeros(1, 16, 3, 3)}).shape
+        torch.Size([1, 2, 6, 6])
     """
 
     offset = 0

@@ -49,15 +49,16 @@ class Encoder(nn.Module):
     Attributes:
         pretrained: whether the weights come from a file or a download; optimisers then use a lower learning rate.
         size_divisor: the net pads its input to a multiple of this on both axes; 1, since these stages round up.
-        layout: where the features lie, one of ``LAYOUTS``.
+        layout: position of the features in the image, one of ``LAYOUTS``.
         normalization: the normalisation that the weights were trained with.
         min_size: number of pixels that the shorter side of an image must have.
         checkpointing: whether training keeps the outputs of the stages only and computes the rest again in the backward
             pass: less memory for a third more time. (Batch norms then update their statistics twice per step.)
 
-    >>> encoder = Encoder([(1, nn.Conv2d(3, 8, 3, padding=1)), (2, CeilMaxPool2d())], channels={1: 8, 2: 8})
-    >>> {stride: feature.shape for stride, feature in encoder(torch.zeros(1, 3, 5, 7)).items()}
-    {1: torch.Size([1, 8, 5, 7]), 2: torch.Size([1, 8, 3, 4])}
+    Example:
+        >>> encoder = Encoder([(1, nn.Conv2d(3, 8, 3, padding=1)), (2, CeilMaxPool2d())], channels={1: 8, 2: 8})
+        >>> {stride: feature.shape for stride, feature in encoder(torch.zeros(1, 3, 5, 7)).items()}
+        {1: torch.Size([1, 8, 5, 7]), 2: torch.Size([1, 8, 3, 4])}
     """
 
     layout = "aligned"

@@ -15,8 +15,9 @@ class MobileNetV2Encoder(Encoder):
     Raises:
         SegmentError: the download fails, or the weights do not fit.
 
-    >>> MobileNetV2Encoder(weights=None).channels
-    {2: 16, 4: 24, 8: 32, 16: 96, 32: 1280}
+    Example:
+        >>> MobileNetV2Encoder(weights=None).channels
+        {2: 16, 4: 24, 8: 32, 16: 96, 32: 1280}
     """
 
     def __init__(self, weights: str | None = IMAGENET) -> None:

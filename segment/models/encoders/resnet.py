@@ -14,14 +14,15 @@ class ResNetEncoder(Encoder):
     Args:
         name: a torchvision network of this family (resnet18, resnet50, resnext50_32x4d, wide_resnet50_2, ...).
         weights: "imagenet", a file in torchvision's layout, or None.
-        output_stride: 32; or 16 or 8 to dilate the last stages in place of their strides (Chen et al., 2017). These
-            stages then have the same stride, whose feature is that of the deepest.
+        output_stride: 32; or 16 or 8 to dilate the last stages in place of their strides (Chen et al., 2017). Several
+            stages then share a stride; the deepest gives the feature.
 
     Raises:
         SegmentError: the stride is another one, the network cannot be dilated, or the weights do not fit.
 
-    >>> ResNetEncoder("resnet18", weights=None).channels
-    {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
+    Example:
+        >>> ResNetEncoder("resnet18", weights=None).channels
+        {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
     """
 
     def __init__(self, name: str = "resnet50", weights: str | None = IMAGENET, output_stride: int = 32) -> None:

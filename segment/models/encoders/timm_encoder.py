@@ -15,7 +15,7 @@ class TimmEncoder(nn.Module):
     """A feature network of timm.
 
     Args:
-        name: as in ``timm.list_models()``, with or without the tag of its weights (``resnet18.a1_in1k``).
+        name: a name from ``timm.list_models()``, with or without the tag of its weights (``resnet18.a1_in1k``).
         weights: "imagenet" (timm's default for the name, downloaded once), a file with a state dict of
             the whole network in timm's layout, or None.
         output_stride: 32; or 16 or 8 where timm can dilate the network.
@@ -23,8 +23,9 @@ class TimmEncoder(nn.Module):
     Raises:
         SegmentError: the name is unknown, the network has no pyramid of features, or the weights do not load.
 
-    >>> TimmEncoder("resnet18", weights=None).channels
-    {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
+    Example:
+        >>> TimmEncoder("resnet18", weights=None).channels
+        {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
     """
 
     layout = "aligned"

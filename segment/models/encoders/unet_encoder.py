@@ -14,7 +14,7 @@ def double_convolution(inputs: int, outputs: int, stride: int = 1, norm: str = "
 
     Args:
         inputs, outputs: number of channels.
-        stride: of the first convolution.
+        stride: stride of the first convolution.
         norm: "batch", or "group" with 16 channels in a group (Wu & He, 2018).
 
     Raises:
@@ -46,8 +46,9 @@ class UNetEncoder(Encoder):
     Raises:
         SegmentError: an argument is out of range, or the weights do not fit.
 
-    >>> UNetEncoder(width=8, depth=3).channels
-    {1: 8, 2: 16, 4: 32}
+    Example:
+        >>> UNetEncoder(width=8, depth=3).channels
+        {1: 8, 2: 16, 4: 32}
     """
 
     def __init__(

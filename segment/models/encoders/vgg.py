@@ -26,10 +26,11 @@ class VGGEncoder(Encoder):
         name: vgg11, vgg13, vgg16, vgg19, or one of them with ``_bn``.
         weights: "imagenet", a file in torchvision's layout, or None.
 
-    >>> import torch
-    >>> with torch.device("meta"):  # builds the shapes alone
-    ...     VGGEncoder("vgg11", weights=None).channels
-    {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512}
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # builds the shapes alone
+        ...     VGGEncoder("vgg11", weights=None).channels
+        {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512}
     """
 
     def __init__(self, name: str = "vgg16", weights: str | None = IMAGENET) -> None:
@@ -51,16 +52,17 @@ class VGGFullyConvolutional(Encoder):
     Args:
         weights: "imagenet", a file in torchvision's layout (its classifier is reshaped), or None.
         dropout: probability after fc6 and fc7.
-        padding: of the first convolution. 1 keeps the features in place, and fc6 pads by 3. 100 is the paper's, where
-            fc6 does not pad; it needs the paper's decoder, which crops accordingly.
+        padding: padding of the first convolution. 1 keeps the features in place, and fc6 pads by 3. 100 is the paper's,
+            where fc6 does not pad; it needs the paper's decoder, which crops accordingly.
 
     Raises:
         SegmentError: the padding is neither, or the weights do not fit.
 
-    >>> import torch
-    >>> with torch.device("meta"):  # builds the shapes alone
-    ...     VGGFullyConvolutional(weights=None, padding=100).layout
-    'FCN paper'
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # builds the shapes alone
+        ...     VGGFullyConvolutional(weights=None, padding=100).layout
+        'FCN paper'
     """
 
     def __init__(self, weights: str | None = IMAGENET, dropout: float = 0.5, padding: int = 1) -> None:

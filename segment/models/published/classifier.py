@@ -16,11 +16,12 @@ def convolutional_classifier(vgg: VGG) -> nn.Sequential:
     Returns:
         A net from (N,3,H,W), 224 pixels or more on each side, to scores (N,classes,H//32-6,W//32-6).
 
-    >>> import torch, torchvision
-    >>> with torch.device("meta"):  # builds the shapes alone
-    ...     net = convolutional_classifier(torchvision.models.vgg11())
-    ...     net(torch.zeros(1, 3, 256, 300)).shape
-    torch.Size([1, 1000, 2, 3])
+    Example:
+        >>> import torch, torchvision
+        >>> with torch.device("meta"):  # builds the shapes alone
+        ...     net = convolutional_classifier(torchvision.models.vgg11())
+        ...     net(torch.zeros(1, 3, 256, 300)).shape
+        torch.Size([1, 1000, 2, 3])
     """
     layers: list[nn.Module] = [vgg.features]
     size, channels = 7, 512

@@ -35,8 +35,9 @@ class PaperFCNDecoder(nn.Module):
     Raises:
         SegmentError: the strides are other ones.
 
-    >>> PaperFCNDecoder(channels={8: 8, 16: 8, 32: 8}, num_classes=2, skip_strides=[16, 8]).offset
-    31
+    Example:
+        >>> PaperFCNDecoder(channels={8: 8, 16: 8, 32: 8}, num_classes=2, skip_strides=[16, 8]).offset
+        31
     """
 
     stride = 1

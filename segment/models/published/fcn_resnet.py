@@ -14,11 +14,12 @@ class FCNHead(nn.Module):
         dropout: probability before the scores.
 
     Attributes:
-        stride: of the scores that the decoder returns: the encoder's deepest.
+        stride: stride of the scores that the decoder returns: the encoder's deepest.
 
-    >>> import torch
-    >>> FCNHead(channels={8: 16}, num_classes=2)({8: torch.zeros(2, 16, 4, 4)}).shape
-    torch.Size([2, 2, 4, 4])
+    Example:
+        >>> import torch
+        >>> FCNHead(channels={8: 16}, num_classes=2)({8: torch.zeros(2, 16, 4, 4)}).shape
+        torch.Size([2, 2, 4, 4])
     """
 
     offset = 0

@@ -33,8 +33,9 @@ class PaperUNetEncoder(Encoder):
     Raises:
         SegmentError: weights are given.
 
-    >>> PaperUNetEncoder(width=4).channels
-    {1: 4, 2: 8, 4: 16, 8: 32, 16: 64}
+    Example:
+        >>> PaperUNetEncoder(width=4).channels
+        {1: 4, 2: 8, 4: 16, 8: 32, 16: 64}
     """
 
     layout = "U-Net paper"
@@ -62,9 +63,10 @@ class PaperUNetDecoder(nn.Module):
     Raises:
         SegmentError: the channels are not those of :class:`PaperUNetEncoder`.
 
-    >>> encoder = PaperUNetEncoder(width=4)
-    >>> PaperUNetDecoder(encoder.channels, num_classes=2)(encoder(torch.zeros(1, 3, 188, 204))).shape
-    torch.Size([1, 2, 4, 20])
+    Example:
+        >>> encoder = PaperUNetEncoder(width=4)
+        >>> PaperUNetDecoder(encoder.channels, num_classes=2)(encoder(torch.zeros(1, 3, 188, 204))).shape
+        torch.Size([1, 2, 4, 20])
     """
 
     stride = 1
@@ -122,9 +124,10 @@ class PaperUNet(SegmentationNet):
     Raises:
         SegmentError: the tile is not a multiple of 16, or an option does not fit.
 
-    >>> net = PaperUNet(PaperUNetEncoder(width=4), PaperUNetDecoder, num_classes=2, tile=16)
-    >>> net(torch.zeros(1, 3, 20, 30)).shape
-    torch.Size([1, 2, 20, 30])
+    Example:
+        >>> net = PaperUNet(PaperUNetEncoder(width=4), PaperUNetDecoder, num_classes=2, tile=16)
+        >>> net(torch.zeros(1, 3, 20, 30)).shape
+        torch.Size([1, 2, 20, 30])
     """
 
     def __init__(self, encoder: Encoder, decoder: Any, num_classes: int, tile: int = 384, **options: Any) -> None:
