@@ -96,6 +96,15 @@ def test_polygons_beside_the_images(tmp_path):
     assert polygon_hint(tmp_path / "i") == "; 1.json is no mask; draw its annotations as masks"
 
 
+def test_polygons_without_a_folder_of_masks(folder_root):
+    for path in [*(folder_root / "train" / "images").iterdir()]:
+        path.with_suffix(".json").write_text('{"shapes": []}')
+    shutil.rmtree(folder_root / "train" / "masks")
+    data = FolderDataModule(str(folder_root), classes=["a", "b", "c"])
+    with pytest.raises(SegmentError, match=r"have no masks at .*; 0.json is LabelMe polygons; .*draws them as masks$"):
+        data.setup("fit")
+
+
 @needs_shared
 @pytest.mark.parametrize(
     ("case", "options"),

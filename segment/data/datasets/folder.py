@@ -12,7 +12,7 @@ import numpy as np
 from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
-from segment.data.file_names import NamePattern, find_pairs, name_key, name_patterns, without_suffix
+from segment.data.file_names import NamePattern, find_pairs, name_key, name_patterns, polygon_hint, without_suffix
 from segment.data.labelmap import read_labelmap
 from segment.data.labels import Labels, parse_classes
 from segment.data.pairs import Sample
@@ -188,6 +188,12 @@ class FolderDataModule(SegmentationDataModule):
                 f"the masks at data.root={self.root} hold 0 and 255 alone, and 255 means 'ignore': if it is a class, "
                 "say so with data.classes={0:background,255:NAME}"
             )
+
+    def require_masks(self, split: str, dataset: SegmentationDataset) -> None:
+        try:
+            super().require_masks(split, dataset)
+        except SegmentError as error:
+            raise SegmentError(f"{error}{polygon_hint(*{sample.image.parent for sample in dataset.samples})}") from None
 
     def _values(self, samples: Sequence[Sample], dark: Set[int]) -> set[int]:
         """Return the values of the masks up to the first one with other values than ``dark``, usually the first."""
