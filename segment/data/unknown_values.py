@@ -14,7 +14,7 @@ from segment.errors import SegmentError
 ROWS = 40
 """Number of values that the message lists."""
 SOFT = 4
-"""Number of unknown values from which two classes look like a soft or lossy mask."""
+"""Number of unknown values from which masks may be soft or lossy."""
 
 
 class UnknownValues(NamedTuple):
@@ -53,8 +53,8 @@ def unknown_message(found: Sequence[UnknownValues], labels: Labels, total: int) 
         head = (
             f"the masks have {found_values} that data.classes does not name: give each a NAME, or {VOID} to ignore it"
         )
-        if len(labels.names) == 2 and len(pixels) >= SOFT:
-            head += ". Of soft or lossy masks, data.threshold=128 makes two classes"
+        if len(pixels) >= SOFT:
+            head += "; data.threshold=128 reads soft or lossy masks of two classes"
     else:
         own = ranges(sorted(value for value in labels.table if isinstance(value, int)))
         head = f"the masks have {found_values} that this data set lacks, which has {own}: are they another data set's?"
@@ -67,5 +67,5 @@ def unknown_message(found: Sequence[UnknownValues], labels: Labels, total: int) 
     if len(pixels) > ROWS:
         rows.append(f"    # and {len(pixels) - ROWS} more")
     elif labels.names:
-        rows.append(f"  {shlex.quote(f'data.classes={labels.as_typed([*pixels])}')}")
+        rows.append(f"  {shlex.quote(f'data.classes={labels.as_typed([value for value, _ in pixels.most_common()])}')}")
     return "\n".join([head, *rows])

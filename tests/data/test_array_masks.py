@@ -159,5 +159,5 @@ def test_cases(case, classes, options):
 
 @needs_shared
 def test_the_case_of_soft_masks_without_a_threshold():
-    with pytest.raises(SegmentError, match=r"Of soft or lossy masks, data.threshold=128 makes two classes"):
+    with pytest.raises(SegmentError, match=r"data.threshold=128 reads soft or lossy masks of two classes"):
         first_mask(SHARED / "cases" / "mask_antialiased", {0: "background", 255: "a"})

@@ -72,7 +72,7 @@ def test_many_values_are_cut_and_two_classes_may_be_soft(tmp_path):
     labels = FolderDataModule("x", {0: "a", 255: "b"}).labels
     message = unknown_message(count_unknown([tmp_path / "1.png"], labels), labels, 256)
     assert "254 labels that data.classes does not name" in message.splitlines()[0]
-    assert message.splitlines()[0].endswith("Of soft or lossy masks, data.threshold=128 makes two classes")
+    assert message.splitlines()[0].endswith("data.threshold=128 reads soft or lossy masks of two classes")
     assert len(message.splitlines()) == 42
     assert message.endswith("    # and 214 more")
 

@@ -114,7 +114,7 @@ class FolderDataModule(SegmentationDataModule):
         """Return the training or validation part of all pairs, if no list or folder names a split."""
         places = (*root.glob("*.txt"), *root.glob("*/"), *(root / self.images).glob("*/"))
         others = {path.name for path in places if self._is_split(path)}
-        if split not in {"train", "val"} or others or not (root / self.images).is_dir():
+        if split not in {"train", "val"} or others:
             raise SegmentError(
                 f"no split {split!r} at data.root={root}: expected {split}.txt, {self.images}/{split}/ or "
                 f"{split}/{self.images}/" + (f"; found {', '.join(sorted(others))}" if others else "")
@@ -136,7 +136,11 @@ class FolderDataModule(SegmentationDataModule):
 
     def _pairs(self, images: Path, masks: Path) -> list[Sample]:
         if not images.is_dir():
-            raise SegmentError(f"no folder {images}: expected {self.layout} at data.root={self.root}")
+            found = ", ".join(sorted(path.name for path in self.root.glob("[!.]*/"))) or "none"
+            raise SegmentError(
+                f"no folder {images}: expected {self.layout} at data.root={self.root}, which has the folders: {found}. "
+                "data.images= and data.masks= give their names, '.' for the root itself"
+            )
         return find_pairs(images, masks, self.image_name, self.mask_name)
 
     def _listed(self, path: Path, images: Path, masks: Path) -> list[Sample]:

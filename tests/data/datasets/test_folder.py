@@ -307,3 +307,10 @@ def test_hints_for_other_layouts(tmp_path):
         FolderDataModule(str(tmp_path / "deep"), classes=["a", "b"]).samples("train")
     with pytest.raises(SegmentError, match=r"data.classes=cell: expected a list"):
         FolderDataModule(str(tmp_path), classes="cell")
+
+
+def test_folders_of_other_names_are_listed(tmp_path):
+    save_pairs(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "photos")
+    with pytest.raises(SegmentError, match=r"no folder .*images: .* has the folders: masks, photos. data.images= and"):
+        FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).samples("train")
