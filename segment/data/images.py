@@ -40,8 +40,9 @@ class Reading:
     Raises:
         SegmentError: a value is out of range.
 
-    >>> Reading(bands=[3, 0, 1], bits=12).bands
-    [3, 0, 1]
+    Example:
+        >>> Reading(bands=[3, 0, 1], bits=12).bands
+        [3, 0, 1]
     """
 
     bands: Sequence[int] | None = None

@@ -47,6 +47,8 @@ class PairSummaries(Dataset[PairSummary]):
             return _summary(*data.load(index))
         sample = data.samples[index]
         headers = read_headers(sample)
+        if isinstance(headers, Finding):
+            return PairSummary(headers)
         problem = header_problem(sample, headers, data.labels, data.reading)
         found = problem or read_pair(sample, data.labels, data.reading)
         return (

@@ -86,7 +86,7 @@ class Labels:
         """Read the values (H,W) of a mask file; a colour is one number of 24 bits.
 
         Raises:
-            SegmentError: the file can't be read.
+            SegmentError: the file cannot be read.
         """
         try:
             if path.suffix.lower() in ARRAY_SUFFIXES:
@@ -102,8 +102,7 @@ class Labels:
                 if self._reads_indices and depth == 8 and header.colour in {0, 3} and not may_have_exif(content):
                     return _values_of_8_bits(content, header, rows)
             with open_image(io.BytesIO(content)) as image:
-                if image.format == "TIFF":
-                    depth = image.tag_v2.get(258, (1,))[0]
+                depth = getattr(image, "tag_v2", {}).get(258, (depth,))[0]  # of a TIFF
                 image = ImageOps.exif_transpose(image)
                 if self._reads_indices:
                     values = np.array(image, dtype=np.uint8)  # the indices of a palette image

@@ -75,13 +75,11 @@ def read_headers(sample: Sample) -> PairHeaders | Finding:
         return Finding(f"unreadable {kind}", f"cannot read {path}: {error or type(error).__name__}")
 
 
-def header_problem(sample: Sample, headers: PairHeaders | Finding, labels: Labels, reading: Reading) -> Finding | None:
-    """Return the first problem that the result of :func:`read_headers` shows, or None.
+def header_problem(sample: Sample, headers: PairHeaders, labels: Labels, reading: Reading) -> Finding | None:
+    """Return the first problem that the headers of a pair show, or None.
 
     The mask must have a mode that fits the labels, and image and mask the same size.
     """
-    if isinstance(headers, Finding):
-        return headers
     image, mask, path = headers.image, headers.mask, sample.image
     if image.mode in {"I", "F"}:  # their brightest value is unknown, and may differ from image to image
         return Finding("image mode", f"{path} has 32 bits per pixel (mode {image.mode}): save it with 8 or 16")
@@ -164,8 +162,12 @@ def check_headers(samples: Sequence[Sample], labels: Labels, reading: Reading) -
         SegmentError: a pair has a problem; the first one is named.
     """
     with ThreadPoolExecutor(8) as pool:
-        found = [*pool.map(read_headers, samples)]
-    for sample, headers in zip(samples, found, strict=True):
+        found = dict(zip(samples, pool.map(read_headers, samples), strict=True))
+    checked = {}
+    for sample, headers in found.items():
+        if isinstance(headers, Finding):
+            raise SegmentError(headers.message)
         if problem := header_problem(sample, headers, labels, reading):
             raise SegmentError(problem.message)
-    return {sample: headers for sample, headers in zip(samples, found, strict=True) if isinstance(headers, PairHeaders)}
+        checked[sample] = headers
+    return checked

@@ -43,7 +43,7 @@ class DecoderLike(Protocol):
     Attributes:
         stride: stride of the scores, in pixels of the image.
         offset: row and column of the scores at which the image begins.
-        resize_to_image: whether the net resizes the scores to the image's size. Otherwise it enlarges them by
+        resize_to_image: whether the net resizes the scores to the image's size. Otherwise it upsamples them by
             ``stride`` and crops them.
         layouts: layouts of the encoders that it can take, see ``segment.models.encoders.encoder.LAYOUTS``.
 
@@ -180,7 +180,7 @@ class SegmentationNet(nn.Module):
         return self.enlarge(self.scores(image), *image.shape[-2:])
 
     def enlarge(self, scores: Tensor, height: int, width: int) -> Tensor:
-        """Enlarge the decoder's scores to (N,num_classes,height,width), bilinear, in 32 bits or more.
+        """Upsample the decoder's scores to (N,num_classes,height,width), bilinear, in 32 bits or more.
 
         The gradient of a score is a sum over up to 64x64 pixels, for which the 8 bits of bfloat16 are too few.
         """

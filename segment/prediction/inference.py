@@ -1,4 +1,4 @@
-"""Protocols of inference: whole images or sliding windows, scales, mirrored images, and a memory limit."""
+"""Protocols of inference: whole images or sliding windows, test-time augmentation, and a memory limit."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -23,17 +23,17 @@ KEPT_BYTES = 20
 class Inference:
     """A protocol by which a net segments an image.
 
-    Softmax probabilities are averaged: over scales and mirrored images at the image's own size, as mmsegmentation
-    does it, and over overlapping windows with Gaussian weights, as nnU-Net does it.
+    Softmax probabilities are averaged. Test-time augmentation averages over scales and flipped images at the image's
+    own size, as in mmsegmentation. Overlapping windows are averaged with Gaussian weights, as in nnU-Net.
 
     Args:
         window: height and width of a sliding window, in pixels of the scaled image; None for whole images.
         stride: step from one window to the next, down and right, in pixels; None for two thirds of the window.
         scales: factors by which the image is resized.
-        flip: average with the probabilities of the mirrored image.
+        flip: whether to average with the probabilities of the flipped image.
         max_memory: GiB that one image may take, with the net's weights; None for no limit. An image that would take
-            more is cut into parts on the net's grid, which overlap by 128 pixels or more on each side. The result
-            differs from that of the whole image only where it depends on pixels farther away.
+            more is cut into parts. They overlap by 128 pixels or more on each side. The result differs from that of
+            the whole image only where a class depends on pixels farther away.
 
     Raises:
         SegmentError: an argument is out of range.
@@ -135,7 +135,7 @@ class Inference:
         """Return probabilities (classes,H,W) of a normalised image (1,3,h,w); ``size`` is (H,W)."""
         if not self.window:
             return _resize(net(image).float(), size).softmax(1)[0]
-        # Always float32: float16 can't represent the small weights at a window's edges.
+        # Always float32: float16 cannot represent the small weights at a window's edges.
         total = image.new_zeros(1, net.num_classes, *image.shape[-2:], dtype=torch.float32)
         weights = image.new_zeros(image.shape[-2:], dtype=torch.float32)
         for rows, columns in windows(image.shape[-2:], self.window, self.stride):

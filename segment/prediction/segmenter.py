@@ -72,7 +72,7 @@ class Segmentation:
 
         Raises:
             SegmentError: the name does not end in .png.
-            OSError: the file can't be written.
+            OSError: the file cannot be written.
         """
         path = user_path(path, "path")
         if path.suffix.lower() != ".png":
@@ -140,7 +140,7 @@ class Segmenter:
             probabilities: return the probabilities, too.
 
         Raises:
-            SegmentError: the image can't be read, is of another type, or is too small or too large for the net.
+            SegmentError: the image cannot be read, is of another type, or is too small or too large for the net.
         """
         pixels = to_rgb_tensor(image, self.reading)
         classes, found = self.inference.run(self.net, pixels, torch.uint8 if probabilities else None)
@@ -152,7 +152,7 @@ def to_rgb_tensor(image: Any, reading: Reading) -> Tensor:
     """Return an image, as :meth:`Segmenter.predict` takes it, as uint8 (3,H,W) RGB.
 
     Raises:
-        SegmentError: the image can't be read or is of another type.
+        SegmentError: the image cannot be read or is of another type.
     """
     if isinstance(image, str | Path):
         path = user_path(image, "image")
@@ -181,8 +181,8 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
     """Load the net of a checkpoint.
 
     Args:
-        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. A stranger's
-            file is safe: it is read as plain data, and only nets are built from it.
+        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. An
+            untrusted file is safe: it is read as plain data, and only nets are built from it.
         device: "cpu", "cuda", "cuda:1", ...; None for a GPU if there is one.
         inference: see :class:`Segmenter`.
 
