@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Run:
         """The values of the keys :data:`MEASUREMENT`."""
         return {key: self.metrics.get(key) for key in MEASUREMENT}
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The configuration without seeds and without keys that do not change the result."""
         return {key: value for key, value in self.config.items() if not matches_key(key, SEEDS, WITHOUT_EFFECT)}

@@ -192,9 +192,11 @@ class SegmentationNet(nn.Module):
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
         """Map uint8 RGB (N,3,H,W) to class indices int64 (N,H,W): the argmax of ``forward``, in little memory."""
-        height, width = image.shape[-2:]
-        stride = None if self.decoder.resize_to_image else self.decoder.stride
-        return class_map(self.scores(self.normalize(image)), height, width, stride)
+        return self.best_classes(self.scores(self.normalize(image)), *image.shape[-2:])
+
+    def best_classes(self, scores: Tensor, height: int, width: int) -> Tensor:
+        """Return the argmax int64 (N,height,width) of the decoder's scores as :meth:`enlarge` enlarges them."""
+        return class_map(scores, height, width, None if self.decoder.resize_to_image else self.decoder.stride)
 
 
 def _choose_normalization(

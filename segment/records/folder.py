@@ -79,7 +79,7 @@ class RunFolder:
     @property
     def is_run(self) -> bool:
         """True if a training, an evaluation or a job of a sweep left its files here."""
-        return any(path.is_file() for path in (self.metrics, self.job_status, self.last_checkpoint))
+        return any(map(os.path.isfile, (self.metrics, self.job_status, self.last_checkpoint)))
 
     @property
     def result_files(self) -> tuple[Path, ...]:

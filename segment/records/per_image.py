@@ -11,6 +11,11 @@ import numpy as np
 from segment.errors import SegmentError
 from segment.files import whole_file
 
+MAX_UNPACKED = 2**30
+"""Size of the arrays in the largest file that is read."""
+MAX_PIXELS = 2**40
+"""Number of pixels that no image has."""
+
 
 class ImageCounts(NamedTuple):
     """Counted pixels of each image and class.
@@ -52,14 +57,25 @@ def read_image_counts(path: Path) -> ImageCounts:
         SegmentError: the file cannot be read, or its arrays do not fit together.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_UNPACKED:
+                raise SegmentError(f"{path.name} holds more than {MAX_UNPACKED / 2**30:g} GiB")
         with np.load(path) as content:
             pixels = np.stack([content[key] for key in ("hits", "truth", "predicted")], axis=1)
-            ids, names = content["ids"], tuple(map(str, content["names"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            ids, names = content["ids"], content["names"]
+    except SegmentError:
+        raise
+    except Exception:  # a stranger's archive may raise anything
         raise SegmentError(f"{path.name} is damaged") from None
-    if ids.shape != pixels.shape[:1] or pixels.ndim != 3:
-        raise SegmentError(f"{path.name} has {len(ids)} names for pixels of shape {pixels.shape}")
-    return ImageCounts(ids, pixels, names)
+    if ids.shape != pixels.shape[:1] or pixels.ndim != 3 or names.shape != pixels.shape[2:]:
+        raise SegmentError(f"{path.name} has {ids.size} names of images and {names.size} of classes for {pixels.shape}")
+    if [array.dtype.kind for array in (ids, pixels, names)] != ["U", "i", "U"] or not _are_counts(pixels):
+        raise SegmentError(f"{path.name} is damaged: expected names, and numbers of correct, true and predicted pixels")
+    return ImageCounts(ids, pixels, tuple(names.tolist()))
+
+
+def _are_counts(pixels: np.ndarray) -> bool:
+    return bool(np.all((pixels[:, 0] >= 0) & (pixels[:, :1] <= pixels[:, 1:]).all(1) & (pixels < MAX_PIXELS).all(1)))
 
 
 def write_confusion(confusion: np.ndarray, names: Sequence[str], path: Path) -> None:
