@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 BIG = b"II+\0"
 """First bytes of a BigTIFF, whose numbers have 8 bytes; PIL reads none of the other order of bytes."""
-COLOURS = {0: 1, 1: 1, 2: 3}
+COLOUR_BANDS = {0: 1, 1: 1, 2: 3}
 """Number of bands that are colours, by photometric interpretation: white is zero, black is zero, RGB."""
 
 
@@ -46,7 +46,7 @@ def bands_header(file: IO[bytes]) -> BandsHeader | None:
     tags = ImageFileDirectory_v2(start + (file.read(8) if start[:4] == BIG else b""))
     file.seek(tags.next)
     tags.load(file)
-    colours, bands = COLOURS.get(tags.get(262, 0), 0), tags.get(277, 1)
+    colours, bands = COLOUR_BANDS.get(tags.get(262, 0), 0), tags.get(277, 1)
     depths, kinds = {*tags.get(258, (1,))}, {*tags.get(339, (1,))}
     if not colours or kinds != {1} or depths not in ({8}, {16}) or (depths == {8} and bands == colours):
         return None

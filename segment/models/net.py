@@ -13,6 +13,7 @@ from segment.errors import SegmentError
 from segment.models.class_map import class_map
 from segment.models.decoders.fcn import crop, upsample
 from segment.models.encoders.encoder import LAYOUTS
+from segment.models.memory_format import use_channels_last
 from segment.models.normalization import Normalization, read_normalization, same_normalization
 from segment.models.state_dicts import load_published
 
@@ -122,10 +123,7 @@ class SegmentationNet(nn.Module):
         self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
         for part in self._frozen():
             part.requires_grad_(False)
-        # Most nets are faster in this memory format on CPUs, and tensor cores need it. On Apple's GPUs the gradients of
-        # batch norms are wrong or end in an error (pytorch/pytorch#175189), and those of convolutions slow (#193349).
-        if not torch.backends.mps.is_available():
-            self.to(memory_format=torch.channels_last)
+        use_channels_last(self)
         self.train()  # Lightning keeps the mode that it finds each module in
 
     @property

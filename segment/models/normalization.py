@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from segment.errors import SegmentError
 
+MAX_PIXEL = 1e6
+"""Bound of the means and deviations: pixels have 0 to 255, or 0 to 65535."""
+
 
 class Normalization(NamedTuple):
     """Mean and standard deviation of each channel, in 0..255, and the order of the channels.
@@ -44,10 +47,11 @@ def read_normalization(value: str | Mapping[str, Any]) -> Normalization:
     if isinstance(value, Mapping) and value.keys() <= {"mean", "deviation", "bgr"}:
         with suppress(KeyError, TypeError, ValueError):
             mean, deviation = (tuple(map(float, value[key])) for key in ("mean", "deviation"))
-            if len(mean) == len(deviation) == 3 and min(deviation) >= 1:  # a smaller one belongs to pixels in 0..1
+            plausible = all(abs(value) < MAX_PIXEL for value in (*mean, *deviation))  # false for NaN
+            if len(mean) == len(deviation) == 3 and plausible and min(deviation) >= 1:  # below 1: for pixels in 0..1
                 return Normalization(mean, deviation, bool(value.get("bgr")))
     raise SegmentError(
-        f"model.normalization={value}: expected {', '.join(NORMALIZATIONS)}, null, or "
+        f"model.normalization={value!s:.100}: expected {', '.join(NORMALIZATIONS)}, null, or "
         "{mean: [R,G,B], deviation: [R,G,B]} in 0..255"
     )
 

@@ -39,6 +39,8 @@ def test_nets_normalise_as_their_weights_need_it():
         {**TABLE, "deviation": [0, 0, 0]},
         {**TABLE, "deviation": [0.2, 0.2, 0.2]},
         {**TABLE, "deviation": "abc"},
+        {**TABLE, "mean": [float("nan")] * 3},
+        {**TABLE, "deviation": [1e300] * 3},
         {**TABLE, "rgb": True},
     ],
 )
