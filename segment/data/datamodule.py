@@ -164,7 +164,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         return SegmentationDataset(self.samples(split), self.labels, transform, self.seed, self.reading)
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
-        """Check a data set before its first use, also that its files agree with those of the data sets before.
+        """Check a data set before its first use. Its files must also agree with those of the data sets checked earlier.
 
         Raises:
             SegmentError: see :meth:`dataset`.
@@ -181,7 +181,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             rank_zero_only(print)(f"note: {note.message}")
 
     def palette_problem(self, headers: Mapping[Sample, PairHeaders]) -> Finding | None:
-        """Return a problem if masks do not all mean the same by a value; see :mod:`segment.data.consistency`."""
+        """Return a problem if a value has different meanings in two masks; see :mod:`segment.data.consistency`."""
         return None if self.palette or self.labels.coloured else palette_problem(headers, self.labels)
 
     def find_bits(self, samples: Sequence[Sample] = ()) -> list[Finding]:
@@ -261,10 +261,10 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
-    def content_hashes(self) -> dict[str, str]:
-        """Return :meth:`SegmentationDataset.content_hash` of the training and the validation split, by split."""
+    def listing_hashes(self) -> dict[str, str]:
+        """Return :meth:`SegmentationDataset.listing_hash` of the training and the validation split, by split."""
         train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
-        return {self.train_split: train.content_hash(), self.val_split: val.content_hash()}
+        return {self.train_split: train.listing_hash(), self.val_split: val.listing_hash()}
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
