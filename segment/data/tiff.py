@@ -1,4 +1,4 @@
-"""TIFF files with any number of bands of 8 or 16 bits, of which PIL reads a few kinds, and those with 8 bits alone."""
+"""TIFF files with any number of bands of 8 or 16 bits. PIL reads a few kinds of them, and only those of 8 bits."""
 
 import io
 import struct
@@ -20,10 +20,10 @@ class BandsHeader(NamedTuple):
 
     Args:
         tags: values by number.
-        width, height: of the stored pixels.
+        width, height: size of the stored pixels.
         bands: number of values of a pixel.
         depth: bits of a value, 8 or 16.
-        colours: number of bands that are colours; all others have a meaning that the file need not tell.
+        colours: number of bands that are colours; the file need not say what the others mean.
         white_is_zero: True if 0 is white.
         orientation: as in EXIF.
     """
@@ -77,8 +77,8 @@ def check_pixels(header: BandsHeader) -> None:
 def read_bands(content: bytes, header: BandsHeader) -> np.ndarray:
     """Return the values uint8 or uint16 (H,W,bands) as they are stored.
 
-    PIL and libtiff decode the strips or tiles: a directory behind the file's end describes them as one grey image,
-    whose rows hold the values of all bands, or as one for each band if the file keeps them apart ("planar").
+    PIL and libtiff decode the strips or tiles: a directory that is added at the file's end describes them as one grey
+    image whose rows hold the values of all bands. If the file keeps the bands apart ("planar"), each is one image.
     """
     tags, height, width, bands = header.tags, header.height, header.width, header.bands
     if tags.get(284, 1) == 2:

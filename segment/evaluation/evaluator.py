@@ -1,7 +1,7 @@
 """Evaluation of a net, or of predicted masks, on a split: counting over all images and processes, and the result."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning as L
@@ -29,6 +29,7 @@ class Evaluation:
         confusion: int64 (C,C), counted pixels by true class (rows) and predicted class (columns).
         counts: int64 (N,3,C), correct, true and predicted pixels of each image, in the data set's order.
         classes: names and colours of the C classes.
+        groups: group of each image (N,), where images are not independent.
 
     Example:
         >>> counts = np.array([[[4], [4], [4]]])
@@ -40,6 +41,7 @@ class Evaluation:
     confusion: np.ndarray
     counts: np.ndarray
     classes: Classes
+    groups: np.ndarray | None = None
 
 
 class EvaluationAccumulator(nn.Module):
@@ -52,7 +54,7 @@ class EvaluationAccumulator(nn.Module):
     Example:
         >>> accumulator = EvaluationAccumulator(Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))
         >>> accumulator.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 1]]]))
-        >>> accumulator.result(world_size=1, images=1).metrics["mIoU"]
+        >>> accumulator.pop_result(world_size=1, images=1).metrics["mIoU"]
         1.0
     """
 
@@ -68,7 +70,7 @@ class EvaluationAccumulator(nn.Module):
         if self.boundary is not None:
             self.boundary.update(prediction, mask)
 
-    def result(self, world_size: int, images: int) -> Evaluation:
+    def pop_result(self, world_size: int, images: int) -> Evaluation:
         """Merge the counts of all processes, and reset them. All processes have to call this.
 
         Args:
@@ -89,7 +91,7 @@ class NetPredictor(nn.Module):
     """A net, and the protocol by which it segments an image.
 
     Args:
-        net: in evaluation mode.
+        net: a net in evaluation mode.
         inference: the protocol.
     """
 
@@ -107,8 +109,8 @@ class EvaluationModule(L.LightningModule):
 
     Args:
         predictor: maps an image uint8 (3,H,W) and its id to class indices (H,W).
-        classes: of the data set.
-        boundary: whether the metrics of outlines are measured, too.
+        classes: classes of the data set.
+        boundary: whether the metrics of boundaries are measured, too.
     """
 
     def __init__(self, predictor: Callable[[Tensor, str], Tensor], classes: Classes, boundary: bool = False) -> None:
@@ -123,7 +125,7 @@ class EvaluationModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
-        self.evaluation = self.accumulator.result(self.trainer.world_size, len(loader.dataset))
+        self.evaluation = self.accumulator.pop_result(self.trainer.world_size, len(loader.dataset))
 
 
 def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) -> Tensor:
@@ -144,12 +146,13 @@ def evaluate_split(
         predictor: see :class:`EvaluationModule`.
 
     Raises:
-        SegmentError: no image is left to evaluate.
+        SegmentError: no image is left to evaluate, or an image has no group.
     """
+    groups = data.image_groups(split)
     data.trainer = trainer
     module = EvaluationModule(predictor, data.classes, boundary)
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
     module.to(trainer.strategy.root_device)  # Lightning moved a net to the CPU, and pictures are made next
     if module.evaluation is None:
         raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
-    return module.evaluation
+    return replace(module.evaluation, groups=None if groups is None else groups[: len(module.evaluation.counts)])

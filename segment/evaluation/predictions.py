@@ -1,4 +1,4 @@
-"""Masks that any program predicted for the images of a split: the search for their files, and the reading of them."""
+"""Masks that any program predicted for the images of a split: finding and reading their files."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,25 +16,25 @@ from segment.errors import SegmentError
 from segment.prediction.output_files import EXTRAS
 
 SUFFIXES = (".png", ".npy", ".npz")
-"""Suffixes of predictions; of several files for one image the first one in this order is read."""
+"""Suffixes of predictions. If an image has several files, the first one in this order is read."""
 ARRAYS = ("probabilities", "softmax")
-"""Names of the array in an ``.npz``, as this package, or nnU-Net, writes it."""
+"""Names of the array in an ``.npz`` of this package and of nnU-Net."""
 COLOURS = {"RGB", "RGBA"}
 """PIL modes of masks whose colours, and not their values, stand for classes."""
 Meaning = Literal["index", "dataset"]
 
 
 class PredictedMasks:
-    """Class indices that are read from files where a net would compute them.
+    """Class indices from files, in place of a net's.
 
-    A file is a PNG of values or of the classes' colours, a NumPy array of values (H,W), or one of scores (classes,H,W),
-    whose argmax is taken. Values are class indices, or those of the data set's own masks.
+    A file is a PNG of values or of the classes' colours, or a NumPy array: values (H,W), or scores (classes,H,W), whose
+    argmax is taken. Values are class indices, or those of the data set's own masks.
 
     Args:
-        folder: has ``NAME.png``, ``NAME.npy`` or ``NAME.npz`` for each image, by its id or its file's name.
+        folder: folder with ``NAME.png``, ``NAME.npy`` or ``NAME.npz`` for each image, by its id or its file's name.
         dataset: the images.
-        classes: of the data set.
-        meaning: of values; None to find it out from the files.
+        classes: classes of the data set.
+        meaning: meaning of the values; None to find it out from the files.
 
     Raises:
         SegmentError: a file is missing or cannot be read, or values have two possible meanings.
@@ -79,7 +79,8 @@ class PredictedMasks:
     def _read(self, path: Path, meaning: Meaning) -> Tensor:
         """Return the class indices uint8 (H,W) of a file."""
         if path.suffix == ".png":
-            return (self._colours if image_mode(path) in COLOURS else self._labels[meaning]).read(path)
+            labels = self._colours if image_mode(path) in COLOURS else self._labels[meaning]
+            return labels.class_indices(labels.read_values(path), path)
         values = load_array(path)
         if values.ndim == 3:
             return self._best_class(values, path)
@@ -89,8 +90,8 @@ class PredictedMasks:
             )
         labels = self._labels[meaning]
         if values.size and not 0 <= values.min() <= values.max() <= IGNORE:
-            raise labels._unknown_value(path, values.min() if values.min() < 0 else values.max())
-        return labels.translate(np.ascontiguousarray(values, np.uint8), path)
+            raise labels.unknown_value(path, values.min() if values.min() < 0 else values.max())
+        return labels.class_indices(np.ascontiguousarray(values, np.uint8), path)
 
     def _best_class(self, scores: np.ndarray, path: Path) -> Tensor:
         if len(scores) != len(self.classes):
@@ -100,7 +101,7 @@ class PredictedMasks:
         return torch.from_numpy(scores.argmax(0).astype(np.uint8))
 
     def _find_meaning(self) -> Meaning:
-        """Return the only meaning of the values that all files allow, judged by their values and their palettes.
+        """Return the only meaning that the values and palettes of all files allow.
 
         Raises:
             SegmentError: there is none, or there are two.
@@ -153,7 +154,19 @@ class PredictedMasks:
 class PredictedLabels(Labels):
     """The values or colours that stand for classes in predictions: no value is ignored."""
 
-    def _unknown_value(self, path: Path, value: int) -> SegmentError:
+    def class_indices(self, values: np.ndarray, path: Path) -> Tensor:
+        """Return the class indices uint8 (H,W) of the values (H,W) of a file.
+
+        Raises:
+            SegmentError: a value stands for no class.
+        """
+        mask, unknown = self.translate(values)
+        if unknown:
+            raise self.unknown_value(path, next(iter(unknown)))
+        return mask
+
+    def unknown_value(self, path: Path, value: int) -> SegmentError:
+        """Return the error for a value that stands for no class."""
         if self.coloured:
             colour = f"{value >> 16}/{value >> 8 & 255}/{value & 255}"
             return SegmentError(f"{path} holds the colour {colour}, which stands for no class, or for two")

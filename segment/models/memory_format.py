@@ -1,11 +1,11 @@
-"""The memory format of nets, channels last, and the two places where torch does not get it right."""
+"""The memory format of nets, channels last, and two faults of torch with it."""
 
 import torch
 from torch import Tensor, nn
 
 
 def use_channels_last(net: nn.Module) -> None:
-    """Lay a net's weights out with channels last, in which most nets are faster on CPUs and which tensor cores need.
+    """Store a net's weights with channels last: most nets are faster so on CPUs, and tensor cores need it.
 
     On Apple's GPUs nothing changes: there the gradients of batch norms are wrong or end in an error
     (pytorch/pytorch#175189), and those of convolutions are slow (#193349).
@@ -31,7 +31,7 @@ def _corrupts_the_heap(layer: nn.Conv2d) -> bool:
 
 
 class _Subsampling:
-    """Take every n-th row and column of a layer's input, which does what a stride of a 1x1 convolution does."""
+    """Take every n-th row and column of a layer's input, as the stride of a 1x1 convolution does."""
 
     def __init__(self, stride: tuple[int, ...]) -> None:
         self.rows, self.columns = stride
