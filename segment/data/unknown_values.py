@@ -59,18 +59,18 @@ def unknown_message(found: Sequence[UnknownValues], labels: Labels, total: int) 
     else:
         own = ranges(sorted(value for value in labels.table if isinstance(value, int)))
         head = f"the masks have {found_values} that this data set lacks, which has {own}: are they another data set's?"
-    name = ": NAME" if labels.names else ""
+    ordered = pixels.most_common()
+    keys = [as_key(value, labels) + f": NAME{i}" * bool(labels.names) for i, (value, _) in enumerate(ordered, 1)]
     rows = [
-        f"    {as_key(value, labels)}{name}  # {100 * count / total:.3g} % of the pixels, masks: {masks[value]}, "
-        f"such as {example[value]}"
-        for value, count in pixels.most_common(ROWS)
+        f"    {key}  # {100 * count / total:.3g} % of the pixels, masks: {masks[value]}, such as {example[value]}"
+        for key, (value, count) in zip(keys[:ROWS], ordered, strict=False)
     ]
     if len(pixels) > ROWS:
         rows.append(f"    # and {len(pixels) - ROWS} more")
     elif labels.names:
         names = {IGNORE: VOID, **dict(enumerate(labels.names))}
         known = [f"{as_key(value, labels)}:{names[label]}" for value, label in labels.table.items()]
-        table = ",".join([*known, *(f"{as_key(value, labels)}:NAME" for value, _ in pixels.most_common())])
+        table = ",".join([*known, *(key.replace(" ", "") for key in keys)])
         rows.append(f"  {shlex.quote(f'data.classes={{{table}}}')}")
     return "\n".join([head, *rows])
 
