@@ -24,7 +24,12 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
     from segment.data.datamodule import SegmentationDataModule
 
-CHECKED_KEYS = {"boundary": bool, "split": str, "predictions.labels": Literal["index", "dataset"] | None}
+CHECKED_KEYS = {
+    "boundary": bool,
+    "calibration": bool,
+    "split": str,
+    "predictions.labels": Literal["index", "dataset"] | None,
+}
 """Types of the keys that no part checks."""
 
 
@@ -156,7 +161,7 @@ def write_evaluation(
         )
     with ending_run(folder) as run:
         run.trainer = trainer = build_evaluation_trainer(config, folder)
-        evaluation = evaluate_split(trainer, predictor, data, config.split, config.boundary)
+        evaluation = evaluate_split(trainer, predictor, data, config.split, config.boundary, config.calibration)
         if not trainer.is_global_zero:
             return
         source = describe(len(evaluation.counts), str(trainer.precision))
@@ -217,7 +222,7 @@ def check_keys_of_predictions(keys: set[str]) -> None:
         SegmentError: a key is for a net, or there is no data set.
     """
     for key in sorted(keys):
-        if key in {"checkpoint", "submit", "competition"} or key.startswith("inference"):
+        if key in {"checkpoint", "submit", "competition", "calibration"} or key.startswith("inference"):
             raise SegmentError(f"{key}= is for a net, and predictions= judges files: give one of the two")
     if "data" not in keys:
         raise SegmentError("data is missing: predictions=FOLDER needs the data set of the images, data=NAME")

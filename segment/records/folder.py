@@ -47,6 +47,7 @@ class RunFolder:
         self.per_image = path / "per_image.npz"
         self.confusion_csv = path / "confusion.csv"
         self.confusion_plot = path / "confusion.png"
+        self.calibration_plot = path / "calibration.png"
         self.curves_plot = path / "curves.png"
         self.predictions = path / "predictions"
         self.provenance = path / "provenance.json"
@@ -86,7 +87,7 @@ class RunFolder:
         """The files of results with fixed names."""
         return (
             self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
-            self.best_checkpoint, self.last_checkpoint,
+            self.calibration_plot, self.best_checkpoint, self.last_checkpoint,
         )  # fmt: skip
 
     def claim(self) -> None:
