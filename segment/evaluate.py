@@ -25,17 +25,17 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
 
 def evaluate(config: DictConfig) -> None:
     """Evaluate a checkpoint on a split of its own data set or of another one, and write the results."""
-    from segment.models.state_dicts import METADATA
-    from segment.records.checkpoint import load_net, read_classes
-    from segment.training.faults import occupied
-
-    silence_known_warnings()
     path, folder = checkpoint_path(config.checkpoint), RunFolder(output_folder())
     if folder.provenance.is_file():
         raise SegmentError(
             f"hydra.run.dir={shown(folder.path)}: a net was trained there, whose metrics this would replace; "
             "name another folder, or leave it out"
         )
+    from segment.models.state_dicts import METADATA  # here, since torch takes seconds
+    from segment.records.checkpoint import load_net, read_classes
+    from segment.training.faults import occupied
+
+    silence_known_warnings()
     with occupied(folder):
         folder.clear_results()
         for key, kind in {"boundary": bool, "split": str}.items():
@@ -158,9 +158,10 @@ def prepare_overrides() -> None:
         if any(argument.startswith("data.") for argument in sys.argv):
             raise SegmentError("checkpoint is missing: give checkpoint=FILE")
         return
+    checkpoint = checkpoint_path(path)
     from segment.records.checkpoint import data_config
 
-    node = data_config(read_once(checkpoint_path(path)))
+    node = data_config(read_once(checkpoint))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes get this command line, too
         sys.argv.insert(1, own)

@@ -27,6 +27,23 @@ def user_path(given: Any, key: str) -> Path:
     return path
 
 
+def readable_file(given: Any, key: str) -> Path:
+    """Return the path that a user gives for a key, see :func:`user_path`, once the file can be read.
+
+    Raises:
+        SegmentError: there is no such file, or it cannot be read.
+    """
+    path = user_path(given, key)
+    try:
+        if not path.is_file():
+            what = f"{path} is {'a folder, ' * path.is_dir()}not a file"
+            raise SegmentError(what if path.exists() else f"the file {path} does not exist")
+        path.open("rb").close()
+    except OSError as error:
+        raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
+    return path
+
+
 def printable(text: str) -> str:
     """Return a text with unprintable characters escaped: a file's name may hold line ends and terminal colours."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

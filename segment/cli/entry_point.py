@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from segment.cli.config import CONF_DIR, end_fast_composition, fast_composition
+from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
 from segment.cli.suggestions import check_added_keys, explain_hydra_error
 from segment.errors import SegmentError
@@ -23,6 +24,9 @@ from segment.files import printable
 
 OWN_ERRORS = "SEGMENT_OWN_ERRORS"
 """Environment variable: marks that this package, not the user, set HYDRA_FULL_ERROR; child processes read it."""
+
+
+HELP = {"--help", "-h"}
 
 
 def exit_cleanly(run: Callable[[], None]) -> None:
@@ -69,10 +73,14 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
             sys.exit(f"error: {message}")
 
     try:
+        if HELP.intersection(sys.argv):
+            return print_help(name, [one for one in sys.argv[1:] if one not in HELP])
         if prepare is not None:
             prepare()
     except SegmentError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
+    except HydraException as error:
+        sys.exit(f"error: {explain_hydra_error(error, name)}")
     flags, overrides = split_flags(sys.argv[1:])
     sys.argv[1:] = [*flags, *map(quote_path, overrides)]
     if "HYDRA_FULL_ERROR" not in os.environ:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from segment.errors import SegmentError
-from segment.files import user_path
+from segment.files import readable_file
 from segment.models.file_checks import check_archive, check_content, check_finite
 
 IMAGENET = "imagenet"
@@ -35,15 +35,7 @@ def load_file(path: str | Path) -> dict[str, Any]:
     Raises:
         SegmentError: the file is missing, damaged, was not written by ``torch.save``, or would run code.
     """
-    path = user_path(path, "checkpoint")
-    try:
-        if not path.is_file():
-            raise SegmentError(
-                f"the file {path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
-            )
-        path.open("rb").close()
-    except OSError as error:
-        raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
+    path = readable_file(path, "checkpoint")
     zipped = zipfile.is_zipfile(path)
     if zipped:
         check_archive(path)

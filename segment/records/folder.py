@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segment.errors import SegmentError
-from segment.files import user_path, whole_file
+from segment.files import readable_file, user_path, whole_file
 
 
 def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
@@ -18,10 +18,10 @@ def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
         key: the key that the path was given for, for error messages.
 
     Raises:
-        SegmentError: the path is empty.
+        SegmentError: the path is empty, or there is no file that can be read.
     """
     path = user_path(given, key)
-    return RunFolder(path).best_checkpoint if path.is_dir() else path
+    return readable_file(RunFolder(path).best_checkpoint if path.is_dir() else path, key)
 
 
 class RunFolder:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint, ProgressBar, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint, ProgressBar, WeightAveraging
 
 from segment.cli.build import instantiate
 from segment.errors import SegmentError
 from segment.records.checkpoint import WholeCheckpoints
 from segment.training.last_checkpoint import LastCheckpoint
+from segment.training.progress import EpochBar
 from segment.training.resume import RunStart
 
 MONITORS = ("val/mIoU", "val/pixel_accuracy", "val/mean_accuracy", "val/frequency_weighted_IoU", "train/loss")
@@ -37,7 +38,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
     check_trainer_config(config, callbacks)
     if config.trainer.enable_progress_bar and not any(isinstance(one, ProgressBar) for one in callbacks):
-        callbacks.append(RichProgressBar(PROGRESS_RATE))
+        callbacks.append(EpochBar(PROGRESS_RATE))
     trainer = instantiate(
         config.trainer,
         logger=loggers,
