@@ -1,9 +1,9 @@
 """Train, compare and use networks for semantic segmentation.
 
-How data flows, from the commands down to the ground floor::
+The flow of data, from the commands down::
 
     conf/*.yaml --> train  evaluate  predict  export  check  summary  report  submission     commands
-                        |  the commands, cli and sweeps know Hydra; everything below takes plain typed arguments
+                        |  the commands, cli and sweeps import Hydra; the other folders do not
        data ------------+                         models
        files -> batches |                         batches -> scores
                         v                            v
@@ -13,7 +13,10 @@ How data flows, from the commands down to the ground floor::
                     records       a run on disk: a module for each file of a run folder
                     comparison    many runs -> one table
                     sweeps        many commands -> many runs
-                    display       pictures, plots and tables for the eye
+                    display       pictures, plots and tables
+
+The classes take plain typed arguments. Three modules of ``training`` are closer to the command: ``trainer`` and
+``loggers`` build parts from the configuration, and ``resume`` extends the command line by recorded overrides.
 
 Each folder says in its ``__init__.py`` what belongs there, and gives its public names.
 """

@@ -22,7 +22,7 @@ def export(config: DictConfig) -> None:
         SegmentError: a setting is wrong, a package is missing, or the program's output differs from the net's.
     """
     check_value("format", config.format, Literal["onnx", "torch_export"])
-    check_value("answer", config.answer, Literal["classes", "scores"])
+    check_value("output_type", config.output_type, Literal["classes", "scores"])
     if config.format == "onnx" and not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
         raise SegmentError("format=onnx needs onnx, onnxscript and onnxruntime: pip install 'segment-lightning[onnx]'")
     output, suffix = user_path(config.output, "output"), {"onnx": ".onnx", "torch_export": ".pt2"}[config.format]
@@ -32,14 +32,14 @@ def export(config: DictConfig) -> None:
     from segment.prediction.exported_net import export_net
     from segment.prediction.segmenter import load_segmenter
 
-    content = export_net(load_segmenter(checkpoint, "cpu"), config.format, config.answer)
+    content = export_net(load_segmenter(checkpoint, "cpu"), config.format, config.output_type)
     try:
         with whole_file(output, "wb") as file:
             file.write(content)
     except OSError as error:
         raise SegmentError(f"output={output}: {error.strerror or error}") from None
     size = f"{len(content) / 2**20:.1f} MiB"
-    print(f"{output} ({size}): uint8 RGB (N,3,H,W) to {config.answer}; same as the net on images of several sizes")
+    print(f"{output} ({size}): uint8 RGB (N,3,H,W) to {config.output_type}; same as the net on images of several sizes")
 
 
 if __name__ == "__main__":

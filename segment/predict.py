@@ -72,7 +72,7 @@ def segment_images(
         Number of images that were segmented, and of those that had been segmented before.
 
     Raises:
-        SegmentError: the disk is full or can't be written.
+        SegmentError: the disk is full or cannot be written.
     """
     from rich.console import Console
     from rich.progress import track

@@ -76,7 +76,7 @@ def test_onnx_gives_the_same_masks_at_any_size(main, tmp_path, kind, capfd):
 @pytest.mark.slow
 def test_torch_export_gives_the_same_scores_at_any_size(main, tmp_path):
     path, extra = checkpoint(tmp_path, *NETS["stretched"]), {"segment.json": ""}
-    main("export", f"checkpoint={path}", f"output={tmp_path}/net.pt2", "format=torch_export", "answer=scores")
+    main("export", f"checkpoint={path}", f"output={tmp_path}/net.pt2", "format=torch_export", "output_type=scores")
     run, net = torch.export.load(tmp_path / "net.pt2", extra_files=extra).module(), segment.load(path, "cpu").net
     check_metadata(json.loads(extra["segment.json"]), net)
     net.to(memory_format=torch.contiguous_format)  # as the program is: sums in another order differ
@@ -88,7 +88,7 @@ def test_torch_export_gives_the_same_scores_at_any_size(main, tmp_path):
     ("overrides", "message"),
     [
         (["output=net.x", "format=tflite"], "format=tflite: expected onnx or torch_export"),
-        (["output=net.x", "answer=logits"], "answer=logits: expected classes or scores"),
+        (["output=net.x", "output_type=logits"], "output_type=logits: expected classes or scores"),
         (["output=.", "format=torch_export"], r"output=.: expected a file name that ends in .pt2"),
         (["output=net.onnx", "format=torch_export"], r"output=net.onnx: expected a file name that ends in .pt2"),
         (["output=", "format=torch_export"], "output is empty"),
@@ -103,5 +103,5 @@ def test_mistakes_are_one_line(main, tmp_path, overrides, message):
 
 def test_the_paper_s_u_net_has_no_graph(main, tmp_path):
     overrides = ("model=unet_paper", "model.encoder.width=4")
-    with pytest.raises(SystemExit, match="unet_paper can't be exported: it cuts an image into tiles"):
+    with pytest.raises(SystemExit, match="unet_paper cannot be exported: it cuts an image into tiles"):
         main("export", f"checkpoint={checkpoint(tmp_path, *overrides)}", "output=net.pt2", "format=torch_export")

@@ -1,6 +1,7 @@
 """The command line: Hydra's overrides, the composed configuration, and the parts that are built from it.
 
-Only this folder, ``sweeps`` and the commands know Hydra. Everything else takes plain typed arguments.
+Only this folder, ``sweeps`` and the commands import Hydra. In ``training``, ``trainer`` and ``loggers`` read the
+composed configuration, and ``resume`` changes ``sys.argv``. All classes take plain typed arguments.
 """
 
 from typing import TYPE_CHECKING

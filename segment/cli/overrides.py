@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-LITERAL_PATHS = ("input", "output", "checkpoint", "resume", "repeat")
+LITERAL_PATHS = ("input", "output", "checkpoint", "predictions.folder", "resume", "repeat")
 """Keys whose value is a path as it stands: a comma in it is no sweep."""
 SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights")
 """Keys whose value is a path or a sweep over paths; it is quoted only where Hydra cannot read it (``~/voc``)."""

@@ -130,7 +130,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         """Return the releases to download.
 
         Raises:
-            SegmentError: this data set can't be downloaded.
+            SegmentError: this data set cannot be downloaded.
         """
         raise SegmentError(f"data.download=true: {type(self).__name__} has nothing to download")
 

@@ -79,7 +79,7 @@ class Labels:
         """Read the values (H,W) of a mask file; a colour is one number of 24 bits.
 
         Raises:
-            SegmentError: the file can't be read.
+            SegmentError: the file cannot be read.
         """
         if path.suffix == ".mat":
             return read_mat(path)

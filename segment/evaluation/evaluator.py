@@ -1,5 +1,6 @@
-"""Evaluation of a net on a split: counting over all images and processes, and the result."""
+"""Evaluation of a net, or of predicted masks, on a split: counting over all images and processes, and the result."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,24 +85,41 @@ class EvaluationAccumulator(nn.Module):
         return Evaluation(metrics, confusion.numpy(), in_order(counts, world_size, images), self.classes)
 
 
-class EvaluationModule(L.LightningModule):
-    """Evaluate a net with Lightning's ``Trainer.validate``.
+class NetPredictor(nn.Module):
+    """A net, and the protocol by which it segments an image.
 
     Args:
-        net: a net in evaluation mode.
+        net: in evaluation mode.
+        inference: the protocol.
+    """
+
+    def __init__(self, net: SegmentationNet, inference: Inference) -> None:
+        super().__init__()
+        self.net, self.inference = net, inference
+
+    def forward(self, image: Tensor, id: str) -> Tensor:
+        """Return the class indices int64 (H,W) of an image uint8 (3,H,W)."""
+        return self.inference.class_map(self.net, image)
+
+
+class EvaluationModule(L.LightningModule):
+    """Evaluate predictions with Lightning's ``Trainer.validate``.
+
+    Args:
+        predictor: maps an image uint8 (3,H,W) and its id to class indices (H,W).
         classes: of the data set.
-        inference: the protocol by which the net segments an image.
         boundary: whether the metrics of outlines are measured, too.
     """
 
-    def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference, boundary: bool = False) -> None:
+    def __init__(self, predictor: Callable[[Tensor, str], Tensor], classes: Classes, boundary: bool = False) -> None:
         super().__init__()
-        self.net, self.inference = net, inference
+        self.predictor = predictor
         self.accumulator = EvaluationAccumulator(classes, boundary)
         self.evaluation: Evaluation | None = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.accumulator.update(predict_batch(self.net, self.inference, batch["image"]), batch["mask"])
+        found = [self.predictor(image, id) for image, id in zip(batch["image"], batch["id"], strict=True)]
+        self.accumulator.update(torch.stack(found), batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
@@ -115,21 +133,23 @@ def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) ->
 
 def evaluate_split(
     trainer: L.Trainer,
-    net: SegmentationNet,
+    predictor: Callable[[Tensor, str], Tensor],
     data: SegmentationDataModule,
     split: str,
-    inference: Inference,
     boundary: bool = False,
 ) -> Evaluation:
-    """Evaluate a net on a split of a data set, on all processes of the trainer.
+    """Evaluate predictions on a split of a data set, on all processes of the trainer.
+
+    Args:
+        predictor: see :class:`EvaluationModule`.
 
     Raises:
         SegmentError: no image is left to evaluate.
     """
     data.trainer = trainer
-    module = EvaluationModule(net, data.classes, inference, boundary)
+    module = EvaluationModule(predictor, data.classes, boundary)
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
-    net.to(trainer.strategy.root_device)  # Lightning moved it to the CPU, and pictures are made next
+    module.to(trainer.strategy.root_device)  # Lightning moved a net to the CPU, and pictures are made next
     if module.evaluation is None:
         raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
     return module.evaluation

@@ -16,6 +16,7 @@ from segment.display.plots import confusion_matrix, training_curves
 from segment.evaluation.evaluator import Evaluation
 from segment.evaluation.examples import Example
 from segment.evaluation.intervals import mean_iou, miou_interval
+from segment.evaluation.predictions import PredictedMasks
 from segment.files import checkpoint_digest
 from segment.prediction.inference import Inference
 from segment.records.folder import RunFolder
@@ -43,35 +44,50 @@ def all_metrics(evaluation: Evaluation) -> dict[str, Any]:
     return metrics
 
 
+def describe_data(data: SegmentationDataModule, split: str, images: int) -> dict[str, Any]:
+    """Return the data of an evaluation, as ``metrics.json`` records them.
+
+    Args:
+        images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
+    """
+    files = data.dataset(split).content_hash()
+    return {"data": data.name, **data.location(), "files": files, "split": split, "images": images}
+
+
 def describe_source(
     data: SegmentationDataModule,
     split: str,
-    images: int,
     inference: Inference,
     metadata: Mapping[str, Any],
     checkpoint: Path,
+    images: int,
     precision: str,
 ) -> dict[str, Any]:
     """Return the data, the protocol and the net of an evaluation, as ``metrics.json`` records them.
 
     Args:
-        images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
         metadata: of the checkpoint.
+        images: see :func:`describe_data`.
         precision: of the trainer.
     """
-    dataset = data.dataset(split)
-    fingerprints = data.fingerprints(dataset)[:images]
     return {
-        "data": data.name,
-        **data.location(),
-        "files": dataset.content_hash(),
-        "split": split,
-        "images": images,
-        "images_trained_on": count_trained_on(metadata, fingerprints),
+        **describe_data(data, split, images),
+        "images_trained_on": count_trained_on(metadata, data.fingerprints(data.dataset(split))[:images]),
         "precision": precision,
         "protocol": f"{inference.describe()}; {PROTOCOL}",
         "checkpoint": str(checkpoint.absolute()),
         "checkpoint_digest": checkpoint_digest(checkpoint),
+    }
+
+
+def describe_predictions(
+    data: SegmentationDataModule, split: str, masks: PredictedMasks, images: int
+) -> dict[str, Any]:
+    """Return the data and the files of an evaluation of predictions, as ``metrics.json`` records them."""
+    return {
+        **describe_data(data, split, images),
+        "protocol": f"{masks.describe()}; {PROTOCOL}",
+        "predictions": str(masks.folder.absolute()),
     }
 
 

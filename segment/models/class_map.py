@@ -12,7 +12,7 @@ CHUNK_SCORES = 2**21
 
 
 def class_map(scores: Tensor, height: int, width: int, stride: int | None = None) -> Tensor:
-    """Return the class with the highest score of each pixel after bilinear enlargement (``align_corners=False``).
+    """Return the class with the highest score of each pixel after bilinear upsampling (``align_corners=False``).
 
     The result equals ``F.interpolate(...).argmax(1)`` up to rounding. Bilinear values between four neighbouring scores
     are means of the four, so a class that is the highest at all four is the highest everywhere between them. Only
@@ -21,7 +21,7 @@ def class_map(scores: Tensor, height: int, width: int, stride: int | None = None
     Args:
         scores: (N,C,h,w).
         height, width: size of the class map.
-        stride: factor by which the scores are enlarged before they are cropped; None to resize them to the size.
+        stride: factor by which the scores are upsampled before they are cropped; None to resize them to the size.
 
     Returns:
         int64 (N,height,width).

@@ -1,4 +1,4 @@
-"""Bounds for files of weights that may be damaged or come from a stranger."""
+"""Bounds for files of weights that may be damaged or untrusted."""
 
 import pickletools
 import zipfile

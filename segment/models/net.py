@@ -43,7 +43,7 @@ class DecoderLike(Protocol):
     Attributes:
         stride: stride of the scores, in pixels of the image.
         offset: row and column of the scores at which the image begins.
-        resize_to_image: whether the net resizes the scores to the image's size. Otherwise it enlarges them by
+        resize_to_image: whether the net resizes the scores to the image's size. Otherwise it upsamples them by
             ``stride`` and crops them.
         layouts: layouts of the encoders that it can take, see ``segment.models.encoders.encoder.LAYOUTS``.
 
@@ -180,7 +180,7 @@ class SegmentationNet(nn.Module):
         return self.enlarge(self.scores(image), *image.shape[-2:])
 
     def enlarge(self, scores: Tensor, height: int, width: int) -> Tensor:
-        """Enlarge the decoder's scores to (N,num_classes,height,width), bilinear, in 32 bits or more.
+        """Upsample the decoder's scores to (N,num_classes,height,width), bilinear, in 32 bits or more.
 
         The gradient of a score is a sum over up to 64x64 pixels, for which the 8 bits of bfloat16 are too few.
         """
@@ -192,9 +192,11 @@ class SegmentationNet(nn.Module):
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
         """Map uint8 RGB (N,3,H,W) to class indices int64 (N,H,W): the argmax of ``forward``, in little memory."""
-        height, width = image.shape[-2:]
-        stride = None if self.decoder.resize_to_image else self.decoder.stride
-        return class_map(self.scores(self.normalize(image)), height, width, stride)
+        return self.best_classes(self.scores(self.normalize(image)), *image.shape[-2:])
+
+    def best_classes(self, scores: Tensor, height: int, width: int) -> Tensor:
+        """Return the argmax int64 (N,height,width) of the decoder's scores as :meth:`enlarge` enlarges them."""
+        return class_map(scores, height, width, None if self.decoder.resize_to_image else self.decoder.stride)
 
 
 def _choose_normalization(

@@ -50,7 +50,7 @@ def export_net(segmenter: Segmenter, format: str, output: str) -> bytes:
         output: "classes" or "scores".
 
     Raises:
-        SegmentError: the net can't be exported, or the program's output differs from the net's.
+        SegmentError: the net cannot be exported, or the program's output differs from the net's.
     """
     net, convert = ExportedNet(segmenter.net, output), {"onnx": to_onnx, "torch_export": to_torch_export}[format]
     content, program = convert(trace_net(net), export_metadata(segmenter, output))
@@ -65,9 +65,9 @@ def trace_net(net: ExportedNet) -> ExportedProgram:
         SegmentError: the net has no such graph.
     """
     if isinstance(net.net, PaperUNet):
-        raise SegmentError("unet_paper can't be exported: it cuts an image into tiles, as many as its size needs")
+        raise SegmentError("unet_paper cannot be exported: it cuts an image into tiles, as many as its size needs")
     net.eval().to(memory_format=torch.contiguous_format)  # channels last would fix the batch size
-    logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # it lists what it can't prove
+    logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # it lists unproven constraints
     example, auto = torch.zeros(2, 3, 96, 128, dtype=torch.uint8), torch.export.Dim.AUTO
     # Without this the program refuses images so small that some layer's features are one pixel wide.
     any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # torch adds it

@@ -18,7 +18,7 @@ def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
 
     Raises:
         SegmentError: there is no image, or ``output`` is the folder of the images.
-        OSError: a folder can't be read.
+        OSError: a folder cannot be read.
     """
     if source.is_file():
         return [source], source.parent

@@ -49,7 +49,7 @@ class OutputFiles:
                 origin, _, suffixes = str(image.info.get(TEXT_KEY, "")).partition("\n")
         except Exception:  # PIL may raise anything on a broken file
             return "", []
-        # Only known suffixes: these files may be removed, and the text may be a stranger's.
+        # Only known suffixes: these files may be removed, and the text is untrusted.
         return origin, [suffix for suffix in suffixes.split() if suffix in {".png", *EXTRAS}]
 
     def are_complete(self, origin: str) -> bool:
@@ -125,7 +125,7 @@ def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
 
     Raises:
         SegmentError: a foreign file exists under one of the names, or ``output`` is a file.
-        OSError: the folder can't be created.
+        OSError: the folder cannot be created.
     """
     for files in plan.values():
         for path in files.foreign():

@@ -72,7 +72,7 @@ class Segmentation:
 
         Raises:
             SegmentError: the name does not end in .png.
-            OSError: the file can't be written.
+            OSError: the file cannot be written.
         """
         path = user_path(path, "path")
         if path.suffix.lower() != ".png":
@@ -132,19 +132,19 @@ class Segmenter:
             probabilities: return the probabilities, too.
 
         Raises:
-            SegmentError: the image can't be read, is of another type, or is too small or too large for the net.
+            SegmentError: the image cannot be read, is of another type, or is too small or too large for the net.
         """
         pixels = to_rgb_tensor(image)
-        classes, found = self.inference.run(self.net, pixels, torch.uint8 if probabilities else None)
+        classes, found = self.inference.run(self.net, pixels, probabilities)
         rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
-        return Segmentation(rgb, mask, self.classes, found.cpu().numpy() if probabilities else None)
+        return Segmentation(rgb, mask, self.classes, None if found is None else found.cpu().numpy())
 
 
 def to_rgb_tensor(image: Any) -> Tensor:
     """Return an image, as :meth:`Segmenter.predict` takes it, as uint8 (3,H,W) RGB.
 
     Raises:
-        SegmentError: the image can't be read or is of another type.
+        SegmentError: the image cannot be read or is of another type.
     """
     if isinstance(image, str | Path):
         path = user_path(image, "image")
@@ -173,8 +173,8 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
     """Load the net of a checkpoint.
 
     Args:
-        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. A stranger's
-            file is safe: it is read as plain data, and only nets are built from it.
+        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. An
+            untrusted file is safe: it is read as plain data, and only nets are built from it.
         device: "cpu", "cuda", "cuda:1", ...; None for a GPU if there is one.
         inference: see :class:`Segmenter`.
 

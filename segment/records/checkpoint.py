@@ -123,7 +123,7 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
             net = instantiate(_without_weights(config), num_classes=len(read_classes(checkpoint)))
     except SegmentError:
         raise
-    except Exception as error:  # a stranger's configuration may raise anything
+    except Exception as error:  # an untrusted configuration may raise anything
         raise SegmentError(f"{source}: its net cannot be built: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(net, SegmentationNet):
         raise SegmentError(f"{source}: its configuration builds a {type(net).__name__}, expected a SegmentationNet")

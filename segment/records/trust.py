@@ -1,4 +1,4 @@
-"""Limits for files that may come from a stranger: the classes that are built, and the overrides that are used.
+"""Limits for untrusted files: the classes that are built, and the overrides that are used.
 
 A checkpoint and a record of a run name classes by ``_target_``, and building a class runs its code. Only public classes
 of this package, and torch's and Lightning's classes of a few kinds, are built without being asked for. The user trusts

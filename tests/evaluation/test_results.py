@@ -75,7 +75,7 @@ def test_the_source_names_data_protocol_and_checkpoint(tmp_path, monkeypatch):
     (tmp_path / "best.ckpt").write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)
     path = RunFolder(".").path / "best.ckpt"
-    found = describe_source(data, "val", 2, Inference(), {"images": ["b", "c"]}, path, "32-true")
+    found = describe_source(data, "val", Inference(), {"images": ["b", "c"]}, path, 2, "32-true")
     assert found.pop("protocol").startswith("single scale, whole images; one image at a time at original resolution")
     assert len(found.pop("checkpoint_digest")) == 16
     assert found == {

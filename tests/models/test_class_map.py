@@ -10,7 +10,7 @@ from segment.models.decoders.fcn import upsample
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(5, 6), (1, 1), (1, 9), (40, 30)])
-def test_class_map_is_the_argmax_of_the_enlarged_scores(size, layout):
+def test_class_map_is_the_argmax_of_the_upsampled_scores(size, layout):
     """This holds for ties too, which are frequent among whole numbers, and for segments of all sizes."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.randint(0, 3, (2, 7, *size), generator=generator).float()

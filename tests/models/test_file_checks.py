@@ -1,4 +1,4 @@
-"""Files of weights from strangers are refused within seconds, in one line of at most 300 characters."""
+"""Untrusted files of weights are refused within seconds, in one line of at most 300 characters."""
 
 import io
 import pickle

@@ -18,7 +18,7 @@ def test_the_parts_of_a_line():
         assert len({seen.stop - seen.start for seen, _, _ in spans}) == 1
         assert (spans[0].kept.start, spans[-1].kept.stop) == (0, side)
         for seen, kept, inside in spans:
-            assert seen.start % stride == (side - seen.stop) % stride == 0  # on the net's grid, mirrored or not
+            assert seen.start % stride == (side - seen.stop) % stride == 0  # on the net's grid, flipped or not
             assert (seen.start + inside.start, seen.start + inside.stop) == (kept.start, kept.stop)
         for before, after in pairwise(spans):
             assert before.kept.stop == after.kept.start

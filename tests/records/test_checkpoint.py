@@ -1,4 +1,4 @@
-"""Checkpoints hold plain data, and a stranger's checkpoint is safe.
+"""Checkpoints hold plain data, and an untrusted checkpoint is safe.
 
 No code of the file runs, only nets and data sets are built from it, and nothing is downloaded.
 """
@@ -114,7 +114,7 @@ def test_only_nets_are_built_from_a_configuration(content, tmp_path, monkeypatch
     assert not (tmp_path / "done").exists()
 
 
-def test_a_stranger_s_net_downloads_nothing(content, monkeypatch):
+def test_an_untrusted_net_downloads_nothing(content, monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
     part = {"_target_": "segment.models.MobileNetV2Encoder"}
     for nested in (part, {**part, "weights": "imagenet"}, [{"x": {**part, "weights": "imagenet"}}]):
@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint_is_a_clear_error(content, tmp_path):
             segment.load(tmp_path / "damaged.ckpt")
 
 
-def test_a_stranger_s_data_configuration_downloads_nothing(content, checkpoint):
+def test_an_untrusted_data_configuration_downloads_nothing(content, checkpoint):
     assert data_config(load_checkpoint(checkpoint)) == content[METADATA]["data"]
     evil = {"_target_": "segment.data.VOCDataModule", "root": "x", "download": True, "url": "http://evil"}
     found = data_config({METADATA: {"data": evil}})

@@ -1,4 +1,4 @@
-"""Files of strangers build public classes only, and their overrides run nothing."""
+"""Untrusted files build public classes only, and their overrides run nothing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""``resume=`` and ``repeat=`` of a stranger's run folder run nothing of the stranger's choice."""
+"""``resume=`` and ``repeat=`` of an untrusted run folder run no code that the folder names."""
 
 import json
 import sys

@@ -169,7 +169,7 @@ def _size(path: Path) -> int:
 
 
 def _connect(url: str, start: int) -> tuple[http.client.HTTPResponse, int]:
-    """Return a response and the byte that it begins with, which is 0 if the server can't begin at ``start``.
+    """Return a response and the byte that it begins with, which is 0 if the server cannot begin at ``start``.
 
     A response with status 416 means that the file is already complete.
     """
@@ -211,7 +211,7 @@ def _verify(path: Path, archive: Archive) -> None:
         found = hashlib.file_digest(file, kind.lower()).hexdigest()
     if found != expected.lower():
         if path.suffix == ".part":
-            path.unlink()  # it can't be continued
+            path.unlink()  # it cannot be continued
             raise SegmentError(
                 f"{archive.url} is not the expected file: its {kind} is {found} instead of {expected}; the download "
                 f"was discarded. Try again, or accept this file with data.checksum={kind}:{found}"

@@ -1,4 +1,4 @@
-"""Fully convolutional networks (Long, Shelhamer & Darrell, 2015): score at several strides, add, enlarge."""
+"""Fully convolutional networks (Long, Shelhamer & Darrell, 2015): score at several strides, add, upsample."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ from segment.errors import SegmentError
 
 
 def upsample(scores: Tensor, factor: int) -> Tensor:
-    """Enlarge (N,C,h,w) by a whole factor, bilinear; each cell keeps its place in the image."""
+    """Upsample (N,C,h,w) by a whole factor, bilinear; each cell keeps its place in the image."""
     return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False) if factor > 1 else scores
 
 
@@ -115,6 +115,6 @@ class FCNDecoder(nn.Module):
         for coarse, fine in pairwise(self.strides):
             skip = self.score[str(fine)](features[fine])
             larger = self.up[str(fine)](scores) if self.up else upsample(scores, coarse // fine)
-            # Poolings round up, so the enlarged map is never the smaller one.
+            # Poolings round up, so the upsampled map is never the smaller one.
             scores = crop(larger, *skip.shape[-2:]) + skip
         return scores

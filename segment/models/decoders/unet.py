@@ -23,7 +23,7 @@ def crop_or_pad(x: Tensor, height: int, width: int) -> Tensor:
 
 
 class UNetDecoder(nn.Module):
-    """The expanding path: enlarge, concatenate the encoder's feature of that stride, convolve twice.
+    """The expanding path: upsample, concatenate the encoder's feature of that stride, convolve twice.
 
     Args:
         channels: number of channels of the encoder's features, by stride; every stride is a level.

@@ -11,7 +11,7 @@ from segment.models.decoders.fcn import bilinear_convolution, crop, scored_strid
 PAPER_CROPS = {16: 5, 8: 9}
 """Row and column of the skip's scores at which the coarser scores begin, by the skip's stride (voc-fcn8s/net.py)."""
 PAPER_OFFSETS = {32: 19, 16: 27, 8: 31}
-"""Row and column of the enlarged scores at which the image begins, by the finest stride."""
+"""Row and column of the upsampled scores at which the image begins, by the finest stride."""
 AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
 """Factors of the skips' features where all strides are trained at once."""
 
@@ -19,7 +19,7 @@ AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
 class PaperFCNDecoder(nn.Module):
     """The decoder of the FCN papers, for a VGG16 whose first convolution pads by 100.
 
-    Transposed convolutions without padding enlarge the scores; fixed crops align them.
+    Transposed convolutions without padding upsample the scores; fixed crops align them.
 
     Args:
         channels: number of channels of the encoder's features, by stride.

@@ -9,7 +9,7 @@ from segment.models.decoders.fcn import FCNDecoder, bilinear_kernel, crop, upsam
 
 
 def test_skips_fuse_as_in_the_paper():
-    """In FCN-8s each skip's score is added to the enlarged scores of the coarser strides."""
+    """In FCN-8s each skip's score is added to the upsampled scores of the coarser strides."""
     torch.manual_seed(0)
     decoder = FCNDecoder({8: 3, 16: 4, 32: 5}, 2, [16, 8])
     for parameter in decoder.parameters():
