@@ -110,6 +110,21 @@ def group_options(group: str, arguments: Sequence[str] = ()) -> list[str]:
     return sorted({path.stem for folder in search_path(arguments) for path in Path(folder, group).glob("*.yaml")})
 
 
+def default_options(command: str) -> dict[str, Any]:
+    """Return the groups of a command with the options that its YAML file chooses."""
+    pairs = [pair for item in _command_yaml(command)["defaults"] if isinstance(item, dict) for pair in item.items()]
+    return {group: option for group, option in pairs if not group.startswith("override ")}
+
+
+def command_keys(command: str) -> set[str]:
+    """Return the keys and groups of a command at the first level."""
+    return {*_command_yaml(command), *default_options(command)} - {"defaults", "hydra"}
+
+
+def _command_yaml(command: str) -> Any:
+    return yaml.load(Path(CONF_DIR, f"{command}.yaml").read_text(encoding="utf-8"), LOADER)
+
+
 def plain(config: Any) -> Any:
     """Return a configuration as dictionaries, lists and values, with all interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config

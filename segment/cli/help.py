@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from segment.cli.config import CONF_DIR, compose, flatten, group_options, search_path
+from segment.cli.config import compose, default_options, flatten, group_options, search_path
 from segment.cli.value_types import as_typed
 
 HIDDEN = ("_partial_", "_convert_")
@@ -26,9 +26,11 @@ def print_help(command: str, arguments: Sequence[str]) -> None:
     config = compose(arguments, command)
     chosen = dict(config.hydra.runtime.choices)
     title, example = describe_command(Path(__file__).parents[1] / f"{command}.py")
-    print(f"{title}\n\npython -m segment.{command} [KEY=VALUE ...] [GROUP=OPTION ...]\n  such as {example}")
-    groups = _default_options(command) | {key: value for key, value in chosen.items() if not re.search("@|^hydra/", key)}
+    groups = default_options(command)
+    groups |= {key: option for key, option in chosen.items() if not re.search("@|^hydra/", key)}
     comments = _comments(search_path(arguments), command, groups | chosen)
+    print(f"{title}\n\npython -m segment.{command} [KEY=VALUE ...]{' [GROUP=OPTION ...]' * bool(groups)}")
+    print(f"such as {example}")
     if groups:
         print("\nGroups and their options (GROUP=OPTION); --help GROUP=OPTION shows the keys of that option")
     for name, option in groups.items():
@@ -38,16 +40,9 @@ def print_help(command: str, arguments: Sequence[str]) -> None:
     print("\nKeys and their values (KEY=VALUE)")
     for key, value in flatten(OmegaConf.to_container(config)):
         if not key.startswith("hydra.") and not key.endswith(HIDDEN):
-            print(_line(f"{key}={as_typed(value)}", TARGET if key.endswith("_target_") else comments.get(key, "")))
-    print("\n--cfg job prints the composed configuration, --config-dir DIR adds your own YAML, --hydra-help shows Hydra's")
-    print("own options. python -m segment lists all commands.")
-
-
-def _default_options(command: str) -> dict[str, Any]:
-    """Return the groups of a command with the options that its YAML file chooses."""
-    content = yaml.safe_load(Path(CONF_DIR, f"{command}.yaml").read_text(encoding="utf-8"))
-    pairs = [pair for item in content["defaults"] if isinstance(item, dict) for pair in item.items()]
-    return {key: option for key, option in pairs if not key.startswith("override ")}
+            print(_line(f"{key}={as_typed(value)}", TARGET if key.endswith("_target_") else nearest(key, comments)))
+    print("\n--cfg job prints the composed configuration, --config-dir DIR adds your own YAML.")
+    print("--hydra-help shows Hydra's own options, python -m segment lists all commands.")
 
 
 def describe_command(path: Path) -> tuple[str, str]:
@@ -57,9 +52,16 @@ def describe_command(path: Path) -> tuple[str, str]:
     return title, example.partition("``")[0]
 
 
+def nearest(key: str, comments: Mapping[str, str]) -> str:
+    """Return the comment of a key, or of the innermost table around it that has one."""
+    while key and key not in comments:
+        key = key.rpartition(".")[0]
+    return comments.get(key, "")
+
+
 def _line(setting: str, comment: str) -> str:
-    start = f"  {setting}".ljust(len(INDENT))
-    first = start if len(start) == len(INDENT) else f"{start}\n{INDENT}"
+    start = f"  {setting}  ".ljust(len(INDENT))
+    first = start if len(start) == len(INDENT) else f"{start.rstrip()}\n{INDENT}"
     return first + f"\n{INDENT}".join(textwrap.wrap(comment, WIDTH - len(INDENT))) if comment else start.rstrip()
 
 
@@ -67,16 +69,25 @@ def _comments(folders: Sequence[str], command: str, options: Mapping[str, Any]) 
     """Return the comment beside each dotted key; that of the chosen option counts more than those of other options."""
     found: dict[str, str] = {}
     for folder in folders:
-        found = dict(_file_comments(Path(folder, f"{command}.yaml"))) | found
+        found = dict(file_comments(Path(folder, f"{command}.yaml"))) | found
         for name, option in options.items():
             group, _, package = name.partition("@")
             prefix = package or group.replace("/", ".")
-            for path in sorted(Path(folder, group).glob("*.yaml"), key=lambda path: path.stem != option):
-                found = {f"{prefix}.{key}": comment for key, comment in _file_comments(path)} | found
+            others = sorted(Path(folder, group).glob("*.yaml"))
+            for path in dict.fromkeys([*_lineage(Path(folder, group), option), *others]):
+                found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
     return found
 
 
-def _file_comments(path: Path) -> Iterator[tuple[str, str]]:
+def _lineage(folder: Path, option: Any) -> list[Path]:
+    """Return the file of an option and those that it extends, each before the ones that it extends."""
+    path = folder / f"{option}.yaml"
+    content = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
+    parents = [item for item in content.get("defaults", ()) if isinstance(item, str) and item != "_self_"]
+    return [path, *(one for parent in parents for one in _lineage(folder, parent))] if content else []
+
+
+def file_comments(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the dotted keys of a YAML file, and the groups of its defaults, with the comments beside them."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     root = yaml.compose(text, yaml.SafeLoader)

@@ -38,6 +38,11 @@ def test_a_progress_bar_of_the_user_s_replaces_ours(tmp_path):
     assert "EpochBar" not in {type(callback).__name__ for callback in build(tmp_path, bar).callbacks}
 
 
+def test_a_callback_without_a_class_is_refused(tmp_path):
+    with pytest.raises(SegmentError, match=r"^callbacks.mine is no callback: expected a table with _target_"):
+        build(tmp_path, "+callbacks.mine.x=1")
+
+
 def test_training_begins_with_the_given_function(tmp_path):
     seen = []
     config = load_config(["trainer.accelerator=cpu"])
