@@ -3,8 +3,10 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -12,6 +14,7 @@ from rich.progress import track
 from segment.cli.build import instantiate
 from segment.cli.config import output_folder, plain
 from segment.cli.entry_point import entry_point
+from segment.cli.overrides import override_key
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
 from segment.files import whole_file
@@ -31,16 +34,29 @@ def check(config: DictConfig) -> None:
     Raises:
         SegmentError: there is a problem that would spoil a training or its metrics.
     """
+    folder = RunFolder(output_folder())
+    try:
+        check_data(config, folder)
+    finally:
+        if not any(override_key(one) == "hydra.run.dir" for one in HydraConfig.get().overrides.hydra):
+            with suppress(OSError):  # they are removed only if nothing was written
+                folder.path.rmdir()
+                folder.path.parent.rmdir()
+
+
+def check_data(config: DictConfig, folder: RunFolder) -> None:
+    """Examine the data set, write the report into the folder and print it; see :func:`check`."""
     from segment.data.doctor import examine
     from segment.display.pictures import save_figure
     from segment.display.plots import class_shares
 
-    folder = RunFolder(output_folder())
     data = instantiate(config.data)
     data.prepare_data()
     splits = plain(config.splits) or [data.train_split, data.val_split]
     splits = [splits] if isinstance(splits, str) else splits
     report = examine(data, splits, lambda pairs, name, total: track(pairs, f"reading {name}", total=total))
+    if not report.splits:
+        raise SegmentError(report.problems[0].message)
     classes = [*data.classes.names, "void"]
     with whole_file(folder.data_report) as file:
         file.write(json.dumps(report.to_json(data.classes.names), indent=2) + "\n")
@@ -49,9 +65,8 @@ def check(config: DictConfig) -> None:
     if plotted:
         save_figure(class_shares(shares, classes), folder.data_plot)
     console = Console(soft_wrap=True, highlight=False)
-    if report.splits:
-        console.print(screen_table(sizes_grid(report)))
-        console.print(screen_table(shares_grid(shares, classes)))
+    console.print(screen_table(sizes_grid(report)))
+    console.print(screen_table(shares_grid(shares, classes)))
     for title, findings in (("notes", report.notes), ("problems", report.problems)):
         console.print(*finding_lines(title, findings), sep="\n", markup=False)
     plot = f", {folder.data_plot.name} plots the shares" if plotted else ""

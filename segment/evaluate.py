@@ -59,13 +59,14 @@ def evaluate_checkpoint(config: DictConfig, folder: RunFolder) -> None:
     from segment.evaluation.evaluator import NetPredictor
     from segment.evaluation.results import describe_source
     from segment.models.state_dicts import METADATA
-    from segment.records.checkpoint import load_net, read_classes
+    from segment.records.checkpoint import load_net, read_classes, trained_reading
 
     path, inference = checkpoint_path(config.checkpoint), instantiate(config.inference)
     checkpoint = read_once(path)
     read_once.cache_clear()  # the net has a copy of the weights
     data = instantiate(config.data)
     check_same_classes(read_classes(checkpoint), data.classes)
+    data.reading.complete(trained_reading(checkpoint))
     data.prepare_data()
     net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
     del checkpoint

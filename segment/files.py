@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,12 +37,21 @@ def readable_file(given: Any, key: str) -> Path:
     path = user_path(given, key)
     try:
         if not path.is_file():
-            what = f"{path} is {'a folder, ' * path.is_dir()}not a file"
-            raise SegmentError(what if path.exists() else f"the file {path} does not exist")
+            found = f"{path} is {kind(path)}, not a file" if path.exists() else f"the file {path} does not exist"
+            raise SegmentError(found)
         path.open("rb").close()
     except OSError as error:
         raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
     return path
+
+
+def kind(path: Path) -> str:
+    """Name what is at a path: "a file", "a folder", "a named pipe", "a device", "a socket" or "a broken link"."""
+    if not path.exists():
+        return "a broken link"
+    tests = {"a file": stat.S_ISREG, "a folder": stat.S_ISDIR, "a named pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+    mode = path.stat().st_mode
+    return next((name for name, test in tests.items() if test(mode)), "a device")
 
 
 def printable(text: str) -> str:
@@ -74,7 +84,7 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
         os.replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:  # PIL raises OSErrors of its own, without a number
             error.filename = str(path)
         raise
 

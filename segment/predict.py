@@ -2,7 +2,7 @@
 
 import errno
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,11 @@ from segment.cli.build import instantiate
 from segment.cli.entry_point import entry_point
 from segment.cli.value_types import check_value
 from segment.errors import SegmentError
-from segment.files import checkpoint_digest, printable, user_path
+from segment.files import checkpoint_digest, kind, printable, user_path
 from segment.records.folder import checkpoint_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    from segment.data.images import Reading
     from segment.prediction.output_files import OutputFiles
     from segment.prediction.segmenter import Segmenter
 
@@ -42,6 +43,7 @@ def predict(config: DictConfig) -> None:
         raise SegmentError(f"{error.filename}: {error.strerror}") from None
     segmenter = load_segmenter(checkpoint, config.device, inference)
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()}"
+    note_bands(plan, segmenter.reading)
     new, existing = segment_images(segmenter, plan, origin, config.probabilities)
     names = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
     print(f"{new} image{'s' * (new != 1)} segmented, {existing} had their masks already: {output}/{names}")
@@ -58,6 +60,18 @@ def limit_image_size(max_memory: float | None) -> None:
     # PIL refuses images of twice this number of pixels.
     Image.MAX_IMAGE_PIXELS = None if max_memory is None else int(max_memory * 2**30 / KEPT_BYTES / 2)
     warnings.filterwarnings("ignore", module="PIL")  # it warns of large images and odd headers
+
+
+def note_bands(paths: Iterable[Path], reading: "Reading") -> None:
+    """Print a note if images have bands that the net does not see."""
+    from segment.data.consistency import header_notes
+    from segment.data.pairs import PairHeaders, Sample, read_headers
+
+    samples = [Sample(path.stem, path, None) for path in paths if path.suffix.lower() in {".tif", ".tiff"}]
+    headers = {sample: read_headers(sample) for sample in samples}
+    found = {sample: pair for sample, pair in headers.items() if isinstance(pair, PairHeaders)}
+    for note in header_notes(found, reading):
+        print(f"note: {printable(note.message)}")
 
 
 def segment_images(
@@ -81,7 +95,7 @@ def segment_images(
     for path, files in track(list(plan.items()), "segmenting", console=console):
         try:
             if not path.is_file():
-                raise SegmentError(f"cannot read the image {path}: it is not a file")
+                raise SegmentError(f"cannot read the image {path}: it is {kind(path)}, not a file")
             image_origin = f"{origin} {path.stat().st_size} {path.stat().st_mtime_ns}"
             if files.are_complete(image_origin):
                 existing += 1

@@ -145,7 +145,7 @@ def provenance_of(trainer: Any, config: DictConfig) -> dict[str, Any]:
         directory=hydra.runtime.cwd,
         config=plain(config),
         choices=plain(hydra.runtime.choices),
-        data=trainer.datamodule.content_hashes(),
+        data=trainer.datamodule.listing_hashes(),
         world_size=trainer.world_size,
         device=device_name(trainer.strategy.root_device),
         loggers={

@@ -1,9 +1,12 @@
 """segment.check prints and writes its report, and ends with an error if there is a problem."""
 
 import json
+import runpy
+import sys
 from collections import Counter
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from segment.check import SHOWN, finding_lines, shares_grid, sizes_grid
 from segment.data.doctor import DataReport, SplitTotals
@@ -27,6 +30,16 @@ def test_clean_and_faulty_data(folder_root, run: Run):
     content = json.loads((folder_root / "report" / "check.json").read_text())
     assert [p["kind"] for p in content["problems"]] == ["unreadable image", "missing mask"]
     assert content["splits"]["train"]["pixels"]["a"] == 600
+
+
+@pytest.mark.parametrize("mistake", ["data.root=nowhere", "data.classes=[a]"])
+def test_a_check_that_reads_nothing_leaves_no_folder(tmp_path, monkeypatch, mistake):
+    monkeypatch.setattr(sys, "argv", ["check", "data=folder", "data.root=.", "data.classes=[a,b]", mistake])
+    monkeypatch.chdir(tmp_path)
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit, match=r"error: (no data set at data.root=nowhere|data.classes names 1 classes)"):
+        runpy.run_module("segment.check", run_name="__main__")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_the_table_of_sizes_has_the_most_common_ones():

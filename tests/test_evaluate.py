@@ -261,3 +261,13 @@ def test_another_split_and_other_data_settings(main, checkpoint, capfd):
 def test_another_data_set_must_have_the_same_classes(main, checkpoint, voc_root):
     with pytest.raises(SystemExit, match=r"has 6 classes, the data has 21, .*: class 1 is disc there and aeroplane"):
         main("evaluate", f"checkpoint={checkpoint}", "data=voc", f"data.root={voc_root}", *QUIET)
+
+
+def test_other_data_are_read_as_those_that_the_net_was_trained_on(main, tmp_path):
+    """Here at a depth that does not hold the values; by themselves they would be read as 14 bits."""
+    write_pair(tmp_path / "val/images/a.png", tmp_path / "val/masks/a.png", np.zeros((32, 32)), 0)
+    Image.fromarray(np.full((32, 32), 5000, np.uint16)).save(tmp_path / "val/images/a.png")
+    data = ("data=folder", f"data.root={tmp_path}", "data.classes=[a,b]")
+    untrained(tmp_path / "deep.ckpt", *data, "data.bits=12")
+    with pytest.raises(SystemExit, match=r"a.png: it holds 5000, and data.bits=12 means 0 to 4095"):
+        main("evaluate", f"checkpoint={tmp_path}/deep.ckpt", *data, *QUIET)

@@ -242,7 +242,7 @@ def test_images_of_any_mode_are_read_as_viewers_show_them(tmp_path):
     see_through = Image.fromarray(np.dstack([values, alpha]))
     on_white = np.where(alpha[..., None] > 0, values, 255)
     assert np.array_equal(of(see_through), on_white)
-    assert np.array_equal(of(see_through, "x.tif"), on_white)
+    assert np.array_equal(of(see_through, "x.tif"), values)  # its fourth band may be anything, such as infra-red
     grey = np.array(image.convert("L"))
     both = Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)])
     assert np.array_equal(of(both), np.repeat(np.where(alpha > 0, grey, 255)[..., None], 3, 2))
@@ -262,6 +262,23 @@ def test_images_of_any_mode_are_read_as_viewers_show_them(tmp_path):
         found = of(Image.fromarray(broken.astype(np.float32)), "x.tif")[..., 0].astype(int)
         assert np.abs(found - np.where(grey > 100, 0, grey)).max() <= 1
     assert np.array_equal(of(Image.fromarray(grey > 100))[..., 2], (grey > 100) * np.uint8(255))
+
+
+def test_images_are_read_as_those_that_the_net_was_trained_on(main, content, tmp_path, capsys):
+    """The checkpoint has the depth of 16-bit values, and the bands of a TIFF; evaluation takes them, too."""
+    data = content["segment"]["data"]
+    torch.save({**content, "segment": {**content["segment"], "data": {**data, "bits": 12}}}, tmp_path / "deep.ckpt")
+    Image.fromarray(photo(0)[..., 0]).save(tmp_path / "a.png")
+    Image.fromarray(photo(0)[..., 0].astype(np.uint16) * 16).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((40, 40), 5000, np.uint16)).save(tmp_path / "deeper.png")
+    Image.fromarray(np.dstack([photo(0), photo(0)[..., 0]])).save(tmp_path / "bands.tif")
+    segmenter = segment.load(tmp_path / "deep.ckpt", "cpu")
+    assert np.array_equal(segmenter.predict(tmp_path / "a.png").image, segmenter.predict(tmp_path / "deep.png").image)
+    with pytest.raises(SystemExit, match="1 of 4 images could not be segmented"):
+        main("predict", "checkpoint=deep.ckpt", "input=*.*[gf]", "output=o")
+    printed = capsys.readouterr()
+    assert "deeper.png: it holds 5000, and data.bits=12 means 0 to 4095" in printed.err.replace("\n", " ")
+    assert "note: 1 of 1 images have more bands than red, green and blue" in printed.out
 
 
 def test_to_rgb_leaves_rgb_unchanged():

@@ -148,7 +148,7 @@ def read_hydra_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _load_yaml(path: Path) -> Any:
-    """Load YAML that may be a stranger's; None if it cannot be read, is nested deeply or has an alias.
+    """Load untrusted YAML; None if it cannot be read, is nested deeply or has an alias.
 
     An alias can stand for gigabytes, and the time of the parser grows with the square of the depth.
     """
@@ -160,7 +160,7 @@ def _load_yaml(path: Path) -> Any:
             return None
         content = yaml.load(text, LOADER)
         repr(content)  # fails for numbers of thousands of digits
-    except Exception:  # a stranger's file may raise anything
+    except Exception:  # an untrusted file may raise anything
         return None
     return content
 

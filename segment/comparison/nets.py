@@ -34,7 +34,7 @@ class LoadedNet(NamedTuple):
 
     @property
     def architecture(self) -> str:
-        """The configuration of the net, by which nets of equal cost are known."""
+        """The configuration of the net, which identifies nets of equal cost."""
         return repr((self.checkpoint[METADATA]["model"], len(read_classes(self.checkpoint))))
 
 
@@ -61,7 +61,7 @@ def add_costs_and_pictures(
         if found and folder and images:
             try:
                 show_predictions(section, found, images, folder / f"pictures{ending}.png")
-            except Exception as error:  # a stranger's configuration of data may raise anything
+            except Exception as error:  # an untrusted configuration of data may raise anything
                 section.notes.append(f"no pictures: {' '.join(str(error).split())}")
 
 

@@ -23,7 +23,7 @@ class Classes:
         stuff: names of the amorphous classes (sky, road); all others are things (car, person).
 
     Raises:
-        ValueError: names and colours differ in number, or there are more classes than a uint8 mask holds.
+        ValueError: names and colours differ in number, or there are more than 254 classes.
 
     Example:
         >>> classes = Classes(("background", "cell"), voc_palette(2))
@@ -36,9 +36,9 @@ class Classes:
     stuff: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if len(self.names) != len(self.palette) or not 0 < len(self.names) <= IGNORE:
+        if len(self.names) != len(self.palette) or not 0 < len(self.names) < IGNORE:
             raise ValueError(
-                f"expected 1 to {IGNORE} class names and as many colours, got {len(self.names)} and {len(self.palette)}"
+                f"expected 1 to 254 class names and as many colours, got {len(self.names)} and {len(self.palette)}"
             )
 
     def __len__(self) -> int:

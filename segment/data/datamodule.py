@@ -3,6 +3,7 @@
 import math
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -12,11 +13,13 @@ from lightning.fabric.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from segment.data.classes import Classes
+from segment.data.consistency import find_bits, header_notes, palette_problem
 from segment.data.dataset import Batch, SegmentationDataset, identity_collate
 from segment.data.downloads.fetch import Release, download_missing
+from segment.data.images import Reading
 from segment.data.labels import Labels, index_labels
 from segment.data.layout import DiskLayout
-from segment.data.pairs import Sample, check_headers
+from segment.data.pairs import Finding, PairHeaders, Sample, check_headers
 from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_signals
@@ -47,6 +50,8 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         crop_size: height and width of a training crop in pixels; None for whole images, which needs batch_size=1.
         scale, short_side, cat_max_ratio, flip, rotation, elastic, colour: see
             :func:`segment.data.transforms.train_transform`.
+        bands, bits, mask_exif: see :class:`segment.data.images.Reading`. Without ``bits``, images of 16 bits are read
+            as of the fewest bits that hold the values of all images.
         train_split, val_split: splits for training and validation.
         seed: seed of order and augmentation.
         download: True to download what is missing below ``root``.
@@ -67,6 +72,8 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     classes: Classes
     official_sizes: Mapping[str, int] = {}
     """Published number of samples of each split."""
+    palette: str | None = "indices"
+    """"indices" if the stored values of masks with a palette are the labels; None if palettes have to agree."""
 
     def __init__(
         self,
@@ -81,6 +88,9 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         rotation: float = 0.0,
         elastic: float = 0.0,
         colour: float = 0.0,
+        bands: Sequence[int] | None = None,
+        bits: int | None = None,
+        mask_exif: str = "own",
         train_split: str = "train",
         val_split: str = "val",
         seed: int = 0,
@@ -108,9 +118,11 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         self.download, self.url, self.checksum = download, url, checksum
         self.crop_size = crop_size
         self.transform = train_transform(crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour)
+        self.reading = Reading(bands, bits, mask_exif)
         self.start = (0, 0)
         """Epoch and batch at which training starts; not (0, 0) for a resumed run."""
         self._datasets: dict[tuple[str, bool], SegmentationDataset] = {}
+        self._headers: dict[Sample, PairHeaders] = {}
         self._ready = False
 
     def samples(self, split: str) -> list[Sample]:
@@ -149,15 +161,48 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
 
     def make_dataset(self, split: str, transform: Callable | None) -> SegmentationDataset:
         """Return the data set of a split, unchecked."""
-        return SegmentationDataset(self.samples(split), self.labels, transform, self.seed)
+        return SegmentationDataset(self.samples(split), self.labels, transform, self.seed, self.reading)
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
-        """Check a data set before its first use.
+        """Check a data set before its first use. Its files must also agree with those of the data sets checked earlier.
 
         Raises:
             SegmentError: see :meth:`dataset`.
         """
-        check_headers(dataset.samples, dataset.labels)
+        headers = check_headers(dataset.samples, dataset.labels, self.reading)
+        new = {sample: pair for sample, pair in headers.items() if sample not in self._headers}
+        self._headers |= new
+        if problem := self.palette_problem(self._headers):
+            raise SegmentError(problem.message)
+        notes = header_notes(new, self.reading)
+        if any(pair.image.depth == 16 for pair in new.values()):
+            notes += self.find_bits(dataset.samples)
+        for note in notes:
+            rank_zero_only(print)(f"note: {note.message}")
+
+    def palette_problem(self, headers: Mapping[Sample, PairHeaders]) -> Finding | None:
+        """Return a problem if a value has different meanings in two masks; see :mod:`segment.data.consistency`."""
+        return None if self.palette or self.labels.coloured else palette_problem(headers, self.labels)
+
+    def find_bits(self, samples: Sequence[Sample] = ()) -> list[Finding]:
+        """Set the depth at which images of 16 bits are read, and return a note if it is less.
+
+        All training and validation images count, so that the depth does not depend on which split is read first.
+        """
+        if self.reading.bits is not None:
+            return []
+        paths = dict.fromkeys(sample.image for sample in samples)
+        for split in (self.train_split, self.val_split):
+            with suppress(SegmentError):
+                paths |= dict.fromkeys(sample.image for sample in self.samples(split))
+        self.reading.bits = bits = find_bits(paths, self.reading)
+        if bits in {None, 16}:
+            return []
+        return [Finding("bits", f"images of 16 bits are read as of {bits}, which hold all values (data.bits={bits})")]
+
+    def settings(self) -> dict[str, Any]:
+        """Add the depth that was found; see :meth:`find_bits`."""
+        return {**super().settings(), "bits": self.reading.bits}
 
     def prepare_data(self) -> None:
         if self.download:
@@ -216,10 +261,10 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
-    def content_hashes(self) -> dict[str, str]:
-        """Return :meth:`SegmentationDataset.content_hash` of the training and the validation split, by split."""
+    def listing_hashes(self) -> dict[str, str]:
+        """Return :meth:`SegmentationDataset.listing_hash` of the training and the validation split, by split."""
         train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
-        return {self.train_split: train.content_hash(), self.val_split: val.content_hash()}
+        return {self.train_split: train.listing_hash(), self.val_split: val.listing_hash()}
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

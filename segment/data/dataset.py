@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from segment.data.classes import IGNORE
-from segment.data.images import image_fingerprint
+from segment.data.images import Reading, image_fingerprint
 from segment.data.labels import Labels
 from segment.data.pairs import Finding, Sample, read_pair
 from segment.data.samplers import Draw
@@ -69,8 +69,16 @@ class SegmentationDataset(Dataset[Item]):
         (1, False)
     """
 
-    def __init__(self, samples: Sequence[Sample], labels: Labels, transform: Callable | None, seed: int) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Labels,
+        transform: Callable | None,
+        seed: int,
+        reading: Reading | None = None,
+    ) -> None:
         self.samples, self.labels, self.transform, self.seed = samples, labels, transform, seed
+        self.reading = reading or Reading()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -87,7 +95,7 @@ class SegmentationDataset(Dataset[Item]):
         files = [(s.id, *(path and path.stat().st_size for path in (s.image, s.mask))) for s in self.samples]
         return files, sorted(self.labels.table.items())
 
-    def content_hash(self) -> str:
+    def listing_hash(self) -> str:
         """Return a hash of :meth:`identity`. No file is opened, and no folder is part of it: data may move."""
         return hashlib.sha256(repr(self.identity()).encode()).hexdigest()[:16]
 
@@ -103,7 +111,7 @@ class SegmentationDataset(Dataset[Item]):
         Raises:
             SegmentError: a file is unreadable, image and mask differ in size, or a label is out of range.
         """
-        found = read_pair(self.samples[index], self.labels)
+        found = read_pair(self.samples[index], self.labels, self.reading)
         if isinstance(found, Finding):
             raise SegmentError(found.message)
         image, mask = found

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from segment.data.classes import IGNORE
+from segment.data.consistency import header_notes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.file_names import MASK_SUFFIXES, name_key
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.inspection import PairSummary, summarize_pairs
-from segment.data.pairs import Finding, Sample
+from segment.data.pairs import Finding, PairHeaders, Sample
 from segment.errors import SegmentError
 
 
@@ -88,9 +89,10 @@ def examine(
         progress: wraps the iterable of a split's pairs, as ``rich.progress.track`` does; it gets the iterable, the
             split's name and the number of pairs.
     """
-    report = DataReport()
+    report = DataReport(notes=data.find_bits())
     images: dict[str, dict[str, str]] = {}  # by split: id by hash
     samples: list[Sample] = []
+    headers: dict[Sample, PairHeaders] = {}
     for name in splits:
         try:
             dataset = data.make_dataset(name, None)
@@ -104,10 +106,14 @@ def examine(
             except SegmentError as error:
                 report.add_problem("no masks", str(error))
         ids = [dataset.id(i) for i in range(len(dataset))]
-        pairs = progress(summarize_pairs(dataset), name, len(ids))
+        pairs = [*progress(summarize_pairs(dataset), name, len(ids))]
         report.splits[name], images[name] = _totals(pairs, ids, name, report)
         samples += dataset.samples
+        headers |= {sample: pair.headers for sample, pair in zip(dataset.samples, pairs, strict=False) if pair.headers}
         _check_list(name, ids, data, report)
+    report.notes += header_notes(headers, data.reading)
+    if problem := data.palette_problem(headers):
+        report.problems.append(problem)
     _check_leakage(images, report)
     _check_classes(data, report)
     used = {path for sample in samples for path in (sample.image, sample.mask)}

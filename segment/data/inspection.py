@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segment.data.dataset import SegmentationDataset, identity_collate
-from segment.data.pairs import Finding, header_problem, read_pair
+from segment.data.pairs import Finding, PairHeaders, header_problem, read_headers, read_pair
 from segment.data.workers import cores
 
 
@@ -21,12 +21,14 @@ class PairSummary(NamedTuple):
         size: (width, height).
         image_hash: hash of the image's pixels.
         pixels: number of pixels by label (256,); None if the sample has no mask.
+        headers: headers of the files, if the data set has files.
     """
 
     problem: Finding | None
     size: tuple[int, int] = (0, 0)
     image_hash: str = ""
     pixels: np.ndarray | None = None
+    headers: PairHeaders | None = None
 
 
 class PairSummaries(Dataset[PairSummary]):
@@ -43,8 +45,12 @@ class PairSummaries(Dataset[PairSummary]):
         if not data.samples:  # the data set has no files
             return _summary(*data.load(index))
         sample = data.samples[index]
-        found = header_problem(sample, data.labels) or read_pair(sample, data.labels)
-        return PairSummary(found) if isinstance(found, Finding) else _summary(*found)
+        headers = read_headers(sample)
+        if isinstance(headers, Finding):
+            return PairSummary(headers)
+        problem = header_problem(sample, headers, data.labels, data.reading)
+        found = problem or read_pair(sample, data.labels, data.reading)
+        return PairSummary(found) if isinstance(found, Finding) else _summary(*found)._replace(headers=headers)
 
 
 def _summary(image: Tensor, mask: Tensor | None) -> PairSummary:

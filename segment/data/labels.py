@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import ImageOps
 from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
-from segment.data.images import PNG, PngHeader, open_image, unpack_png
+from segment.data.headers import open_image
+from segment.data.png import PNG, PngHeader, may_have_exif, unpack_png
 from segment.errors import SegmentError
 
 INVALID = 254
-"""Label that marks mask values which the table does not have."""
+"""Label that marks mask values that the table lacks."""
 VOID = "void"
 """Name of values that are ignored."""
 
@@ -40,7 +42,7 @@ class Labels:
     @property
     def modes(self) -> tuple[str, ...]:
         """PIL modes of the masks that have such values."""
-        return ("RGB", "RGBA", "P", "L", "1") if self.coloured else ("P", "L", "1")
+        return ("RGB", "RGBA", "P", "PA", "L", "LA", "1") if self.coloured else ("P", "L", "1")
 
     @cached_property
     def _lookup(self) -> np.ndarray:
@@ -85,15 +87,21 @@ class Labels:
             return read_mat(path)
         try:
             content = path.read_bytes()
+            depth = 8
             if content.startswith(PNG):
                 rows, header = unpack_png(content), PngHeader.from_bytes(content)
+                depth = header.depth
                 # Colour type 0 is grey, 3 a palette. This takes half of PIL's time for 8 bits.
-                if not self.coloured and header.depth == 8 and header.colour in {0, 3}:
+                if not self.coloured and depth == 8 and header.colour in {0, 3} and not may_have_exif(content):
                     return _values_of_8_bits(content, header, rows)
             with open_image(io.BytesIO(content)) as image:
+                depth = getattr(image, "tag_v2", {}).get(258, (depth,))[0]  # of a TIFF
+                image = ImageOps.exif_transpose(image)
                 if not self.coloured:
-                    white = 255 if image.mode == "1" and 1 not in self.table else 1
-                    return np.array(image, dtype=np.uint8) * np.uint8(white)  # the indices of a palette image
+                    values = np.array(image, dtype=np.uint8)  # the indices of a palette image
+                    if image.mode == "L" and depth < 8:  # PIL stretches 2 and 4 bits to 8
+                        values //= 255 // (2**depth - 1)
+                    return values * np.uint8(255 if image.mode == "1" and 1 not in self.table else 1)
                 red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.int32), -1, 0)
                 return (red << 16) + (green << 8) + blue
         except Exception as error:  # a damaged file makes PIL raise all kinds of errors

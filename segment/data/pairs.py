@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from torch import Tensor
 
-from segment.data.images import open_image, read_image
+from segment.data.headers import ImageHeader, image_header, mask_header, turn
+from segment.data.images import Reading, read_image
 from segment.data.labels import Labels
 from segment.errors import SegmentError
 
@@ -33,38 +34,65 @@ class Finding(NamedTuple):
     message: str
 
 
-def header_problem(sample: Sample, labels: Labels) -> Finding | None:
-    """Return the first problem that the headers of a pair show, or None.
+class PairHeaders(NamedTuple):
+    """Headers of an image and its mask. The mask's is None if there is no mask, or if its file has no header."""
 
-    Both files must exist and be readable, have the same size, and the mask must have a mode that fits the labels.
-    """
+    image: ImageHeader
+    mask: ImageHeader | None
+
+    @property
+    def turned_with_image(self) -> bool:
+        """True if the mask has no EXIF orientation of its own, but its image has."""
+        return self.mask is not None and self.mask.orientation == 1 and self.image.orientation != 1
+
+    @property
+    def fits_both_ways(self) -> bool:
+        """True if the sizes do not tell whether the mask is drawn on the image as stored or on the upright one."""
+        width, height = self.image.size
+        return width == height or not self.image.swapped
+
+
+def read_headers(sample: Sample) -> PairHeaders | Finding:
+    """Return the headers of a pair, or the finding that a file is missing or unreadable."""
     for kind, path in (("image", sample.image), ("mask", sample.mask)):
         if path is not None and not path.is_file():
             return Finding(f"missing {kind}", f"{path} is missing (sample {sample.id!r}): add it, or unlist the sample")
     path = sample.image
     try:
-        with open_image(path) as image:
-            turned = image.getexif().get(0x0112) in {5, 6, 7, 8}  # orientations that swap width and height
-            size = image.size[::-1] if turned else image.size
-            if image.mode in {"I", "F"}:  # their brightest value is unknown, and may differ from image to image
-                return Finding("image mode", f"{path} has 32 bits per pixel (mode {image.mode}): save it with 8 or 16")
-            if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
-                return Finding("several pages", f"{path} has {pages} pages: save each as an image file")
+        image = image_header(path)
         if sample.mask is None or sample.mask.suffix == ".mat":
-            return None
+            return PairHeaders(image, None)
         path = sample.mask
-        with open_image(path) as mask:
-            mask_size, mode, file_format = mask.size, mask.mode, mask.format
+        return PairHeaders(image, mask_header(path))
     except Exception as error:  # a damaged file makes PIL raise all kinds of errors
         kind = "mask" if path == sample.mask else "image"
         return Finding(f"unreadable {kind}", f"cannot read {path}: {error or type(error).__name__}")
-    if file_format == "JPEG":
-        return Finding("lossy mask", f"the mask {path} is a JPEG, which changes labels: masks have to be PNGs")
-    if mode not in labels.modes:
-        return Finding("mask mode", f"the mask {path} has mode {mode}; {_mode_hint(mode, labels)}")
-    problem = size_problem(path, mask_size, size)
+
+
+def header_problem(sample: Sample, headers: PairHeaders, labels: Labels, reading: Reading) -> Finding | None:
+    """Return the first problem that the headers of a pair show, or None.
+
+    The mask must have a mode that fits the labels, and image and mask the same size.
+    """
+    image, mask, path = headers.image, headers.mask, sample.image
+    if image.mode in {"I", "F"}:  # their brightest value is unknown, and may differ from image to image
+        return Finding("image mode", f"{path} has 32 bits per pixel (mode {image.mode}): save it with 8 or 16")
+    if image.more_pages:
+        return Finding("several pages", f"{path} has several pages: save each as an image file")
+    if reading.bands and max(reading.bands) >= image.bands:
+        return Finding("bands", f"{path} has the bands 0 to {image.bands - 1}, and data.bands={[*reading.bands]}")
+    if mask is None or sample.mask is None:
+        return None
+    if mask.format == "JPEG":
+        return Finding("lossy mask", f"the mask {sample.mask} is a JPEG, which changes labels: masks have to be PNGs")
+    if mask.mode not in labels.modes:
+        return Finding("mask mode", f"the mask {sample.mask} has mode {mask.mode}; {_mode_hint(mask.mode, labels)}")
+    turned = image.swapped and headers.turned_with_image
+    with_image = turned and reading.mask_exif == "image"
+    problem = size_problem(sample.mask, mask.size[::-1] if with_image else mask.size, image.size)
     if problem and turned:
-        return problem._replace(message=f"{problem.message} after its EXIF orientation is applied")
+        way = "" if with_image else ": data.mask_exif=image applies it to the masks, too"
+        return problem._replace(message=f"{problem.message} after its EXIF orientation is applied{way}")
     return problem
 
 
@@ -73,6 +101,11 @@ def _mode_hint(mode: str, labels: Labels) -> str:
         return "expected colours (PNG mode RGB or P)"
     if mode.startswith("I"):
         return "expected 8 bits: save it with fewer"
+    if mode in {"LA", "PA"}:
+        return (
+            "expected one channel of class indices: save it without its transparency (PNG mode L), or name its colours "
+            "in data.classes, such as {0/0/0: background, 255/255/255: cell}"
+        )
     return (
         "expected one channel of class indices (PNG mode P or L): convert its colours to indices, "
         "or give data=folder a table of them in data.classes"
@@ -89,15 +122,19 @@ def size_problem(mask: Path, mask_size: Sequence[int], size: Sequence[int]) -> F
     )
 
 
-def read_pair(sample: Sample, labels: Labels) -> tuple[Tensor, Tensor | None] | Finding:
+def read_pair(sample: Sample, labels: Labels, reading: Reading) -> tuple[Tensor, Tensor | None] | Finding:
     """Return image uint8 (3,H,W) and mask uint8 (H,W), None if the sample has no mask; or the content's problem."""
     kind = "unreadable image"
     try:
-        image = read_image(sample.image)
+        image = read_image(sample.image, reading)
         if sample.mask is None:
             return image, None
         kind = "unreadable mask"
         values = labels.read_values(sample.mask)
+        if reading.mask_exif == "image":
+            headers = read_headers(sample)
+            if isinstance(headers, PairHeaders) and headers.turned_with_image:
+                values = np.ascontiguousarray(turn(values, headers.image.orientation))
         kind = "label out of range"
         mask = labels.translate(values, sample.mask)
     except SegmentError as error:
@@ -105,13 +142,19 @@ def read_pair(sample: Sample, labels: Labels) -> tuple[Tensor, Tensor | None] | 
     return size_problem(sample.mask, mask.shape[::-1], image.shape[:0:-1]) or (image, mask)
 
 
-def check_headers(samples: Sequence[Sample], labels: Labels) -> None:
-    """Check the headers of all files before training.
+def check_headers(samples: Sequence[Sample], labels: Labels, reading: Reading) -> dict[Sample, PairHeaders]:
+    """Check the headers of all files before training, and return them.
 
     Raises:
         SegmentError: a pair has a problem; the first one is named.
     """
     with ThreadPoolExecutor(8) as pool:
-        for problem in pool.map(header_problem, samples, repeat(labels)):
-            if problem:
-                raise SegmentError(problem.message)
+        found = dict(zip(samples, pool.map(read_headers, samples), strict=True))
+    checked = {}
+    for sample, headers in found.items():
+        if isinstance(headers, Finding):
+            raise SegmentError(headers.message)
+        if problem := header_problem(sample, headers, labels, reading):
+            raise SegmentError(problem.message)
+        checked[sample] = headers
+    return checked

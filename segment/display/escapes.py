@@ -1,4 +1,4 @@
-"""Names of data sets, classes and files as text in Markdown, LaTeX and figures: a name may be a stranger's."""
+"""Names of data sets, classes and files as text in Markdown, LaTeX and figures: names are untrusted."""
 
 import html
 import re
@@ -20,7 +20,7 @@ def escape_tex(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Escape text for Markdown and the HTML in it; ``a_b`` and ``[16,8]``, which have no meaning there, stay readable.
+    """Escape text for Markdown and the HTML in it; ``a_b`` and ``[16,8]`` have no meaning there and stay as they are.
 
     Example:
         >>> print(escape_markdown("a|b_c <i> [x](y)"))

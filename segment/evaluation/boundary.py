@@ -18,8 +18,8 @@ DILATION_RATIO = 0.02
 """Width of boundary IoU's regions as a share of the image's diagonal (Cheng et al., 2021)."""
 
 VOID_RULE = (
-    "boundary IoU: filled from the nearest counted pixel in truth and prediction before outlines are taken, so that "
-    "void gives no outline to either, and not counted; trimap: another label, as in DeepLab, and not counted"
+    "boundary IoU: filled from the nearest counted pixel in truth and prediction before boundaries are taken, so that "
+    "void gives no boundary to either, and not counted; trimap: another label, as in DeepLab, and not counted"
 )
 """Treatment of void, which ``metrics.json`` states."""
 
@@ -29,19 +29,20 @@ class BoundaryScores(Metric):
 
     All counts are integers, so that the metrics are the same on one and on many processes.
 
-    Trimap IoU (Kohli et al., 2009) is the mIoU over the pixels that have another label of the truth within a given
-    distance. Void counts as another label, as in DeepLab (Chen et al., 2018): in VOC it is the boundary.
+    Trimap IoU (Kohli et al., 2009) is the mIoU over the pixels within a given distance of a true boundary. The distance
+    is that to the nearest pixel with another true label. Void is another label, as in DeepLab (Chen et al., 2018): in
+    VOC it is the boundary.
 
     Boundary IoU (Cheng et al., 2021) of a class is the IoU of two regions: the pixels of its true mask and those of its
-    predicted mask that are within d pixels of the mask's outline. The image's border belongs to the outline, and d is
+    predicted mask that are within d pixels of the mask's boundary. The image's border is part of it, and d is
     0.02 of the image's diagonal. Intersections and unions are summed over the split before they are divided.
 
     Distances are chessboard distances, as in Cheng et al.
 
-    Where a mask meets void, its outline is unknown. Void is therefore filled from the nearest counted pixel before the
-    outlines are taken, in truth and prediction alike, and only counted pixels are added up. Otherwise the true mask's
-    void border would cut an outline into any prediction that covers it, and a prediction that is far too large would
-    get credit for it. A prediction that differs from the truth in void only scores 1.
+    Where a mask meets void, its boundary is unknown. Void is therefore filled from the nearest counted pixel, in truth
+    and prediction alike, before boundaries are taken. Only counted pixels are added up. Otherwise the truth's void
+    border would cut a boundary into any prediction that covers it, and a prediction that is far too large would get
+    credit for it. A prediction that differs from the truth in void only scores 1.
 
     Args:
         num_classes: C.

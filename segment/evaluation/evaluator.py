@@ -52,7 +52,7 @@ class EvaluationAccumulator(nn.Module):
     Example:
         >>> accumulator = EvaluationAccumulator(Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))
         >>> accumulator.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 1]]]))
-        >>> accumulator.result(world_size=1, images=1).metrics["mIoU"]
+        >>> accumulator.pop_result(world_size=1, images=1).metrics["mIoU"]
         1.0
     """
 
@@ -68,7 +68,7 @@ class EvaluationAccumulator(nn.Module):
         if self.boundary is not None:
             self.boundary.update(prediction, mask)
 
-    def result(self, world_size: int, images: int) -> Evaluation:
+    def pop_result(self, world_size: int, images: int) -> Evaluation:
         """Merge the counts of all processes, and reset them. All processes have to call this.
 
         Args:
@@ -89,7 +89,7 @@ class NetPredictor(nn.Module):
     """A net, and the protocol by which it segments an image.
 
     Args:
-        net: in evaluation mode.
+        net: a net in evaluation mode.
         inference: the protocol.
     """
 
@@ -107,8 +107,8 @@ class EvaluationModule(L.LightningModule):
 
     Args:
         predictor: maps an image uint8 (3,H,W) and its id to class indices (H,W).
-        classes: of the data set.
-        boundary: whether the metrics of outlines are measured, too.
+        classes: classes of the data set.
+        boundary: whether the metrics of boundaries are measured, too.
     """
 
     def __init__(self, predictor: Callable[[Tensor, str], Tensor], classes: Classes, boundary: bool = False) -> None:
@@ -123,7 +123,7 @@ class EvaluationModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
-        self.evaluation = self.accumulator.result(self.trainer.world_size, len(loader.dataset))
+        self.evaluation = self.accumulator.pop_result(self.trainer.world_size, len(loader.dataset))
 
 
 def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Masks that any program predicted for the images of a split: the search for their files, and the reading of them."""
+"""Masks that any program predicted for the images of a split: finding and reading their files."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,31 +10,31 @@ from torch import Tensor
 
 from segment.data.classes import IGNORE, Classes
 from segment.data.dataset import SegmentationDataset
-from segment.data.images import open_image
+from segment.data.headers import open_image
 from segment.data.labels import Labels, ranges
 from segment.errors import SegmentError
 from segment.prediction.output_files import EXTRAS
 
 SUFFIXES = (".png", ".npy", ".npz")
-"""Suffixes of predictions; of several files for one image the first one in this order is read."""
+"""Suffixes of predictions. If an image has several files, the first one in this order is read."""
 ARRAYS = ("probabilities", "softmax")
-"""Names of the array in an ``.npz``, as this package, or nnU-Net, writes it."""
+"""Names of the array in an ``.npz`` of this package and of nnU-Net."""
 COLOURS = {"RGB", "RGBA"}
 """PIL modes of masks whose colours, and not their values, stand for classes."""
 Meaning = Literal["index", "dataset"]
 
 
 class PredictedMasks:
-    """Class indices that are read from files where a net would compute them.
+    """Class indices from files, in place of a net's.
 
-    A file is a PNG of values or of the classes' colours, a NumPy array of values (H,W), or one of scores (classes,H,W),
-    whose argmax is taken. Values are class indices, or those of the data set's own masks.
+    A file is a PNG of values or of the classes' colours, or a NumPy array: values (H,W), or scores (classes,H,W), whose
+    argmax is taken. Values are class indices, or those of the data set's own masks.
 
     Args:
-        folder: has ``NAME.png``, ``NAME.npy`` or ``NAME.npz`` for each image, by its id or its file's name.
+        folder: folder with ``NAME.png``, ``NAME.npy`` or ``NAME.npz`` for each image, by its id or its file's name.
         dataset: the images.
-        classes: of the data set.
-        meaning: of values; None to find it out from the files.
+        classes: classes of the data set.
+        meaning: meaning of the values; None to find it out from the files.
 
     Raises:
         SegmentError: a file is missing or cannot be read, or values have two possible meanings.
@@ -100,7 +100,7 @@ class PredictedMasks:
         return torch.from_numpy(scores.argmax(0).astype(np.uint8))
 
     def _find_meaning(self) -> Meaning:
-        """Return the only meaning of the values that all files allow, judged by their values and their palettes.
+        """Return the only meaning that the values and palettes of all files allow.
 
         Raises:
             SegmentError: there is none, or there are two.

@@ -50,7 +50,7 @@ def describe_data(data: SegmentationDataModule, split: str, images: int) -> dict
     Args:
         images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
     """
-    files = data.dataset(split).content_hash()
+    files = data.dataset(split).listing_hash()
     return {"data": data.name, **data.location(), "files": files, "split": split, "images": images}
 
 
@@ -66,9 +66,9 @@ def describe_source(
     """Return the data, the protocol and the net of an evaluation, as ``metrics.json`` records them.
 
     Args:
-        metadata: of the checkpoint.
+        metadata: metadata of the checkpoint.
         images: see :func:`describe_data`.
-        precision: of the trainer.
+        precision: precision of the trainer.
     """
     return {
         **describe_data(data, split, images),

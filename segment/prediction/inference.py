@@ -111,11 +111,11 @@ class Inference:
         return classes, shares
 
     def _segment(self, net: SegmentationNet, image: Tensor, probabilities: bool) -> tuple[Tensor, Tensor | None]:
-        """Do what :meth:`run` does, without a limit on memory."""
+        """Segment as :meth:`run`, without a limit on memory."""
         if self._is_plain:
             scores = net.scores(net.normalize(image[None]))
             classes = net.best_classes(scores, *image.shape[-2:])[0]
-            total = net.enlarge(scores, *image.shape[-2:]).softmax(1)[0] if probabilities else scores
+            total = net.upsample(scores, *image.shape[-2:]).softmax(1)[0] if probabilities else scores
         else:
             total = self._average(net, image)
             classes = argmax_classes(total[None])[0]

@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from segment.data.classes import Classes
-from segment.data.images import check_header, read_image, to_rgb
+from segment.data.images import Reading, check_header, read_image, to_rgb
 from segment.display.pictures import overlay, palette_image
 from segment.errors import SegmentError
 from segment.files import user_path, whole_file
 from segment.models.net import SegmentationNet
 from segment.prediction.inference import Inference
-from segment.records.checkpoint import load_checkpoint, load_net, read_classes
+from segment.records.checkpoint import load_checkpoint, load_net, read_classes, trained_reading
 from segment.records.folder import checkpoint_path
 
 NOTEBOOK_SIDE = 800
@@ -105,6 +105,7 @@ class Segmenter:
         net: a net in evaluation mode.
         classes: names and colours of its score maps.
         inference: the protocol; by default whole images at one scale.
+        reading: choice of bands and bits, as for the images that the net was trained on.
 
     Example:
         >>> from segment.cli.build import instantiate
@@ -115,8 +116,15 @@ class Segmenter:
         (24, 32)
     """
 
-    def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference | None = None) -> None:
+    def __init__(
+        self,
+        net: SegmentationNet,
+        classes: Classes,
+        inference: Inference | None = None,
+        reading: Reading | None = None,
+    ) -> None:
         self.net, self.classes, self.inference = net, classes, inference or Inference()
+        self.reading = reading or Reading()
 
     def __repr__(self) -> str:
         names = ", ".join(self.classes.names[:5]) + ", ..." * (len(self.classes) > 5)
@@ -134,13 +142,13 @@ class Segmenter:
         Raises:
             SegmentError: the image cannot be read, is of another type, or is too small or too large for the net.
         """
-        pixels = to_rgb_tensor(image)
+        pixels = to_rgb_tensor(image, self.reading)
         classes, found = self.inference.run(self.net, pixels, probabilities)
         rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
         return Segmentation(rgb, mask, self.classes, None if found is None else found.cpu().numpy())
 
 
-def to_rgb_tensor(image: Any) -> Tensor:
+def to_rgb_tensor(image: Any, reading: Reading) -> Tensor:
     """Return an image, as :meth:`Segmenter.predict` takes it, as uint8 (3,H,W) RGB.
 
     Raises:
@@ -149,10 +157,10 @@ def to_rgb_tensor(image: Any) -> Tensor:
     if isinstance(image, str | Path):
         path = user_path(image, "image")
         check_header(path)
-        return read_image(path)
+        return read_image(path, reading)
     if isinstance(image, Image.Image):
         try:
-            return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
+            return torch.from_numpy(np.array(to_rgb(image, reading))).permute(2, 0, 1)
         except Exception as error:  # PIL decodes files only now, and may raise anything on a broken one
             raise SegmentError(f"cannot read the image: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
@@ -166,7 +174,7 @@ def to_rgb_tensor(image: Any) -> Tensor:
             "expected uint8 values from 0 to 255 in an array (H,W), (H,W,1), (H,W,3) or (H,W,4), or in a tensor (H,W), "
             f"(1,H,W), (3,H,W) or (4,H,W); got {given}"
         )
-    return to_rgb_tensor(Image.fromarray(np.asarray(image[..., 0] if shape[2:] == (1,) else image)))
+    return to_rgb_tensor(Image.fromarray(np.asarray(image[..., 0] if shape[2:] == (1,) else image)), reading)
 
 
 def load_segmenter(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:
@@ -188,4 +196,4 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
         net.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     except (RuntimeError, AssertionError) as error:
         raise SegmentError(f"device={device}: {str(error).splitlines()[0]}") from None
-    return Segmenter(net, read_classes(content), inference)
+    return Segmenter(net, read_classes(content), inference, trained_reading(content))

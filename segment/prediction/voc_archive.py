@@ -20,8 +20,9 @@ from torch import Tensor
 from segment.data.classes import IGNORE
 from segment.data.datasets.voc import VOC, VOCDataModule
 from segment.data.downloads.unpack import tar_members
-from segment.data.images import PNG, open_image, unpack_png
+from segment.data.headers import open_image
 from segment.data.pairs import Finding
+from segment.data.png import PNG, unpack_png
 from segment.display.pictures import palette_image
 from segment.errors import SegmentError
 from segment.files import printable, whole_file

@@ -90,7 +90,7 @@ class RunFolder:
         )  # fmt: skip
 
     def claim(self) -> None:
-        """Check, before a run begins, that its files replace nobody else's, and record their names.
+        """Check that the files of a run that begins replace nobody else's, and record their names.
 
         Raises:
             SegmentError: a file exists under one of the names, and no earlier run wrote it.

@@ -1,4 +1,4 @@
-"""JSON files of a run folder, which may be a stranger's: bounded in size and depth, and checked against a type."""
+"""JSON files of a run folder, which may be untrusted: bounded in size and depth, and checked against a type."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ MAX_BYTES = 2_000_000
 
 
 def read_json(path: Path, kind: Any) -> Any:
-    """Read a JSON file as a value of the type ``kind``, in which pydantic's rules hold.
+    """Read a JSON file as a value of the type ``kind``, by pydantic's rules.
 
     Raises:
         SegmentError: the file is missing, too large, or holds something else.

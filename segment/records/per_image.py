@@ -65,7 +65,7 @@ def read_image_counts(path: Path) -> ImageCounts:
             ids, names = content["ids"], content["names"]
     except SegmentError:
         raise
-    except Exception:  # a stranger's archive may raise anything
+    except Exception:  # an untrusted archive may raise anything
         raise SegmentError(f"{path.name} is damaged") from None
     if ids.shape != pixels.shape[:1] or pixels.ndim != 3 or names.shape != pixels.shape[2:]:
         raise SegmentError(f"{path.name} has {ids.size} names of images and {names.size} of classes for {pixels.shape}")

@@ -35,9 +35,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     last = LastCheckpoint(start.folder.last_checkpoint, config.checkpoint.every_n_steps)
     named = instantiate(config.get("callbacks")) or {}
     if wrong := [name for name, one in named.items() if not isinstance(one, Callback)]:
-        raise SegmentError(
-            f"callbacks.{wrong[0]} is no callback: expected a table with _target_, the name of its class"
-        )
+        raise SegmentError(f"callbacks.{wrong[0]} is no callback: expected a table with _target_, its class")
     callbacks = list(named.values())
     # WeightAveraging restores the trained weights when a validation ends; all other callbacks have to come before.
     callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
@@ -62,7 +60,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
 
 
 def check_trainer_config(config: Any, callbacks: list) -> None:
-    """Check what Lightning's Trainer does not check.
+    """Check the settings that Lightning's Trainer does not check.
 
     Raises:
         SegmentError: a number is out of range, or no callback keeps the best checkpoint.

@@ -1,15 +1,19 @@
 """Image files: reading, damage, fingerprints."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from segment.data.images import PNG, PngHeader, image_fingerprint, read_image
+from segment.data.headers import turn
+from segment.data.images import Reading, image_fingerprint, read_image
 from segment.data.labels import Labels
+from segment.data.png import PNG, PngHeader
 from segment.errors import SegmentError
 from tests.conftest import without_rows
+from tests.data.tiffs import png
 
 
 def test_images_of_many_kinds(tmp_path):
@@ -32,6 +36,31 @@ def test_other_formats_under_the_name_of_a_jpeg(tmp_path, kind):
     else:
         Image.fromarray(values).save(tmp_path / "image.jpg", format=kind, lossless=True)
     assert np.array_equal(read_image(tmp_path / "image.jpg").permute(1, 2, 0).numpy(), values)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_pngs_of_16_bits_keep_the_bits_that_are_chosen(tmp_path, channels):
+    values = np.random.default_rng(0).integers(0, 2**12, (5, 7, channels)).astype(np.uint16)
+    if channels in {2, 4}:
+        values[..., -1] = 2**16 - 1  # opaque
+    colours = values if channels in {1, 3} else values[..., :-1]
+    (tmp_path / "a.png").write_bytes(png(values, 16))
+    for bits, expected in ((12, colours >> 4), (None, colours >> 8)):
+        found = read_image(tmp_path / "a.png", Reading(bits=bits)).permute(1, 2, 0).numpy()
+        assert np.array_equal(found, np.broadcast_to(expected, (5, 7, 3)))
+    if channels in {2, 4}:
+        values[..., -1] = 0
+        (tmp_path / "a.png").write_bytes(png(values, 16))
+        assert (read_image(tmp_path / "a.png") == 255).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turns_are_those_of_pil(orientation):
+    image, exif = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3)), Image.Exif()
+    exif[0x0112] = orientation
+    content = io.BytesIO()
+    image.save(content, "PNG", exif=exif)
+    assert np.array_equal(turn(np.array(image), orientation), ImageOps.exif_transpose(Image.open(content)))
 
 
 def test_exif_orientation_is_applied(tmp_path):

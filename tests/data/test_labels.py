@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segment.data.headers import mask_header
 from segment.data.labels import Labels, index_labels, parse_classes, ranges
 from segment.errors import SegmentError
+from tests.data.tiffs import png
 
 COLOURS = np.array([(0, 0, 0), (128, 64, 128), (220, 20, 60)], np.uint8)
 
@@ -26,6 +28,30 @@ def test_colours(tmp_path, mode):
     assert labels.read(tmp_path / "mask.png").tolist() == [[255, 0, 1]]
     with pytest.raises(SegmentError, match="holds the colour 220/20/60"):
         Labels({(0, 0, 0): 255, (128, 64, 128): 0}).read(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_grey_masks_of_few_bits_hold_the_labels(tmp_path, depth):
+    values = np.arange(2**depth, dtype=np.uint8)[None].repeat(3, 0)
+    (tmp_path / "mask.png").write_bytes(png(values[..., None], depth))
+    assert index_labels(16).read(tmp_path / "mask.png").tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_masks_own_orientation_is_applied(tmp_path, kind, mode):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    values = np.array([[0, 1, 2], [2, 0, 1]], np.uint8)
+    Image.fromarray(values if mode == "L" else COLOURS[values]).save(tmp_path / f"mask.{kind}", exif=exif)
+    labels = index_labels(3) if mode == "L" else Labels({tuple(c): i for i, c in enumerate(COLOURS.tolist())})
+    assert labels.read(tmp_path / f"mask.{kind}").tolist() == np.rot90(values, -1).tolist()
+    assert mask_header(tmp_path / f"mask.{kind}").size == (2, 3)
+
+
+def test_colours_of_grey_masks_with_transparency(tmp_path):
+    Image.fromarray(np.array([[0, 9]], np.uint8)).convert("LA").save(tmp_path / "mask.png")
+    assert Labels({(0, 0, 0): 0, (9, 9, 9): 1}).read(tmp_path / "mask.png").tolist() == [[0, 1]]
 
 
 def test_interlaced_and_plain_pngs_have_equal_values(tmp_path):

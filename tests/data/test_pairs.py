@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from segment.data.datasets.voc import VOCDataModule
-from segment.data.labels import index_labels
-from segment.data.pairs import Sample, header_problem, read_pair
+from segment.data.images import Reading
+from segment.data.labels import Labels, index_labels
+from segment.data.pairs import Sample, header_problem, read_headers, read_pair
 from segment.errors import SegmentError
 from tests.conftest import write_pair
 
@@ -60,7 +61,33 @@ def test_a_mask_of_the_size_before_the_image_is_turned(tmp_path):
     Image.new("RGB", (40, 20)).save(tmp_path / "image.jpg", exif=exif)
     Image.new("L", (40, 20)).save(tmp_path / "mask.png")
     sample, labels = Sample("a", tmp_path / "image.jpg", tmp_path / "mask.png"), index_labels(2)
-    for problem in (header_problem(sample, labels), read_pair(sample, labels)):
+    header = header_problem(sample, read_headers(sample), labels, Reading())
+    for problem in (header, read_pair(sample, labels, Reading())):
         assert problem.kind == "mask size"
         assert "mask.png is 40x20, its image 20x40 (width x height)" in problem.message
-    assert header_problem(sample, labels).message.endswith("after its EXIF orientation is applied")
+    assert "after its EXIF orientation is applied: data.mask_exif=image applies it to the masks" in header.message
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_masks_that_are_drawn_on_the_stored_pixels(tmp_path, orientation):
+    """They are turned as their images, if that is said and they have no orientation of their own."""
+    exif, values = Image.Exif(), np.random.default_rng(0).integers(0, 3, (20, 40), dtype=np.uint8)
+    exif[0x0112] = orientation
+    Image.fromarray(values).convert("RGB").save(tmp_path / "image.png", exif=exif)
+    Image.fromarray(values).save(tmp_path / "raw.png")
+    Image.fromarray(values).save(tmp_path / "own.png", exif=exif)
+    for name, mask_exif in (("raw.png", "image"), ("own.png", "image"), ("own.png", "own")):
+        sample, reading = Sample("a", tmp_path / "image.png", tmp_path / name), Reading(mask_exif=mask_exif)
+        assert header_problem(sample, read_headers(sample), index_labels(3), reading) is None
+        image, mask = read_pair(sample, index_labels(3), reading)
+        assert np.array_equal(image[0], mask)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_masks_with_transparency_have_a_way_on(tmp_path, suffix):
+    Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
+    Image.new("LA", (4, 4), (0, 255)).save(tmp_path / f"mask.{suffix}")
+    sample = Sample("a", tmp_path / "image.png", tmp_path / f"mask.{suffix}")
+    problem = header_problem(sample, read_headers(sample), index_labels(2), Reading())
+    assert "save it without its transparency (PNG mode L), or name its colours in data.classes" in problem.message
+    assert header_problem(sample, read_headers(sample), Labels({(0, 0, 0): 0}), Reading()) is None

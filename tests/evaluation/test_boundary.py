@@ -10,7 +10,7 @@ from tests.evaluation.counting import metrics_by_hand
 
 
 def blobs(seed: int) -> np.ndarray:
-    """Return labels (60,80) of three classes with smooth outlines."""
+    """Return labels (60,80) of three classes with smooth boundaries."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(60, 80)), 5)
     return np.digitize(noise, np.quantile(noise, [0.4, 0.75]))
 
@@ -71,7 +71,7 @@ def ring_case(growth: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def boundary_iou_by_search(prediction: np.ndarray, truth: np.ndarray, classes: int) -> list[float | None]:
-    """Return the boundary IoU of each class: void filled by a search over all counted pixels, outlines by erosion."""
+    """Return the boundary IoU of each class: void filled by a search over all counted pixels, boundaries by erosion."""
     counted = np.argwhere(truth != 255)
     filled = [truth.copy(), prediction.copy()]
     for y, x in np.argwhere(truth == 255):
@@ -101,7 +101,7 @@ def measure(*pairs: tuple[np.ndarray, np.ndarray], classes: int = 3) -> dict:
 
 
 def test_void_earns_no_boundary():
-    """Cut out of the prediction, the ring would give it an outline of its own, and 0.25 for being 30 px too large."""
+    """Cut out of the prediction, the ring would give it a boundary of its own, and 0.25 for being 30 px too large."""
     assert measure(ring_case(30), classes=2)["per_class_boundary_IoU"][1] == 0
     assert measure(ring_case(0), classes=2)["per_class_boundary_IoU"] == [1, 1]
 

@@ -41,7 +41,7 @@ def test_the_counts_of_two_processes_come_back_in_the_images_order():
         one.update(prediction[i][None], truth[i][None])
     for i, mask in ((0, truth[0]), (2, truth[2]), (1, truth[1]), (0, padding)):  # one process after the other
         two.update(prediction[i][None], mask[None])
-    expected, found = one.result(world_size=1, images=3), two.result(world_size=2, images=3)
+    expected, found = one.pop_result(world_size=1, images=3), two.pop_result(world_size=2, images=3)
     assert np.array_equal(found.counts, expected.counts)
     assert np.array_equal(found.confusion, expected.confusion)
     assert found.metrics == expected.metrics
@@ -52,7 +52,7 @@ def test_a_result_ends_the_count():
     labels = torch.zeros(1, 4, 4, dtype=torch.int64)
     for _ in range(2):
         accumulator.update(labels, labels)
-        found = accumulator.result(world_size=1, images=1)
+        found = accumulator.pop_result(world_size=1, images=1)
         assert found.confusion.sum() == 16
         assert len(found.counts) == 1
         assert found.metrics["boundary"]["boundary_IoU"] == 1

@@ -34,7 +34,7 @@ def evaluation():
     accumulator = EvaluationAccumulator(CLASSES, boundary=True)
     prediction, truth = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (2, 4, 12, 16)))
     accumulator.update(prediction, truth)
-    return accumulator.result(world_size=1, images=4)
+    return accumulator.pop_result(world_size=1, images=4)
 
 
 def test_metrics_by_class_name_with_the_interval(evaluation):
@@ -69,7 +69,7 @@ def test_the_source_names_data_protocol_and_checkpoint(tmp_path, monkeypatch):
     data = SimpleNamespace(
         name="own",
         location=lambda: {"root": "/own"},
-        dataset=lambda split: SimpleNamespace(content_hash=lambda: f"hash of {split}"),
+        dataset=lambda split: SimpleNamespace(listing_hash=lambda: f"hash of {split}"),
         fingerprints=lambda dataset: [("a",), ("b",), ("c",)],
     )
     (tmp_path / "best.ckpt").write_bytes(b"weights")
@@ -122,10 +122,10 @@ def test_notes_on_a_net_of_one_class_and_on_a_split_without_labels():
     accumulator = EvaluationAccumulator(Classes(("road", "car"), ((0, 0, 0), (9, 9, 9))))
     truth = torch.tensor([[[0, 1]]])
     accumulator.update(torch.zeros_like(truth), truth)
-    [note] = result_notes(accumulator.result(1, 1))
+    [note] = result_notes(accumulator.pop_result(1, 1))
     assert note.startswith("the net predicts 'road' for every pixel: train longer")
     accumulator.update(truth, truth)
-    assert result_notes(accumulator.result(1, 1)) == []
+    assert result_notes(accumulator.pop_result(1, 1)) == []
     accumulator.update(truth, torch.full_like(truth, 255))
-    [note] = result_notes(accumulator.result(1, 1))
+    [note] = result_notes(accumulator.pop_result(1, 1))
     assert note.startswith("no pixel of the split is labelled")

@@ -104,7 +104,7 @@ def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):
     assert checkpoint_path(str(tmp_path)) == RunFolder(tmp_path).best_checkpoint
     assert checkpoint_path(tmp_path / "epoch=12.ckpt") == tmp_path / "epoch=12.ckpt"
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(SegmentError, match=r"fifo is not a file$"):
+    with pytest.raises(SegmentError, match=r"fifo is a named pipe, not a file$"):
         checkpoint_path(tmp_path / "fifo")
     with pytest.raises(SegmentError, match="checkpoint is empty"):
         checkpoint_path("")

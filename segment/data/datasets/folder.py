@@ -38,6 +38,7 @@ class FolderDataModule(SegmentationDataModule):
             "{folder}/{name}_mask"; see :class:`segment.data.file_names.NamePattern`.
         val_fraction: share of the images that are held out for validation, without lists and folders of splits.
         split_seed: seed of that choice. It is not the run's seed, so that all runs are evaluated on the same images.
+        palette: "indices" if the stored values of palette masks are the labels, even where the palettes differ.
         name: name of the data set in metrics.json and reports.
         loading: see :class:`segment.data.datamodule.SegmentationDataModule`.
 
@@ -60,6 +61,7 @@ class FolderDataModule(SegmentationDataModule):
         mask_name: str = "{name}",
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        palette: str | None = None,
         name: str = "folder",
         **loading: Any,
     ) -> None:
@@ -70,6 +72,9 @@ class FolderDataModule(SegmentationDataModule):
         self.classes, self._labels = parse_classes(self.table)
         self.by_index = not isinstance(self.table, Mapping)
         self.image_name, self.mask_name = name_patterns(image_name, mask_name)
+        if palette not in {None, "indices"}:
+            raise SegmentError(f"data.palette={palette}: expected indices, or null")
+        self.palette = palette
         if not 0 < val_fraction < 1:
             raise SegmentError(f"data.val_fraction={val_fraction}: expected a share between 0 and 1")
         self.val_fraction, self.split_seed = val_fraction, split_seed

@@ -1,0 +1,92 @@
+"""Headers of image files: facts that are known before the pixels are decoded."""
+
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from segment.data.png import PNG, PngHeader, may_have_exif
+from segment.data.tiff import bands_header, check_pixels
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
+"""PIL's names of the formats that are read, found by content."""
+ORIENTATION = 0x0112
+"""EXIF's tag of an image's orientation."""
+
+
+class ImageHeader(NamedTuple):
+    """Facts about an image file.
+
+    Args:
+        size: (width, height), upright.
+        mode: PIL's mode, or "bands" where PIL would lose values.
+        format: PIL's name of the format.
+        orientation: EXIF's orientation, 1 to 8; 1 is upright.
+        depth: number of bits of a value, 16 or less.
+        bands: number of bands, without transparency; 3 also where they are equal, as in a grey image.
+        palette: the colours of a palette image, three bytes each.
+        more_pages: True if a TIFF has further images.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    format: str | None
+    orientation: int
+    depth: int = 8
+    bands: int = 3
+    palette: bytes | None = None
+    more_pages: bool = False
+
+    @property
+    def swapped(self) -> bool:
+        """True if the stored pixels lie on their side."""
+        return self.orientation >= 5
+
+
+def open_image(source: Path | IO[bytes]) -> Image.Image:
+    """Open an image of a common format, whatever its suffix: PIL's reader of PostScript would start Ghostscript."""
+    return Image.open(source, formats=FORMATS)
+
+
+def image_header(path: Path) -> ImageHeader:
+    """Return the header of an image. A damaged file may raise anything."""
+    with path.open("rb") as file:
+        if bands := bands_header(file):
+            check_pixels(bands)
+            size = (bands.height, bands.width) if bands.orientation >= 5 else (bands.width, bands.height)
+            count = 3 if bands.bands == 1 else bands.bands
+            return ImageHeader(size, "bands", "TIFF", bands.orientation, bands.depth, count, None, bands.tags.next > 0)
+    return mask_header(path)
+
+
+def mask_header(path: Path) -> ImageHeader:
+    """Return the header of a mask, as PIL reads it. A damaged file may raise anything."""
+    with path.open("rb") as file:
+        content = file.read() if file.read(len(PNG)) == PNG else b""
+        file.seek(0)
+        with open_image(file) as image:
+            exif = Image.Image.getexif(image) if content and not may_have_exif(content) else image.getexif()
+            orientation = exif.get(ORIENTATION, 1)
+            orientation = orientation if orientation in range(1, 9) else 1
+            swapped = orientation >= 5 and image.format != "TIFF"  # PIL gives a TIFF's upright size
+            more = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
+            depth = PngHeader.from_bytes(PNG + content).depth if content else 16 if image.mode.startswith("I;16") else 8
+            size = image.size[::-1] if swapped else image.size
+            return ImageHeader(size, image.mode, image.format, orientation, depth, 3, _palette(image), more)
+
+
+def _palette(image: Image.Image) -> bytes | None:
+    """Return the colours of a palette image. PIL's ``getpalette`` would decode the pixels."""
+    if image.mode != "P" or image.palette is None:
+        return None
+    empty = Image.new("P", (1, 1))
+    empty.putpalette(image.palette.palette, image.palette.rawmode or image.palette.mode)
+    return bytes(empty.getpalette() or [])
+
+
+def turn(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Return stored values (H,W,...) upright, given their EXIF orientation."""
+    values = values.swapaxes(0, 1) if orientation >= 5 else values
+    values = values[:, ::-1] if orientation in {2, 3, 6, 7} else values
+    return values[::-1] if orientation in {3, 4, 7, 8} else values
