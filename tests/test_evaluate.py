@@ -199,6 +199,17 @@ def test_nothing_to_judge(main):
         main("evaluate")
 
 
+def test_groups_of_images(main, checkpoint, capfd):
+    overrides = (r"data.groups.pattern=000(\d\d)", "trainer.limit_val_batches=4")
+    folder = main("evaluate", f"checkpoint={checkpoint}", *overrides, *QUIET)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["mIoU_interval_groups"], metrics["mIoU_interval_images"]) == (4, 4)
+    assert np.load(folder / "per_image.npz")["groups"].tolist() == ["00", "01", "02", "03"]
+    assert "note: the interval is uncertain: 4 groups are fewer than 10" in capfd.readouterr().out
+    with pytest.raises(SystemExit, match=r"^error: data.groups has pattern and block: give one of them"):
+        main("evaluate", f"checkpoint={checkpoint}", overrides[0], "data.groups.block=2", *QUIET)
+
+
 def test_one_image_gives_no_interval(main, checkpoint):
     folder = main("evaluate", f"checkpoint={checkpoint}", "trainer.limit_val_batches=1", *QUIET)
     metrics = json.loads((folder / "metrics.json").read_text())

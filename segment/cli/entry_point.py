@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -100,7 +101,7 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
 def _message(error: Exception) -> str | None:
     """Return the message for a user's mistake; None where the fault is in this package."""
     if isinstance(error, SegmentError):
-        return printable(str(error))
+        return re.sub(r"\\n(?=  )", "\n", printable(str(error)))  # indented lines are those of a table
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
     if isinstance(error, InterpolationKeyError):

@@ -17,6 +17,7 @@ from segment.data.images import Reading, image_fingerprint
 from segment.data.labels import Labels
 from segment.data.pairs import Finding, Sample, read_pair
 from segment.data.samplers import Draw
+from segment.data.unknown_values import UnknownValues, count_unknown, unknown_message
 from segment.errors import SegmentError
 
 
@@ -105,6 +106,11 @@ class SegmentationDataset(Dataset[Item]):
         with ThreadPoolExecutor(8) as pool:
             return [*pool.map(image_fingerprint, (sample.image for sample in self.samples))]
 
+    def unknown_values(self) -> SegmentError:
+        """Return the error that lists all values of the masks that the labels lack; all masks are read."""
+        found = count_unknown([sample.mask for sample in self.samples if sample.mask], self.labels)
+        return SegmentError(unknown_message(found, self.labels, sum(one.total for one in found)))
+
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         """Return image uint8 (3,H,W) and mask uint8 (H,W), not transformed. A missing mask is all 255.
 
@@ -114,6 +120,8 @@ class SegmentationDataset(Dataset[Item]):
         found = read_pair(self.samples[index], self.labels, self.reading)
         if isinstance(found, Finding):
             raise SegmentError(found.message)
+        if isinstance(found, UnknownValues):
+            raise self.unknown_values()
         image, mask = found
         return image, torch.full(image.shape[1:], IGNORE, dtype=torch.uint8) if mask is None else mask
 

@@ -16,6 +16,7 @@ from segment.data.file_names import MASK_SUFFIXES, name_key
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.inspection import PairSummary, summarize_pairs
 from segment.data.pairs import Finding, PairHeaders, Sample
+from segment.data.unknown_values import UnknownValues, unknown_message
 from segment.errors import SegmentError
 
 
@@ -43,11 +44,13 @@ class DataReport:
     Args:
         splits: totals by split.
         problems: findings that would spoil a training or its metrics.
+        unknown: values of the masks that the labels lack; :func:`examine` makes one problem of them.
         notes: findings that may be harmless.
     """
 
     splits: dict[str, SplitTotals] = field(default_factory=dict)
     problems: list[Finding] = field(default_factory=list)
+    unknown: list[UnknownValues] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
 
     def add_problem(self, kind: str, message: str) -> None:
@@ -114,6 +117,9 @@ def examine(
     report.notes += header_notes(headers, data.reading)
     if problem := data.palette_problem(headers):
         report.problems.append(problem)
+    if report.unknown:
+        pixels = sum(one.total for one in report.unknown) + sum(int(s.pixels.sum()) for s in report.splits.values())
+        report.add_problem("unknown values", unknown_message(report.unknown, data.labels, pixels))
     _check_leakage(images, report)
     _check_classes(data, report)
     used = {path for sample in samples for path in (sample.image, sample.mask)}
@@ -130,7 +136,8 @@ def _totals(
     images: dict[str, str] = {}
     for identity, pair in zip(ids, pairs, strict=True):
         if pair.problem:
-            report.problems.append(pair.problem)
+            found = report.unknown if isinstance(pair.problem, UnknownValues) else report.problems
+            found.append(pair.problem)  # type: ignore[arg-type]
             continue
         total.read += 1
         total.sizes[pair.size] += 1

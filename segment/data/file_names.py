@@ -10,7 +10,7 @@ from segment.data.images import IMAGE_SUFFIXES
 from segment.data.pairs import Sample
 from segment.errors import SegmentError
 
-MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".npy"}
+MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".npy", ".npz"}
 FIELDS = {"{name}": "(?P<name>[^/]+)", "{folder}/": "(?:(?P<folder>.+)/)?", "{folder}": "(?P<folder>.+)"}
 """Fields of a pattern of names, each with its regular expression."""
 
@@ -137,7 +137,7 @@ def _image_files(images: Path, masks: Path, image_name: NamePattern, mask_name: 
         if not found:
             raise SegmentError(
                 f"images and masks lie in one folder, {images}, so data.mask_name={mask_name.text} has to tell masks "
-                "from images, as {name}_mask or {name}.png would"
+                f"from images, as {{name}}_mask or {{name}}.png would{polygon_hint(images)}"
             )
     elif masks.is_relative_to(images):
         found = {name: path for name, path in found.items() if masks not in path.parents}
@@ -174,9 +174,10 @@ def _choose(candidates: Mapping[str, Path], wanted: str, image: Path) -> Path | 
     same = {name: path for name, path in candidates.items() if _nfc(without_suffix(name)[0]) == wanted}
     paths = [*(same or candidates).values()]
     if len(paths) > 1:
+        suffixes = dict.fromkeys(path.suffix.lower() for path in paths)
+        hint = f", or name the right one with data.mask_name={{name}}{paths[0].suffix}" if len(suffixes) > 1 else ""
         raise SegmentError(
-            f"{paths[0]} and {paths[1]} have one name: which is the mask of {image}? Remove one, or give "
-            f"data.mask_name the suffix of the right one, such as {{name}}{paths[0].suffix}"
+            f"{paths[0]} and {paths[1]} have one name: which is the mask of {image}? Remove the other{hint}"
         )
     return paths[0] if paths else None
 

@@ -27,6 +27,7 @@ class ImageHeader(NamedTuple):
         bands: number of bands, without transparency; 3 also where they are equal, as in a grey image.
         palette: the colours of a palette image, three bytes each.
         more_pages: True if a TIFF has further images.
+        lossy: name of a compression that changes values, empty if there is none.
     """
 
     size: tuple[int, int]
@@ -37,6 +38,7 @@ class ImageHeader(NamedTuple):
     bands: int = 3
     palette: bytes | None = None
     more_pages: bool = False
+    lossy: str = ""
 
     @property
     def swapped(self) -> bool:
@@ -73,7 +75,22 @@ def mask_header(path: Path) -> ImageHeader:
             more = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
             depth = PngHeader.from_bytes(PNG + content).depth if content else 16 if image.mode.startswith("I;16") else 8
             size = image.size[::-1] if swapped else image.size
-            return ImageHeader(size, image.mode, image.format, orientation, depth, 3, _palette(image), more)
+            return ImageHeader(
+                size, image.mode, image.format, orientation, depth, 3, _palette(image), more, _lossy(image, file)
+            )
+
+
+def _lossy(image: Image.Image, file: IO[bytes]) -> str:
+    """Return the name of the compression of an open file if it is lossy."""
+    if image.format == "TIFF":
+        return "JPEG in a TIFF" if "jpeg" in str(image.info.get("compression")) else ""
+    if image.format == "WEBP":
+        file.seek(12)  # behind RIFF, size and WEBP; chunks follow, each a kind and a size
+        while len(chunk := file.read(8)) == 8 and not chunk.startswith(b"VP8L"):
+            if chunk.startswith(b"VP8 "):
+                return "lossy WebP"
+            file.seek((int.from_bytes(chunk[4:], "little") + 1) // 2 * 2, 1)
+    return "JPEG" if image.format == "JPEG" else ""
 
 
 def _palette(image: Image.Image) -> bytes | None:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segment.data.dataset import SegmentationDataset, identity_collate
 from segment.data.pairs import Finding, PairHeaders, header_problem, read_headers, read_pair
+from segment.data.unknown_values import UnknownValues
 from segment.data.workers import cores
 
 
@@ -17,14 +18,14 @@ class PairSummary(NamedTuple):
     """Result of reading one pair.
 
     Args:
-        problem: the pair's problem; all other values are empty then.
+        problem: the pair's problem, or the unknown values of its mask; all other values are empty then.
         size: (width, height).
         image_hash: hash of the image's pixels.
         pixels: number of pixels by label (256,); None if the sample has no mask.
         headers: headers of the files, if the data set has files.
     """
 
-    problem: Finding | None
+    problem: Finding | UnknownValues | None
     size: tuple[int, int] = (0, 0)
     image_hash: str = ""
     pixels: np.ndarray | None = None
@@ -50,7 +51,11 @@ class PairSummaries(Dataset[PairSummary]):
             return PairSummary(headers)
         problem = header_problem(sample, headers, data.labels, data.reading)
         found = problem or read_pair(sample, data.labels, data.reading)
-        return PairSummary(found) if isinstance(found, Finding) else _summary(*found)._replace(headers=headers)
+        return (
+            PairSummary(found)
+            if isinstance(found, Finding | UnknownValues)
+            else _summary(*found)._replace(headers=headers)
+        )
 
 
 def _summary(image: Tensor, mask: Tensor | None) -> PairSummary:

@@ -2,16 +2,18 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
+from segment.data.array_masks import ARRAY_SUFFIXES, read_array
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
 from segment.data.headers import open_image
 from segment.data.png import PNG, PngHeader, may_have_exif, unpack_png
@@ -28,6 +30,8 @@ class Labels:
 
     Args:
         table: label by value (0 to 255) or by RGB colour, all keys of one kind; label 255 means "ignore".
+        names: of the labels, if a user has given them in ``data.classes``.
+        threshold: if given, masks may have any mode, and their brightness is looked up in the table.
 
     Example:
         >>> labels = Labels({(0, 0, 0): 0, (128, 64, 128): 1, (255, 255, 255): 255})
@@ -35,14 +39,19 @@ class Labels:
         True
     """
 
-    def __init__(self, table: Mapping[Any, int]) -> None:
-        self.table = dict(table)
+    def __init__(self, table: Mapping[Any, int], names: Sequence[str] = (), threshold: float | None = None) -> None:
+        self.table, self.names, self.threshold = dict(table), tuple(names), threshold
         self.coloured = any(isinstance(value, tuple) for value in table)
 
     @property
     def modes(self) -> tuple[str, ...]:
         """PIL modes of the masks that have such values."""
-        return ("RGB", "RGBA", "P", "PA", "L", "LA", "1") if self.coloured else ("P", "L", "1")
+        return ("P", "L", "1") if self._reads_indices else ("RGB", "RGBA", "P", "PA", "L", "LA", "1")
+
+    @property
+    def _reads_indices(self) -> bool:
+        """True if the values of a mask are what its file stores: indices of a palette, or grey values."""
+        return not self.coloured and self.threshold is None
 
     @cached_property
     def _lookup(self) -> np.ndarray:
@@ -52,30 +61,26 @@ class Labels:
             lookup[(value[0] << 16) + (value[1] << 8) + value[2] if isinstance(value, tuple) else value] = label
         return lookup
 
-    def read(self, path: Path) -> Tensor:
-        """Read a mask file as labels uint8 (H,W).
-
-        Raises:
-            SegmentError: the file can't be read, or it has a value that is not in the table.
-        """
-        return self.translate(self.read_values(path), path)
-
-    def translate(self, values: np.ndarray, path: Path) -> Tensor:
-        """Return the labels uint8 (H,W) of a mask's values (H,W).
-
-        Args:
-            path: the mask's file, for the error message.
-
-        Raises:
-            SegmentError: a value is not in the table.
-        """
+    def translate(self, values: np.ndarray) -> tuple[Tensor, dict[int, int]]:
+        """Return the labels uint8 (H,W) of a mask's values (H,W), and the number of pixels of each unknown value."""
         if self.coloured:
             mask = self._lookup.take(values)
         else:  # twice as fast as numpy's take
             mask = np.frombuffer(bytearray(values).translate(self._lookup.tobytes()), np.uint8).reshape(values.shape)
-        if (mask == INVALID).any():
-            raise self._unknown_value(path, values[mask == INVALID].flat[0])
-        return from_numpy(mask)
+        unknown = mask == INVALID
+        counts = Counter[int](values[unknown].tolist() if unknown.any() else ())
+        return from_numpy(mask), dict(counts)
+
+    def key(self, value: int) -> str:
+        """Return a value as a key of ``data.classes``."""
+        return f"{value >> 16}/{value >> 8 & 255}/{value & 255}" if self.coloured else str(value)
+
+    def as_typed(self, unknown: Sequence[int] = ()) -> str:
+        """Return the table as ``data.classes`` on the command line, with NAME for each unknown value."""
+        names = {IGNORE: VOID, **dict(enumerate(self.names))}
+        keys = {v: "/".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in self.table}
+        known = [f"{keys[value]}:{names[label]}" for value, label in self.table.items()]
+        return f"{{{','.join([*known, *(f'{self.key(value)}:NAME' for value in unknown)])}}}"
 
     def read_values(self, path: Path) -> np.ndarray:
         """Read the values (H,W) of a mask file; a colour is one number of 24 bits.
@@ -83,43 +88,45 @@ class Labels:
         Raises:
             SegmentError: the file cannot be read.
         """
-        if path.suffix == ".mat":
-            return read_mat(path)
         try:
+            if path.suffix.lower() in ARRAY_SUFFIXES:
+                if self.coloured:
+                    raise ValueError("data.classes is a table of colours, and an array holds numbers")
+                return read_array(path, self.threshold)
             content = path.read_bytes()
             depth = 8
             if content.startswith(PNG):
                 rows, header = unpack_png(content), PngHeader.from_bytes(content)
                 depth = header.depth
                 # Colour type 0 is grey, 3 a palette. This takes half of PIL's time for 8 bits.
-                if not self.coloured and depth == 8 and header.colour in {0, 3} and not may_have_exif(content):
+                if self._reads_indices and depth == 8 and header.colour in {0, 3} and not may_have_exif(content):
                     return _values_of_8_bits(content, header, rows)
             with open_image(io.BytesIO(content)) as image:
                 depth = getattr(image, "tag_v2", {}).get(258, (depth,))[0]  # of a TIFF
                 image = ImageOps.exif_transpose(image)
-                if not self.coloured:
+                if self._reads_indices:
                     values = np.array(image, dtype=np.uint8)  # the indices of a palette image
                     if image.mode == "L" and depth < 8:  # PIL stretches 2 and 4 bits to 8
                         values //= 255 // (2**depth - 1)
-                    return values * np.uint8(255 if image.mode == "1" and 1 not in self.table else 1)
-                red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.int32), -1, 0)
-                return (red << 16) + (green << 8) + blue
+                    is_white = _is_black_and_white(image) and 1 not in self.table
+                    return values * np.uint8(255 if is_white else 1)
+                colours = np.array(image.convert("RGB"))
+            if self.threshold is not None:
+                return colours.max(-1)
+            red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
+            return (red << 16) + (green << 8) + blue
         except Exception as error:  # a damaged file makes PIL raise all kinds of errors
             reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
             raise SegmentError(f"cannot read the mask {path}: {reason}") from None
 
-    def _unknown_value(self, path: Path, value: int) -> SegmentError:
-        if self.coloured:
-            colour = f"{value >> 16}/{value >> 8 & 255}/{value & 255}"
-            return SegmentError(
-                f"{path} holds the colour {colour}, which data.classes does not name: add {colour}: NAME, "
-                f"or {colour}: void to ignore it"
-            )
-        return SegmentError(
-            f"{path} holds the label {value}, but this data set's labels are "
-            f"{ranges(sorted(v for v in self.table if isinstance(v, int)))}: is it a mask of another data set, "
-            "or is a class missing?"
-        )
+
+def _is_black_and_white(image: Image.Image) -> bool:
+    """Return True for a mask of one bit per pixel; in a GIF it is one with a palette."""
+    if image.mode == "1":
+        return True
+    return (
+        image.mode == "P" and image.getextrema()[1] == 1 and (image.getpalette() or [])[:6] == [0, 0, 0, 255, 255, 255]
+    )
 
 
 def _values_of_8_bits(content: bytes, header: PngHeader, rows: bytes) -> np.ndarray:
@@ -141,11 +148,14 @@ def index_labels(num_classes: int, offset: int = 0, void: Sequence[int] = (IGNOR
     return Labels({**{offset + k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE)})
 
 
-def parse_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Classes, Labels]:
+def parse_classes(
+    classes: Sequence[str] | Mapping[Any, str] | None, threshold: float | None = None
+) -> tuple[Classes, Labels]:
     """Return the classes and labels that ``data.classes`` describes.
 
     Args:
         classes: names in order of index, or a table from mask value or colour to name.
+        threshold: if given, the brightness from which a pixel is of the class with the higher of two values.
 
     Raises:
         SegmentError: names or values are missing, repeated, of mixed kinds or out of range.
@@ -172,7 +182,15 @@ def parse_classes(classes: Sequence[str] | Mapping[Any, str] | None) -> tuple[Cl
     own = {name: value for value, name in reversed(values.items()) if isinstance(value, tuple)}
     colours = tuple(own[name] for name in names) if own else voc_palette(len(names))
     labels = {value: IGNORE if name == VOID else names.index(name) for value, name in values.items()}
-    return Classes(tuple(names), colours), Labels(labels)
+    if threshold is not None:
+        low, *_, high = (label for _, label in sorted(labels.items()) if label != IGNORE)
+        if len(names) != 2 or low == high or not 0 < threshold <= 255:
+            raise SegmentError(
+                f"data.threshold={threshold:g}: expected a brightness up to 255 and two classes in data.classes, not "
+                f"{len(names)}"
+            )
+        labels = {value: high if value >= threshold else low for value in range(256)}
+    return Classes(tuple(names), colours), Labels(labels, names, threshold)
 
 
 def _parse_value(key: Any) -> int | Colour:
@@ -187,20 +205,6 @@ def _parse_value(key: Any) -> int | Colour:
     if text.isdecimal() and int(text) <= 255:
         return int(text)
     raise SegmentError(f"data.classes: {text!r} is neither a mask value from 0 to 255 nor a colour RED/GREEN/BLUE")
-
-
-def read_mat(path: Path) -> np.ndarray:
-    """Read the class map uint8 (H,W) of one of SBD's ``cls/*.mat`` files.
-
-    Raises:
-        SegmentError: the file can't be read, or is not one of SBD's.
-    """
-    from scipy.io import loadmat  # here, since only SBD needs it
-
-    try:
-        return np.asarray(loadmat(path)["GTcls"][0]["Segmentation"][0], dtype=np.uint8)
-    except Exception as error:  # a damaged file makes scipy raise all kinds of errors
-        raise SegmentError(f"cannot read the mask {path}: {str(error) or type(error).__name__}") from None
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from segment.data.array_masks import ARRAY_SUFFIXES
 from segment.data.headers import ImageHeader, image_header, mask_header, turn
 from segment.data.images import Reading, read_image
 from segment.data.labels import Labels
+from segment.data.unknown_values import UnknownValues
 from segment.errors import SegmentError
 
 
@@ -56,11 +59,14 @@ def read_headers(sample: Sample) -> PairHeaders | Finding:
     """Return the headers of a pair, or the finding that a file is missing or unreadable."""
     for kind, path in (("image", sample.image), ("mask", sample.mask)):
         if path is not None and not path.is_file():
-            return Finding(f"missing {kind}", f"{path} is missing (sample {sample.id!r}): add it, or unlist the sample")
+            others = [other.name for other in sorted(path.parent.glob(f"{escape(path.stem)}.*"))]
+            hint = f"; {', '.join(others)} cannot be read as one" if others and kind == "mask" else ""
+            message = f"{path} is missing (sample {sample.id!r}): add it, or unlist the sample{hint}"
+            return Finding(f"missing {kind}", message)
     path = sample.image
     try:
         image = image_header(path)
-        if sample.mask is None or sample.mask.suffix == ".mat":
+        if sample.mask is None or sample.mask.suffix.lower() in ARRAY_SUFFIXES:
             return PairHeaders(image, None)
         path = sample.mask
         return PairHeaders(image, mask_header(path))
@@ -83,8 +89,12 @@ def header_problem(sample: Sample, headers: PairHeaders, labels: Labels, reading
         return Finding("bands", f"{path} has the bands 0 to {image.bands - 1}, and data.bands={[*reading.bands]}")
     if mask is None or sample.mask is None:
         return None
-    if mask.format == "JPEG":
-        return Finding("lossy mask", f"the mask {sample.mask} is a JPEG, which changes labels: masks have to be PNGs")
+    if mask.lossy and labels.threshold is None:
+        return Finding(
+            "lossy mask",
+            f"the mask {sample.mask} is a {mask.lossy}, which changes labels: save it as PNG, or, with data=folder and "
+            "two classes, set data.threshold=128",
+        )
     if mask.mode not in labels.modes:
         return Finding("mask mode", f"the mask {sample.mask} has mode {mask.mode}; {_mode_hint(mask.mode, labels)}")
     turned = image.swapped and headers.turned_with_image
@@ -122,7 +132,9 @@ def size_problem(mask: Path, mask_size: Sequence[int], size: Sequence[int]) -> F
     )
 
 
-def read_pair(sample: Sample, labels: Labels, reading: Reading) -> tuple[Tensor, Tensor | None] | Finding:
+def read_pair(
+    sample: Sample, labels: Labels, reading: Reading
+) -> tuple[Tensor, Tensor | None] | Finding | UnknownValues:
     """Return image uint8 (3,H,W) and mask uint8 (H,W), None if the sample has no mask; or the content's problem."""
     kind = "unreadable image"
     try:
@@ -135,10 +147,11 @@ def read_pair(sample: Sample, labels: Labels, reading: Reading) -> tuple[Tensor,
             headers = read_headers(sample)
             if isinstance(headers, PairHeaders) and headers.turned_with_image:
                 values = np.ascontiguousarray(turn(values, headers.image.orientation))
-        kind = "label out of range"
-        mask = labels.translate(values, sample.mask)
+        mask, unknown = labels.translate(values)
     except SegmentError as error:
         return Finding(kind, str(error))
+    if unknown:
+        return UnknownValues(sample.mask, unknown, values.size)
     return size_problem(sample.mask, mask.shape[::-1], image.shape[:0:-1]) or (image, mask)
 
 

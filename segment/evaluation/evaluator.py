@@ -1,7 +1,7 @@
 """Evaluation of a net, or of predicted masks, on a split: counting over all images and processes, and the result."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning as L
@@ -29,6 +29,7 @@ class Evaluation:
         confusion: int64 (C,C), counted pixels by true class (rows) and predicted class (columns).
         counts: int64 (N,3,C), correct, true and predicted pixels of each image, in the data set's order.
         classes: names and colours of the C classes.
+        groups: group of each image (N,), where images are not independent.
 
     Example:
         >>> counts = np.array([[[4], [4], [4]]])
@@ -40,6 +41,7 @@ class Evaluation:
     confusion: np.ndarray
     counts: np.ndarray
     classes: Classes
+    groups: np.ndarray | None = None
 
 
 class EvaluationAccumulator(nn.Module):
@@ -144,12 +146,13 @@ def evaluate_split(
         predictor: see :class:`EvaluationModule`.
 
     Raises:
-        SegmentError: no image is left to evaluate.
+        SegmentError: no image is left to evaluate, or an image has no group.
     """
+    groups = data.image_groups(split)
     data.trainer = trainer
     module = EvaluationModule(predictor, data.classes, boundary)
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
     module.to(trainer.strategy.root_device)  # Lightning moved a net to the CPU, and pictures are made next
     if module.evaluation is None:
         raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
-    return module.evaluation
+    return replace(module.evaluation, groups=None if groups is None else groups[: len(module.evaluation.counts)])

@@ -79,7 +79,8 @@ class PredictedMasks:
     def _read(self, path: Path, meaning: Meaning) -> Tensor:
         """Return the class indices uint8 (H,W) of a file."""
         if path.suffix == ".png":
-            return (self._colours if image_mode(path) in COLOURS else self._labels[meaning]).read(path)
+            labels = self._colours if image_mode(path) in COLOURS else self._labels[meaning]
+            return labels.class_indices(labels.read_values(path), path)
         values = load_array(path)
         if values.ndim == 3:
             return self._best_class(values, path)
@@ -89,8 +90,8 @@ class PredictedMasks:
             )
         labels = self._labels[meaning]
         if values.size and not 0 <= values.min() <= values.max() <= IGNORE:
-            raise labels._unknown_value(path, values.min() if values.min() < 0 else values.max())
-        return labels.translate(np.ascontiguousarray(values, np.uint8), path)
+            raise labels.unknown_value(path, values.min() if values.min() < 0 else values.max())
+        return labels.class_indices(np.ascontiguousarray(values, np.uint8), path)
 
     def _best_class(self, scores: np.ndarray, path: Path) -> Tensor:
         if len(scores) != len(self.classes):
@@ -153,7 +154,19 @@ class PredictedMasks:
 class PredictedLabels(Labels):
     """The values or colours that stand for classes in predictions: no value is ignored."""
 
-    def _unknown_value(self, path: Path, value: int) -> SegmentError:
+    def class_indices(self, values: np.ndarray, path: Path) -> Tensor:
+        """Return the class indices uint8 (H,W) of the values (H,W) of a file.
+
+        Raises:
+            SegmentError: a value stands for no class.
+        """
+        mask, unknown = self.translate(values)
+        if unknown:
+            raise self.unknown_value(path, next(iter(unknown)))
+        return mask
+
+    def unknown_value(self, path: Path, value: int) -> SegmentError:
+        """Return the error for a value that stands for no class."""
         if self.coloured:
             colour = f"{value >> 16}/{value >> 8 & 255}/{value & 255}"
             return SegmentError(f"{path} holds the colour {colour}, which stands for no class, or for two")

@@ -32,10 +32,12 @@ def all_metrics(evaluation: Evaluation) -> dict[str, Any]:
     names = evaluation.classes.names
     metrics = dict(evaluation.metrics)
     metrics["per_class_IoU"] = dict(zip(names, metrics["per_class_IoU"], strict=True))
-    interval = miou_interval([evaluation.counts])
+    interval = miou_interval([evaluation.counts], groups=evaluation.groups)
     metrics["mIoU_interval"] = None if np.isnan(interval.low) else [interval.low, interval.high]
     metrics["mIoU_interval_images"] = interval.images
+    metrics["mIoU_interval_groups"] = None if evaluation.groups is None else interval.groups
     metrics["mIoU_interval_rare_classes"] = interval.rare_classes
+    metrics["mIoU_interval_covers"] = interval.describe()
     metrics["mIoU_interval_note"] = interval.note
     metrics |= mean_over_groups(metrics["per_class_IoU"], evaluation.classes)
     if "boundary" in metrics:
@@ -150,10 +152,12 @@ def write_results(
     save_figure(confusion_matrix(evaluation.confusion, classes.names), folder.confusion_plot)
     if folder.metrics_csv.is_file():
         save_figure(training_curves(read_rows(folder.metrics_csv)), folder.curves_plot)
-    write_image_counts(ImageCounts(np.array(ids), evaluation.counts, classes.names), folder.per_image)
+    counts = ImageCounts(np.array(ids), evaluation.counts, classes.names, evaluation.groups)
+    write_image_counts(counts, folder.per_image)
     write_confusion(evaluation.confusion, classes.names, folder.confusion_csv)
     write_metrics(metrics, folder.metrics)
     # If the output is piped into a file, rich would wrap lines at 80 columns, and break paths that a user copies.
     Console(soft_wrap=True, highlight=False).print(evaluation_table(metrics))
-    for note in result_notes(evaluation):
+    covered = [metrics["mIoU_interval_covers"]] if metrics["mIoU_interval"] else []
+    for note in filter(None, (*covered, metrics["mIoU_interval_note"], *result_notes(evaluation))):
         print(f"note: {note}")

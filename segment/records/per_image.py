@@ -24,6 +24,7 @@ class ImageCounts(NamedTuple):
         ids: names of the images (N,).
         pixels: int64 (N,3,C): correct, true and predicted pixels.
         names: names of the C classes.
+        groups: group of each image (N,), where images are not independent.
 
     Example:
         >>> counts = ImageCounts(np.array(["b", "a"]), np.zeros((2, 3, 1), int), ("road",))
@@ -34,20 +35,32 @@ class ImageCounts(NamedTuple):
     ids: np.ndarray
     pixels: np.ndarray
     names: tuple[str, ...]
+    groups: np.ndarray | None = None
 
     def select(self, ids: np.ndarray) -> np.ndarray:
         """Return the pixels (n,3,C) of some images, in the order given; each of them must exist."""
+        return self.pixels[self._positions(ids)]
+
+    def select_groups(self, ids: np.ndarray) -> np.ndarray | None:
+        """Return the groups (n,) of some images; None where images are independent."""
+        return None if self.groups is None else self.groups[self._positions(ids)]
+
+    def _positions(self, ids: np.ndarray) -> np.ndarray:
         order = np.argsort(self.ids)
-        return self.pixels[order[np.searchsorted(self.ids, ids, sorter=order)]]
+        return order[np.searchsorted(self.ids, ids, sorter=order)]
 
 
 def write_image_counts(counts: ImageCounts, path: Path) -> None:
-    """Write ``ids`` (N,), ``names`` (C,) and, as int64 (N,C), ``hits``, ``truth`` and ``predicted``."""
+    """Write ``ids`` (N,), ``names`` (C,), ``groups`` (N,) if there are any, and the pixels.
+
+    These are ``hits``, ``truth`` and ``predicted``, int64 (N,C).
+    """
     hits, truth, predicted = np.moveaxis(counts.pixels, 1, 0)
+    arrays = {"ids": counts.ids, "names": np.array(counts.names), "hits": hits, "truth": truth, "predicted": predicted}
+    if counts.groups is not None:
+        arrays["groups"] = counts.groups
     with whole_file(path, "wb") as file:
-        np.savez_compressed(
-            file, ids=counts.ids, names=np.array(counts.names), hits=hits, truth=truth, predicted=predicted
-        )
+        np.savez_compressed(file, **arrays)
 
 
 def read_image_counts(path: Path) -> ImageCounts:
@@ -63,6 +76,7 @@ def read_image_counts(path: Path) -> ImageCounts:
         with np.load(path) as content:
             pixels = np.stack([content[key] for key in ("hits", "truth", "predicted")], axis=1)
             ids, names = content["ids"], content["names"]
+            groups = content.get("groups")
     except SegmentError:
         raise
     except Exception:  # an untrusted archive may raise anything
@@ -71,7 +85,9 @@ def read_image_counts(path: Path) -> ImageCounts:
         raise SegmentError(f"{path.name} has {ids.size} names of images and {names.size} of classes for {pixels.shape}")
     if [array.dtype.kind for array in (ids, pixels, names)] != ["U", "i", "U"] or not _are_counts(pixels):
         raise SegmentError(f"{path.name} is damaged: expected names, and numbers of correct, true and predicted pixels")
-    return ImageCounts(ids, pixels, tuple(names.tolist()))
+    if groups is not None and (groups.shape != ids.shape or groups.dtype.kind != "U"):
+        raise SegmentError(f"{path.name} is damaged: expected the group of each image")
+    return ImageCounts(ids, pixels, tuple(names.tolist()), groups)
 
 
 def _are_counts(pixels: np.ndarray) -> bool:

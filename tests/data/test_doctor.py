@@ -80,7 +80,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "mask in colours": ("mask mode", lambda r: save_mask(r, Image.new("RGB", (24, 20)))),
     "mask of 16 bits": ("mask mode", lambda r: save_mask(r, Image.new("I;16", (24, 20)))),
     "mask with alpha": ("mask mode", lambda r: save_mask(r, Image.new("LA", (24, 20)))),
-    "label too high": ("label out of range", lambda r: save_mask(r, Image.new("L", (24, 20), 3))),
+    "label too high": ("unknown values", lambda r: save_mask(r, Image.new("L", (24, 20), 3))),
     "mask a JPEG": ("lossy mask", lambda r: Image.new("L", (24, 20)).save(r / "train/masks/2.png", format="JPEG")),
     "masks of 0 and 255": ("one class", lambda r: set_labels(r, 255)),
     "masks all void": ("only void", lambda r: [Image.new("L", (24, 20), 255).save(p) for p in r.glob("val/masks/*")]),

@@ -60,8 +60,8 @@ def test_names_in_another_unicode_form(tmp_path):
 @pytest.mark.parametrize(
     ("files", "patterns", "message"),
     [
-        ("i/1.jpg m/1.png m/1.tif", {}, "m/1.png and .*m/1.tif have one name: which .*i/1.jpg? .* such as {name}.png"),
-        ("i/1.jpg m/1.PNG m/1.png", {}, "have one name: which is the mask"),
+        ("i/1.jpg m/1.png m/1.tif", {}, "m/1.png and .*m/1.tif have one name: which .* data.mask_name={name}.png"),
+        ("i/1.jpg m/1.PNG m/1.png", {}, "have one name: which is the mask of .*? Remove the other$"),
         ("i/S.jpg m/s.png m/s.gif", {}, "s.gif and .*s.png have one name"),
         ("i/1.jpg i/1.png m/1.png", {}, "i/1.jpg and .*i/1.png have one name: whose is the mask?"),
         ("i/a.jpg i/A.jpg m/a.png", {}, "i/A.jpg and .*i/a.jpg have one mask, .*a.png"),
@@ -94,6 +94,15 @@ def test_polygons_beside_the_images(tmp_path):
         pairs_of(tmp_path, "m/x.txt")
     (tmp_path / "i" / "1.json").write_text('{"annotations": []}')
     assert polygon_hint(tmp_path / "i") == "; 1.json is no mask; draw its annotations as masks"
+
+
+def test_polygons_without_a_folder_of_masks(folder_root):
+    for path in [*(folder_root / "train" / "images").iterdir()]:
+        path.with_suffix(".json").write_text('{"shapes": []}')
+    shutil.rmtree(folder_root / "train" / "masks")
+    data = FolderDataModule(str(folder_root), classes=["a", "b", "c"])
+    with pytest.raises(SegmentError, match=r"have no masks at .*; 0.json is LabelMe polygons; .*draws them as masks$"):
+        data.setup("fit")
 
 
 @needs_shared

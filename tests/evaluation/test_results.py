@@ -1,6 +1,7 @@
 """The metrics, files and pictures that an evaluation leaves."""
 
 import csv
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from segment.comparison.paired import paired_interval
 from segment.data.classes import Classes
 from segment.evaluation.evaluator import EvaluationAccumulator
 from segment.evaluation.examples import Example
@@ -42,11 +44,26 @@ def test_metrics_by_class_name_with_the_interval(evaluation):
     assert found["mIoU"] == pytest.approx(interval.value)
     assert found["mIoU_interval"] == [interval.low, interval.high]
     assert (found["mIoU_interval_images"], found["mIoU_interval_rare_classes"]) == (4, 3)
-    assert found["mIoU_interval_note"] == ""
+    assert (found["mIoU_interval_note"], found["mIoU_interval_groups"]) == ("", None)
+    assert found["mIoU_interval_covers"] == interval.describe()
     assert list(found["per_class_IoU"]) == list(CLASSES.names)
     assert list(found["boundary"]["per_class_boundary_IoU"]) == list(CLASSES.names)
     assert found["mIoU_stuff"] == found["per_class_IoU"]["sky"]
     assert isinstance(evaluation.metrics["per_class_IoU"], list)  # the evaluation itself is not changed
+
+
+def test_groups_of_images_are_used_and_written(evaluation, tmp_path, capfd):
+    evaluation = dataclasses.replace(evaluation, groups=np.array(["b", "a", "b", "c"]))
+    found, interval = all_metrics(evaluation), miou_interval([evaluation.counts], groups=evaluation.groups)
+    assert found["mIoU_interval"] == [interval.low, interval.high]
+    assert found["mIoU_interval_groups"] == 3
+    write_results(found | SOURCE, evaluation, SimpleNamespace(id=str), {}, RunFolder(tmp_path))
+    shown = capfd.readouterr().out
+    assert "note: the interval is over the choice of 4 images in 3 groups, not of training seeds" in shown
+    assert "note: the interval is uncertain: 3 groups are fewer than 10\n" in shown
+    counts = read_image_counts(RunFolder(tmp_path).per_image)
+    assert counts.groups.tolist() == ["b", "a", "b", "c"]
+    assert paired_interval([counts]) == interval  # segment.report's
 
 
 def test_means_over_groups_of_classes():

@@ -25,6 +25,18 @@ def test_counts_come_back(counts, tmp_path):
         assert np.array_equal(content["predicted"], counts.pixels[:, 2])
 
 
+def test_groups_come_back(counts, tmp_path):
+    path = tmp_path / "per_image.npz"
+    write_image_counts(counts._replace(groups=np.array(["v", "w", "v"])), path)
+    found = read_image_counts(path)
+    assert found.groups.tolist() == ["v", "w", "v"]
+    assert found.select_groups(np.array(["a", "c"])).tolist() == ["w", "v"]
+    assert counts.select_groups(counts.ids) is None
+    write_image_counts(counts._replace(groups=np.array(["v", "w"])), path)
+    with pytest.raises(SegmentError, match=r"^per_image.npz is damaged: expected the group of each image$"):
+        read_image_counts(path)
+
+
 def test_images_are_selected_by_name(counts):
     assert np.array_equal(counts.select(np.array(["b", "c"])), counts.pixels[[2, 0]])
 

@@ -1,6 +1,7 @@
 """A user's own images and masks."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
-from segment.data.file_names import NamePattern, find_pairs, name_key, name_patterns, without_suffix
+from segment.data.file_names import NamePattern, find_pairs, name_key, name_patterns, polygon_hint, without_suffix
 from segment.data.labelmap import read_labelmap
 from segment.data.labels import Labels, parse_classes
 from segment.data.pairs import Sample
+from segment.data.unknown_values import count_unknown
 from segment.errors import SegmentError
 
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
@@ -36,6 +38,7 @@ class FolderDataModule(SegmentationDataModule):
         images, masks: names of the two folders.
         image_name, mask_name: patterns of the files' paths below those folders, such as "mask_{name}", "{name}.png" or
             "{folder}/{name}_mask"; see :class:`segment.data.file_names.NamePattern`.
+        threshold: brightness (1 to 255) from which a pixel is of the second of two classes, for soft masks and JPEGs.
         val_fraction: share of the images that are held out for validation, without lists and folders of splits.
         split_seed: seed of that choice. It is not the run's seed, so that all runs are evaluated on the same images.
         palette: "indices" if the stored values of palette masks are the labels, even where the palettes differ.
@@ -59,6 +62,7 @@ class FolderDataModule(SegmentationDataModule):
         masks: str = "masks",
         image_name: str = "{name}",
         mask_name: str = "{name}",
+        threshold: float | None = None,
         val_fraction: float = 0.2,
         split_seed: int = 0,
         palette: str | None = None,
@@ -69,12 +73,12 @@ class FolderDataModule(SegmentationDataModule):
         self.name = name
         self.images, self.masks = images, masks
         self.table = classes or self._labelmap()
-        self.classes, self._labels = parse_classes(self.table)
+        self.classes, self._labels = parse_classes(self.table, threshold)
         self.by_index = not isinstance(self.table, Mapping)
         self.image_name, self.mask_name = name_patterns(image_name, mask_name)
         if palette not in {None, "indices"}:
             raise SegmentError(f"data.palette={palette}: expected indices, or null")
-        self.palette = palette
+        self.palette = palette if threshold is None else "indices"
         if not 0 < val_fraction < 1:
             raise SegmentError(f"data.val_fraction={val_fraction}: expected a share between 0 and 1")
         self.val_fraction, self.split_seed = val_fraction, split_seed
@@ -110,7 +114,7 @@ class FolderDataModule(SegmentationDataModule):
         """Return the training or validation part of all pairs, if no list or folder names a split."""
         places = (*root.glob("*.txt"), *root.glob("*/"), *(root / self.images).glob("*/"))
         others = {path.name for path in places if self._is_split(path)}
-        if split not in {"train", "val"} or others or not (root / self.images).is_dir():
+        if split not in {"train", "val"} or others:
             raise SegmentError(
                 f"no split {split!r} at data.root={root}: expected {split}.txt, {self.images}/{split}/ or "
                 f"{split}/{self.images}/" + (f"; found {', '.join(sorted(others))}" if others else "")
@@ -132,7 +136,11 @@ class FolderDataModule(SegmentationDataModule):
 
     def _pairs(self, images: Path, masks: Path) -> list[Sample]:
         if not images.is_dir():
-            raise SegmentError(f"no folder {images}: expected {self.layout} at data.root={self.root}")
+            found = ", ".join(sorted(path.name for path in self.root.glob("[!.]*/"))) or "none"
+            raise SegmentError(
+                f"no folder {images}: expected {self.layout} at data.root={self.root}, which has the folders: {found}. "
+                "data.images= and data.masks= give their names, '.' for the root itself"
+            )
         return find_pairs(images, masks, self.image_name, self.mask_name)
 
     def _listed(self, path: Path, images: Path, masks: Path) -> list[Sample]:
@@ -157,26 +165,45 @@ class FolderDataModule(SegmentationDataModule):
         return NamePattern("data.image_name", image).fill(fields) if fields else None
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
-        """Check the headers. If 255 means "ignore", also check that not all masks hold only 0 and 255."""
+        """Check the headers and the values of four masks, and that not all masks are of one class by mistake.
+
+        They are if they hold only 0 and 255 and 255 means "ignore", or if none reaches the threshold.
+        """
         super().check_dataset(dataset)
-        if not self.by_index:
+        masks = [sample.mask for sample in dataset.samples if sample.mask]
+        if any(one.pixels for one in count_unknown(masks[:: len(masks) // 4 + 1], self.labels)):
+            raise dataset.unknown_values()
+        threshold = self.labels.threshold
+        if threshold is None and not self.by_index:
             return
-        found = self._values(dataset.samples)
+        dark = {0, IGNORE} if threshold is None else {*range(math.ceil(threshold))}
+        found = self._values(dataset.samples, dark)
         for split in (self.train_split, self.val_split):
-            if found == {0, IGNORE}:  # a few masks may have no object: look at the other split, too
+            if found and found <= dark:  # a few masks may have no object: look at the other split, too
                 with suppress(SegmentError):
-                    found |= self._values(self.samples(split))
-        if found == {0, IGNORE}:
+                    found |= self._values(self.samples(split), dark)
+        if threshold is not None and found and found <= dark:
+            raise SegmentError(
+                f"the masks at data.root={self.root} are nowhere as bright as data.threshold={threshold:g}: their "
+                f"brightest value is {max(found)}"
+            )
+        if threshold is None and found == dark:
             raise SegmentError(
                 f"the masks at data.root={self.root} hold 0 and 255 alone, and 255 means 'ignore': if it is a class, "
                 "say so with data.classes={0:background,255:NAME}"
             )
 
-    def _values(self, samples: Sequence[Sample]) -> set[int]:
-        """Return the values of the masks up to the first one with more than 0 and 255, usually the first of all."""
+    def require_masks(self, split: str, dataset: SegmentationDataset) -> None:
+        try:
+            super().require_masks(split, dataset)
+        except SegmentError as error:
+            raise SegmentError(f"{error}{polygon_hint(*{sample.image.parent for sample in dataset.samples})}") from None
+
+    def _values(self, samples: Sequence[Sample], dark: Set[int]) -> set[int]:
+        """Return the values of the masks up to the first one with other values than ``dark``, usually the first."""
         found: set[int] = set()
         for sample in samples:
-            if sample.mask is not None and not found - {0, IGNORE}:
+            if sample.mask is not None and found <= dark:
                 found |= {*np.unique(self.labels.read_values(sample.mask)).tolist()}
         return found
 

@@ -66,14 +66,16 @@ def test_values_of_one_name_are_one_class_and_void_is_ignored(tmp_path):
     save_pairs(tmp_path)
     mask = first_mask(tmp_path, classes={0: "a", 1: "void", 2: "a", 3: "b"})
     assert np.array_equal(mask.numpy(), np.where(TRUTH == 1, 255, 0))
-    with pytest.raises(SegmentError, match=r"holds the label 2, but this data set's labels are 0 to 1"):
+    with pytest.raises(SegmentError, match=r"have 1 label that data.classes does not name(.|\n)*    2: NAME  # 33"):
         first_mask(tmp_path, classes={0: "a", 1: "b"})
 
 
 def test_an_unknown_colour_is_named(tmp_path):
     for i in range(4):
         save_pair(tmp_path, str(i), Image.fromarray(COLOURS[TRUTH]))
-    with pytest.raises(SegmentError, match=r"holds the colour 220/20/60, .* add 220/20/60: NAME, or 220/20/60: void"):
+    with pytest.raises(
+        SegmentError, match=r"have 1 colour .* does not name: give each a NAME, or void(.|\n)*220/20/60: NAME"
+    ):
         first_mask(tmp_path, classes={"#000000": "ground", "#804080": "road"})
     with pytest.raises(SegmentError, match=r"has mode RGB; expected one channel .* a table of them in data.classes"):
         first_mask(tmp_path, classes=["ground", "road", "person"])
@@ -305,3 +307,10 @@ def test_hints_for_other_layouts(tmp_path):
         FolderDataModule(str(tmp_path / "deep"), classes=["a", "b"]).samples("train")
     with pytest.raises(SegmentError, match=r"data.classes=cell: expected a list"):
         FolderDataModule(str(tmp_path), classes="cell")
+
+
+def test_folders_of_other_names_are_listed(tmp_path):
+    save_pairs(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "photos")
+    with pytest.raises(SegmentError, match=r"no folder .*images: .* has the folders: masks, photos. data.images= and"):
+        FolderDataModule(str(tmp_path), classes=["a", "b", "c"]).samples("train")

@@ -1,0 +1,46 @@
+"""Masks that are stored as arrays: NumPy's ``.npy`` and ``.npz``, and SBD's ``.mat``."""
+
+from pathlib import Path
+
+import numpy as np
+
+ARRAY_SUFFIXES = {".npy", ".npz", ".mat"}
+
+
+def read_array(path: Path, threshold: float | None = None) -> np.ndarray:
+    """Read a class map uint8 (H,W) from an array of integers (H,W). A damaged file may raise anything.
+
+    Args:
+        threshold: values from here on are 255 and all others 0, which integers and floats may be then.
+
+    Raises:
+        ValueError: the array has another shape, other numbers than integers, or values beyond 0 to 255.
+    """
+    if path.suffix.lower() == ".mat":
+        return _read_sbd(path)
+    values = np.load(path, allow_pickle=False)
+    if not isinstance(values, np.ndarray):  # the arrays of an .npz by their names
+        with values as arrays:
+            if len(arrays.files) != 1:
+                raise ValueError(f"it has the arrays {', '.join(arrays.files)}, expected one")
+            values = arrays[arrays.files[0]]
+    if values.ndim != 2:
+        raise ValueError(f"its array has the shape {values.shape}, expected (height, width)")
+    if values.dtype == bool:
+        return values.astype(np.uint8) * np.uint8(1 if threshold is None else 255)
+    if threshold is not None:
+        return (values >= threshold).astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind not in "iu":
+        raise ValueError(
+            f"its values are {values.dtype}, expected integers; data.threshold=0.5 makes two classes of them"
+        )
+    if values.size and not 0 <= values.min() <= values.max() <= 255:
+        raise ValueError(f"its values are {values.min()} to {values.max()}, expected 0 to 255, where 255 is ignored")
+    return values.astype(np.uint8)
+
+
+def _read_sbd(path: Path) -> np.ndarray:
+    """Read one of SBD's ``cls/*.mat`` files."""
+    from scipy.io import loadmat  # here, since only SBD needs it
+
+    return np.asarray(loadmat(path)["GTcls"][0]["Segmentation"][0], dtype=np.uint8)
