@@ -19,6 +19,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, user_path
 from segment.records.folder import RunFolder, checkpoint_path
+from segment.training.processes import watch_first_process
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
@@ -227,4 +228,5 @@ def check_keys_of_predictions(keys: set[str]) -> None:
 
 
 if __name__ == "__main__":
+    watch_first_process()
     entry_point("evaluate", evaluate, prepare_overrides)

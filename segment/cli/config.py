@@ -186,12 +186,15 @@ def unique_folder(path: str) -> str:
     """
     if {argument.partition("=")[0] for argument in sys.argv} & {"--help", "-h", "--cfg", "-c", "--info", "-i"}:
         return path
-    for number in itertools.count(1):
-        folder = f"{path}_{number}" if number > 1 else path
-        with suppress(FileExistsError):
-            Path(folder).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder).mkdir()
-            return folder
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = f"{path}_{number}" if number > 1 else path
+            with suppress(FileExistsError):
+                Path(folder).mkdir()
+                return folder
+    except OSError as error:  # OmegaConf would put another exception into five lines of its own
+        sys.exit(f"error: cannot make {path} ({error.strerror}): choose another folder with hydra.run.dir=")
     raise AssertionError("unreachable")
 
 

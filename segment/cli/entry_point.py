@@ -51,6 +51,7 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
         run: called with the configuration.
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns when there is no home folder
     exit_cleanly(functools.partial(_compose_and_run, name, run, prepare))
 
 
@@ -92,16 +93,19 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
     try:
         with fast_composition():
             hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        if OWN_ERRORS not in os.environ:  # the user asked for the traceback
+    except (HydraException, OmegaConfBaseException, OSError) as error:
+        message = _message(error) if isinstance(error, OSError) else explain_hydra_error(error, name)
+        if OWN_ERRORS not in os.environ or message is None:  # the user asked for the traceback
             raise
-        sys.exit(f"error: {explain_hydra_error(error, name)}")
+        sys.exit(f"error: {message}")
 
 
 def _message(error: Exception) -> str | None:
     """Return the message for a user's mistake; None where the fault is in this package."""
     if isinstance(error, SegmentError):
         return re.sub(r"\\n(?=  )", "\n", printable(str(error)))  # indented lines are those of a table
+    if isinstance(error, OSError) and error.filename is not None:
+        return printable(f"{error.filename}: {error.strerror}")
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
     if isinstance(error, InterpolationKeyError):

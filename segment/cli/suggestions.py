@@ -13,7 +13,7 @@ from segment.errors import SegmentError
 
 SYNONYMS = {
     "ckpt": "checkpoint", "epochs": "trainer.max_epochs", "batch_size": "data.batch_size", "lr": "optimizer.lr",
-    "learning_rate": "optimizer.lr",
+    "learning_rate": "optimizer.lr", "data.mask_suffix": "data.mask_name",
 }  # fmt: skip
 """Keys of other programs, and the keys that mean the same here."""
 
