@@ -19,6 +19,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, user_path
 from segment.records.folder import RunFolder, checkpoint_path
+from segment.training.processes import watch_first_process
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
@@ -35,10 +36,9 @@ CHECKED_KEYS = {
 
 def evaluate(config: DictConfig) -> None:
     """Evaluate a checkpoint, or masks from a folder, on a split of a data set, and write the results."""
-    from segment.training.faults import occupied
-
-    silence_known_warnings()
-    if config.checkpoint is None and config.predictions.folder is None:
+    if config.checkpoint is not None:
+        checkpoint_path(config.checkpoint)  # before torch, which takes seconds, is imported
+    elif config.predictions.folder is None:
         raise SegmentError("checkpoint is missing: give checkpoint=FILE, or predictions=FOLDER with data=NAME")
     folder = RunFolder(output_folder())
     if folder.provenance.is_file():
@@ -46,6 +46,9 @@ def evaluate(config: DictConfig) -> None:
             f"hydra.run.dir={shown(folder.path)}: a net was trained there, whose metrics this would replace; "
             "name another folder, or leave it out"
         )
+    from segment.training.faults import occupied
+
+    silence_known_warnings()
     with occupied(folder):
         folder.clear_results()
         for key, kind in CHECKED_KEYS.items():
@@ -207,9 +210,10 @@ def prepare_overrides() -> None:
         if any(argument.startswith("data.") for argument in sys.argv):
             raise SegmentError("checkpoint is missing: give checkpoint=FILE")
         return
+    checkpoint = checkpoint_path(path)
     from segment.records.checkpoint import data_config
 
-    node = data_config(read_once(checkpoint_path(path)))
+    node = data_config(read_once(checkpoint))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes get this command line, too
         sys.argv.insert(1, own)
@@ -229,4 +233,5 @@ def check_keys_of_predictions(keys: set[str]) -> None:
 
 
 if __name__ == "__main__":
+    watch_first_process()
     entry_point("evaluate", evaluate, prepare_overrides)

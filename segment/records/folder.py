@@ -1,13 +1,14 @@
 """The files of a run folder: one name for each, and the rule for what may be deleted."""
 
 import os
+import shlex
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from segment.errors import SegmentError
-from segment.files import user_path, whole_file
+from segment.files import readable_file, shown, user_path, whole_file
 
 
 def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
@@ -18,10 +19,10 @@ def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
         key: the key that the path was given for, for error messages.
 
     Raises:
-        SegmentError: the path is empty.
+        SegmentError: the path is empty, or there is no file that can be read.
     """
     path = user_path(given, key)
-    return RunFolder(path).best_checkpoint if path.is_dir() else path
+    return readable_file(RunFolder(path).best_checkpoint if path.is_dir() else path, key)
 
 
 class RunFolder:
@@ -81,6 +82,13 @@ class RunFolder:
     def is_run(self) -> bool:
         """True if a training, an evaluation or a job of a sweep left its files here."""
         return any(map(os.path.isfile, (self.metrics, self.job_status, self.last_checkpoint)))
+
+    @property
+    def way_on(self) -> str:
+        """The words by which an interrupted run can be continued."""
+        if not self.last_checkpoint.is_file():
+            return "nothing was saved yet, so start it again"
+        return f"{shlex.quote(f'resume={shown(self.path)}')} continues from its last checkpoint"
 
     @property
     def result_files(self) -> tuple[Path, ...]:
