@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segment.errors import SegmentError
-from segment.files import shown, user_path, whole_file
+from segment.files import readable_file, shown, user_path, whole_file
 
 
 def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
@@ -19,10 +19,10 @@ def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
         key: the key that the path was given for, for error messages.
 
     Raises:
-        SegmentError: the path is empty.
+        SegmentError: the path is empty, or there is no file that can be read.
     """
     path = user_path(given, key)
-    return RunFolder(path).best_checkpoint if path.is_dir() else path
+    return readable_file(RunFolder(path).best_checkpoint if path.is_dir() else path, key)
 
 
 class RunFolder:
@@ -48,6 +48,7 @@ class RunFolder:
         self.per_image = path / "per_image.npz"
         self.confusion_csv = path / "confusion.csv"
         self.confusion_plot = path / "confusion.png"
+        self.calibration_plot = path / "calibration.png"
         self.curves_plot = path / "curves.png"
         self.predictions = path / "predictions"
         self.provenance = path / "provenance.json"
@@ -94,7 +95,7 @@ class RunFolder:
         """The files of results with fixed names."""
         return (
             self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
-            self.best_checkpoint, self.last_checkpoint,
+            self.calibration_plot, self.best_checkpoint, self.last_checkpoint,
         )  # fmt: skip
 
     def claim(self) -> None:

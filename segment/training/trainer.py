@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint, ProgressBar, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, LambdaCallback, ModelCheckpoint, ProgressBar, WeightAveraging
 
 from segment.cli.build import instantiate
 from segment.cli.config import plain
@@ -13,6 +13,7 @@ from segment.cli.value_types import as_typed, check_arguments
 from segment.errors import SegmentError
 from segment.records.checkpoint import WholeCheckpoints
 from segment.training.last_checkpoint import LastCheckpoint
+from segment.training.progress import EpochBar
 from segment.training.resume import RunStart
 
 MONITORS = {
@@ -58,7 +59,10 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
 
     last = LastCheckpoint(start.folder.last_checkpoint, config.checkpoint.every_n_steps)
     parts = {name: part for name, part in (plain(config.get("callbacks")) or {}).items() if part}  # null: without it
-    callbacks = [*instantiate(parts).values()]
+    named = instantiate(parts)
+    if wrong := [name for name, one in named.items() if not isinstance(one, Callback)]:
+        raise SegmentError(f"callbacks.{wrong[0]} is no callback: expected a table with _target_, its class")
+    callbacks = [*named.values()]
     # WeightAveraging restores the trained weights when a validation ends; all other callbacks have to come before.
     callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
     check_trainer_config(check_arguments(plain(config.trainer), "trainer"))
@@ -72,7 +76,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
         check_best(parts)
     callbacks.insert(0, LambdaCallback(on_train_start=begin))
     if config.trainer.enable_progress_bar and not any(isinstance(one, ProgressBar) for one in callbacks):
-        callbacks.append(RichProgressBar(PROGRESS_RATE))
+        callbacks.append(EpochBar(PROGRESS_RATE))
     trainer = instantiate(
         config.trainer,
         logger=loggers,
