@@ -68,9 +68,9 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
         use_distributed_sampler=False,  # the data modules have samplers that repeat no image
     )
     check_trainer(trainer, config)
-    if start.record and trainer.world_size != start.record["world_size"]:
+    if start.record and trainer.world_size != start.record.get("world_size"):
         raise SegmentError(
-            f"resume: this run was started on {start.record['world_size']} processes, and now has "
+            f"resume: this run was started on {start.record.get('world_size')} processes, and now has "
             f"{trainer.world_size}: set trainer.devices and trainer.num_nodes as they were"
         )
     return trainer
