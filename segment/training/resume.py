@@ -124,7 +124,12 @@ def apply_recorded_overrides() -> None:
         check_recorded_overrides([*record["overrides"]], str(folder.path))
         flags, overrides = split_flags(sys.argv[1:])
         place = [f"hydra.run.dir={quote(str(folder.path.absolute()))}"] if key == "resume" else []
-        flags = flags if config_dirs(flags) else [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
+        if not config_dirs(flags):
+            if gone := [path for path in record["config_dirs"] if not os.path.isdir(path)]:
+                raise SegmentError(
+                    f"{key}={value}: its --config-dir {gone[0]!r:.100} is no folder: give --config-dir DIR"
+                )
+            flags = [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
         sys.argv[1:] = [*flags, *recorded_overrides(record, keys), *overrides, *place]
         check_recorded_config(str(folder.path))
     sys.argv += slurm_overrides()
