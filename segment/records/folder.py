@@ -60,6 +60,7 @@ class RunFolder:
         self.data_report = path / "check.json"
         self.data_plot = path / "check.png"
         self.voc_archive = path / "results.tgz"
+        self.ade20k_archive = path / "results.zip"
         self.written = path / "written.txt"
         self.lock = path / "run.lock"
 
