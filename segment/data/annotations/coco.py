@@ -20,9 +20,6 @@ from segment.data.annotations.sources import ImageFolder, flag, read_json, read_
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
-MAX_PERIMETER = 10**6
-"""Length in pixels of the longest outline that is drawn: pycocotools takes 80 bytes for each."""
-
 
 def is_coco(content: Any) -> bool:
     return isinstance(content, dict) and "images" in content
@@ -143,17 +140,12 @@ def draw_by_coco(item: AnnotatedObject, height: int, width: int) -> Region:
     """Return an object's pixels in a frame as pycocotools draws them.
 
     Raises:
-        SegmentError: pycocotools is missing, or an outline is too long.
+        SegmentError: pycocotools is missing.
     """
     try:
         from pycocotools import mask as coco
     except ImportError:
         raise SegmentError("COCO's polygons need pycocotools: pip install 'segment-lightning[coco]'") from None
     polygons = [clip(points, height, width) for points in item.outlines if len(points) >= 3]
-    for points in polygons:
-        if np.hypot(*(points - np.roll(points, 1, 0)).T).sum() > MAX_PERIMETER:
-            raise SegmentError(
-                f"an outline of {item.label} with {len(points)} points is longer than {MAX_PERIMETER} pixels"
-            )
     codes = coco.frPyObjects([points.ravel().tolist() for points in polygons], height, width)
     return Region(coco.decode(coco.merge(codes)).astype(bool))

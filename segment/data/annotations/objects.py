@@ -17,6 +17,8 @@ from segment.errors import SegmentError
 
 MAX_SIDE, MAX_PIXELS = 2**16, 2**28
 """Largest side and number of pixels of an image that can be annotated."""
+MAX_POINTS, MAX_PERIMETER = 10**5, 10**6
+"""Largest number of points of an outline, and length in pixels, that is drawn within a second or so."""
 LINE_WIDTH, POINT_RADIUS = 10, 5
 """Width of a line and radius of a point in pixels, as LabelMe draws them."""
 NEEDED_POINTS = {
@@ -88,6 +90,12 @@ class AnnotatedObject(NamedTuple):
             return float(self.mask.region().mask.sum())
         return sum(_polygon_area(points) for points in self.outlines)
 
+    @property
+    def is_drawable(self) -> bool:
+        """True if no outline is so long that drawing it would take minutes or gigabytes."""
+        steps = (np.diff(clip(points, MAX_SIDE, MAX_SIDE), axis=0) for points in self.outlines)
+        return all(len(one) < MAX_POINTS and np.hypot(*one.T).sum() <= MAX_PERIMETER for one in steps)
+
     def box(self) -> tuple[float, float, float, float]:
         """Return left, top, right and bottom."""
         if self.mask is not None:
@@ -155,6 +163,9 @@ class Annotation:
         size: (height, width) that the file declares; None for that of the upright image.
         split: that the file states, if it does.
         draw: the format's rasteriser.
+
+    Raises:
+        SegmentError: an outline is too long to be drawn.
     """
 
     id: str
@@ -164,6 +175,12 @@ class Annotation:
     size: tuple[int, int] | None = None
     split: str | None = None
     draw: Callable[[AnnotatedObject, int, int], Region] = draw_by_pil
+
+    def __post_init__(self) -> None:
+        for item in self.objects:
+            if not item.is_drawable:
+                limits = f"{MAX_POINTS} points or {MAX_PERIMETER} pixels"
+                raise SegmentError(f"{self.file}: an outline of {item.label} has more than {limits}")
 
     def object_map(self, header: ImageHeader) -> np.ndarray:
         """Return for each pixel (H,W) of the upright image its object's number from 1, or 0 for none.

@@ -110,11 +110,8 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 
 def split_name(path: Path) -> str | None:
     """Return the split in the name of a file such as ``instances_val2017.json``, or else of its folder."""
-    for name in (path.stem, path.parent.name):
-        for word in re.split(r"[^a-z]+", name.lower()):
-            if word in SPLITS:
-                return SPLITS[word]
-    return None
+    words = [*re.split(r"[^a-z]+", path.stem.lower()), path.parent.name.lower()]
+    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 class ImageFolder:

@@ -11,6 +11,9 @@ from segment.data.annotations.sources import ImageFolder
 from segment.data.headers import image_header
 from segment.errors import SegmentError
 
+MAX_YAML, MAX_BRACKETS = 10**5, 100
+"""Characters and brackets of a data.yaml; it has some hundreds and a few."""
+
 
 def label_files(folder: ImageFolder) -> list[Path]:
     """Return the text files in a folder ``labels``, or beside their images."""
@@ -34,7 +37,10 @@ def read_names(folder: ImageFolder) -> list[str]:
 def _yaml_names(path: Path) -> list[str]:
     """Return the names of a data.yaml; an empty list if it has none."""
     try:
-        content = yaml.load(path.read_text("utf-8-sig"), yaml.BaseLoader)  # no merging, which could take gigabytes
+        text = path.read_text("utf-8-sig")
+        if len(text) > MAX_YAML or text.count("[") + text.count("{") > MAX_BRACKETS:
+            raise ValueError("it is too long, or nested too deep")
+        content = yaml.load(text, yaml.BaseLoader)  # no merging, which could take gigabytes
         names = content.get("names") if isinstance(content, dict) else None
         if isinstance(names, dict):
             names = [names[key] for key in sorted(names, key=int)]
@@ -71,9 +77,7 @@ def _object(words: Sequence[str], names: Sequence[str], size: tuple[int, int], p
             f"{path}: expected CLASS X1 Y1 X2 Y2 ... in each line, got {' '.join(words)!r:.60}"
         ) from None
     if len(values) == 4:
-        raise SegmentError(
-            f"{path}: a line has a box, {' '.join(words)!r:.60}, and no outline: it is made for detection"
-        )
+        raise SegmentError(f"{path}: a line has a box and no outline, {' '.join(words)!r:.60}: it is for detection")
     if names and number >= len(names):
         raise SegmentError(f"{path}: class {number}, but {len(names)} names are known")
     label = names[number] if names else f"class {number}"

@@ -86,12 +86,6 @@ def test_broken_files_are_one_line(folder, text, reason):
     assert len(str(caught.value)) < 600
 
 
-def test_a_million_points(folder):
-    points = np.random.default_rng(0).integers(0, 30, (1_000_000, 2)).tolist()
-    found = read(folder, labelme(shape("dog", points)))
-    assert found.object_map(image_header(found.image)).any()
-
-
 def test_images_outside_the_folder_are_refused(folder, tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()

@@ -55,9 +55,8 @@ def test_shapes(shape, points, pixels):
 
 def test_later_objects_win_and_background_erases():
     box, inner = np.array(BOX, float), np.array([[4, 5], [6, 5], [6, 7], [4, 7]], float)
-    item = annotation(
-        AnnotatedObject("a", (box,)), AnnotatedObject("background", (inner,)), AnnotatedObject("b", (inner[:3],))
-    )
+    hole, inside = AnnotatedObject("background", (inner,)), AnnotatedObject("b", (inner[:3],))
+    item = annotation(AnnotatedObject("a", (box,)), hole, inside)
     header = image_header_of(30, 20)
     found = item.object_map(header)
     assert np.unique(found).tolist() == [0, 1, 3]
@@ -95,6 +94,14 @@ def test_the_frame_is_the_orientation_whose_size_is_declared(tmp_path, orientati
         assert np.argwhere(stored).tolist() == [[4, 20 - 1 - 2]]
     if orientation < 5:  # both sizes agree: the upright image is meant
         assert np.argwhere(stored).tolist() == [[2, 4]]
+
+
+@pytest.mark.parametrize("count", [10**6, 10**5])
+def test_outlines_that_would_take_minutes_are_refused(count):
+    points = np.random.default_rng(0).random((count, 2)) * 60
+    with pytest.raises(SegmentError, match="an outline of dog has more than 100000 points or 1000000 pixels"):
+        annotation(AnnotatedObject("dog", (points,)))
+    annotation(AnnotatedObject("dog", (points[:20_000],)))
 
 
 def test_another_size_is_a_problem(tmp_path):
