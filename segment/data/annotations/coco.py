@@ -78,7 +78,10 @@ def _object(item: Mapping[str, Any], names: Mapping[str, str], size: tuple[int, 
     label = names.get(_key(item.get("category_id")))
     if not label:
         raise SegmentError(f"{place}: category_id {item.get('category_id')!r:.40} is in no category")
-    flags = frozenset({"crowd"} if flag(item, "iscrowd") else ())
+    flags = frozenset(
+        ({"crowd"} if flag(item, "iscrowd") else set())
+        | {name for name in ("difficult", "occluded") if flag(item.get("attributes"), name)}
+    )
     outline = item.get("segmentation")
     if isinstance(outline, dict):
         return AnnotatedObject(label, mask=PackedMask.pack(_run_length(outline, size, place)), flags=flags)

@@ -99,11 +99,17 @@ class AnnotationDataModule(FolderDataModule):
         return [self._sample(one) for one in self.annotations if images in one.image.parents]
 
     def _sample(self, annotation: Annotation) -> Sample:
-        return Sample(annotation.id, annotation.image, annotation.file, DrawnMask(annotation, self.label_of))
+        return Sample(
+            annotation.id, annotation.image, annotation.file, DrawnMask(annotation, self.class_of_object, self.label_of)
+        )
+
+    def class_of_object(self, item: AnnotatedObject) -> str:
+        """Return the class of an object, "background" or "void"."""
+        return self.class_of.get(item.label, item.label)
 
     def label_of(self, item: AnnotatedObject) -> int:
         """Return the label of an object's pixels; crowds are void."""
-        name = self.class_of.get(item.label, item.label)
+        name = self.class_of_object(item)
         ignored = "crowd" in item.flags or ("difficult" in item.flags and self.difficult == "void")
         return IGNORE if ignored or name == VOID else self.classes.names.index(name)
 
