@@ -36,7 +36,7 @@ def check(config: DictConfig) -> None:
     """
     folder = RunFolder(output_folder())
     try:
-        write_report(config, folder)
+        check_data(config, folder)
     finally:
         if not any(override_key(one) == "hydra.run.dir" for one in HydraConfig.get().overrides.hydra):
             with suppress(OSError):  # they are removed only if nothing was written
@@ -44,7 +44,7 @@ def check(config: DictConfig) -> None:
                 folder.path.parent.rmdir()
 
 
-def write_report(config: DictConfig, folder: RunFolder) -> None:
+def check_data(config: DictConfig, folder: RunFolder) -> None:
     """Examine the data set, write the report into the folder and print it; see :func:`check`."""
     from segment.data.doctor import examine
     from segment.display.pictures import save_figure

@@ -1,13 +1,15 @@
-"""Evaluate a checkpoint: ``python -m segment.evaluate checkpoint=RUN/checkpoints/best.ckpt split=val``."""
+"""Evaluate a net or predicted masks: ``python -m segment.evaluate checkpoint=FILE|predictions=FOLDER split=val``."""
 
 import functools
+import re
 import sys
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from segment.cli.build import instantiate
 from segment.cli.config import output_folder
@@ -15,22 +17,25 @@ from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key, typed_path
 from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
-from segment.files import shown
+from segment.files import shown, user_path
 from segment.records.folder import RunFolder, checkpoint_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
     from segment.data.datamodule import SegmentationDataModule
 
+CHECKED_KEYS = {"boundary": bool, "split": str, "predictions.labels": Literal["index", "dataset"] | None}
+"""Types of the keys that no part checks."""
+
 
 def evaluate(config: DictConfig) -> None:
-    """Evaluate a checkpoint on a split of its own data set or of another one, and write the results."""
-    from segment.models.state_dicts import METADATA
-    from segment.records.checkpoint import load_net, read_classes, trained_reading
+    """Evaluate a checkpoint, or masks from a folder, on a split of a data set, and write the results."""
     from segment.training.faults import occupied
 
     silence_known_warnings()
-    path, folder = checkpoint_path(config.checkpoint), RunFolder(output_folder())
+    if config.checkpoint is None and config.predictions.folder is None:
+        raise SegmentError("checkpoint is missing: give checkpoint=FILE, or predictions=FOLDER with data=NAME")
+    folder = RunFolder(output_folder())
     if folder.provenance.is_file():
         raise SegmentError(
             f"hydra.run.dir={shown(folder.path)}: a net was trained there, whose metrics this would replace; "
@@ -38,22 +43,53 @@ def evaluate(config: DictConfig) -> None:
         )
     with occupied(folder):
         folder.clear_results()
-        for key, kind in {"boundary": bool, "split": str}.items():
-            check_value(key, config[key], kind)
+        for key, kind in CHECKED_KEYS.items():
+            check_value(key, OmegaConf.select(config, key), kind)
         check_seed(config.seed)
-        inference = instantiate(config.inference)
-        checkpoint = read_once(path)
-        read_once.cache_clear()  # the net has a copy of the weights
-        data = instantiate(config.data)
-        check_same_classes(read_classes(checkpoint), data.classes)
-        data.reading.complete(trained_reading(checkpoint))
-        data.prepare_data()
-        net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
-        del checkpoint
-        if config.submit is not None:
-            write_submission(config, net, data, inference, folder)
+        if config.predictions.folder is None:
+            evaluate_checkpoint(config, folder)
         else:
-            write_evaluation(config, net, data, inference, folder, path, metadata)
+            evaluate_predictions(config, folder)
+
+
+def evaluate_checkpoint(config: DictConfig, folder: RunFolder) -> None:
+    """Evaluate a checkpoint on a split of its own data set or of another one, or write an archive for a server."""
+    from segment.evaluation.evaluator import NetPredictor
+    from segment.evaluation.results import describe_source
+    from segment.models.state_dicts import METADATA
+    from segment.records.checkpoint import load_net, read_classes, trained_reading
+
+    path, inference = checkpoint_path(config.checkpoint), instantiate(config.inference)
+    checkpoint = read_once(path)
+    read_once.cache_clear()  # the net has a copy of the weights
+    data = instantiate(config.data)
+    check_same_classes(read_classes(checkpoint), data.classes)
+    data.reading.complete(trained_reading(checkpoint))
+    data.prepare_data()
+    net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
+    del checkpoint
+    if config.submit is not None:
+        return write_submission(config, net, data, inference, folder)
+    describe = functools.partial(describe_source, data, config.split, inference, metadata, path)
+    write_evaluation(config, NetPredictor(net, inference), data, folder, describe)
+
+
+def evaluate_predictions(config: DictConfig, folder: RunFolder) -> None:
+    """Evaluate masks that another program predicted."""
+    from lightning.fabric.utilities import rank_zero_only
+
+    from segment.evaluation.predictions import PredictedMasks, some
+    from segment.evaluation.results import describe_predictions
+
+    data = instantiate(config.data)
+    data.prepare_data()
+    source = user_path(config.predictions.folder, "predictions")
+    masks = PredictedMasks(source, data.dataset(config.split), data.classes, config.predictions.labels)
+    if masks.further:
+        rank_zero_only(print)(f"note: {len(masks.further)} further files in {source}: {some(masks.further)}")
+    write_evaluation(
+        config, masks, data, folder, lambda images, _: describe_predictions(data, config.split, masks, images)
+    )
 
 
 def check_same_classes(trained: "Classes", found: "Classes") -> None:
@@ -96,17 +132,20 @@ def write_submission(config: DictConfig, net: Any, data: Any, inference: Any, fo
 
 def write_evaluation(
     config: DictConfig,
-    net: Any,
+    predictor: Any,
     data: "SegmentationDataModule",
-    inference: Any,
     folder: RunFolder,
-    checkpoint: Path,
-    metadata: dict[str, Any],
+    describe: Callable[[int, str], dict[str, Any]],
 ) -> None:
-    """Evaluate a net and write the results."""
+    """Evaluate predictions and write the results.
+
+    Args:
+        predictor: see :class:`segment.evaluation.evaluator.EvaluationModule`.
+        describe: maps the number of evaluated images and the precision to what ``metrics.json`` records of the source.
+    """
     from segment.evaluation.evaluator import evaluate_split
-    from segment.evaluation.examples import predict_examples, worst_and_best
-    from segment.evaluation.results import all_metrics, describe_source, write_results
+    from segment.evaluation.examples import make_examples, worst_and_best
+    from segment.evaluation.results import all_metrics, write_results
     from segment.training.faults import ending_run
 
     dataset = data.dataset(config.split)
@@ -117,16 +156,15 @@ def write_evaluation(
         )
     with ending_run(folder) as run:
         run.trainer = trainer = build_evaluation_trainer(config, folder)
-        evaluation = evaluate_split(trainer, net, data, config.split, inference, config.boundary)
+        evaluation = evaluate_split(trainer, predictor, data, config.split, config.boundary)
         if not trainer.is_global_zero:
             return
-        images = len(evaluation.counts)
-        source = describe_source(data, config.split, images, inference, metadata, checkpoint, str(trainer.precision))
+        source = describe(len(evaluation.counts), str(trainer.precision))
         chosen = worst_and_best(evaluation.counts, dataset)
-        examples = dict(zip(chosen, predict_examples(net, inference, dataset, chosen.values()), strict=True))
+        examples = dict(zip(chosen, make_examples(predictor, dataset, chosen.values()), strict=True))
         write_results(all_metrics(evaluation) | source, evaluation, dataset, examples, folder)
-    if source["images_trained_on"]:
-        share = f"{source['images_trained_on']} of {images}"
+    if source.get("images_trained_on"):
+        share = f"{source['images_trained_on']} of {source['images']}"
         print(f"note: {share} evaluation images were in the training set, so these scores are optimistic")
     print(f"run directory  {shown(folder.path)}")
 
@@ -143,15 +181,20 @@ def prepare_overrides() -> None:
     """Make the checkpoint's data configuration Hydra's option ``data=checkpoint``, and the default.
 
     It then is an option like any other: ``data.root=`` changes one key of it, and ``data=voc`` replaces it.
+    ``predictions=FOLDER`` stands for ``predictions.folder=FOLDER``.
 
     Raises:
-        SegmentError: ``bootstrap=`` is given, which earlier versions had, or there is no checkpoint to read.
+        SegmentError: ``bootstrap=`` is given, which earlier versions had, there is no checkpoint to read, or keys
+            exclude each other.
     """
+    sys.argv[1:] = [re.sub("^predictions=", "predictions.folder=", argument) for argument in sys.argv[1:]]
     for argument in sys.argv[1:]:
         if override_key(argument).lstrip("+") == "bootstrap":
             raise SegmentError(
                 f"{argument}: the interval is computed by the jackknife and needs no resamples; leave it out"
             )
+    if typed_path("predictions.folder") is not None:
+        return check_keys_of_predictions({override_key(argument) for argument in sys.argv[1:]})
     own, path = "data=checkpoint", typed_path("checkpoint")
     if any(override_key(argument) == "data" and argument != own for argument in sys.argv):
         return
@@ -165,6 +208,19 @@ def prepare_overrides() -> None:
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes get this command line, too
         sys.argv.insert(1, own)
+
+
+def check_keys_of_predictions(keys: set[str]) -> None:
+    """Check that the keys of a command line with predictions fit together.
+
+    Raises:
+        SegmentError: a key is for a net, or there is no data set.
+    """
+    for key in sorted(keys):
+        if key in {"checkpoint", "submit", "competition"} or key.startswith("inference"):
+            raise SegmentError(f"{key}= is for a net, and predictions= judges files: give one of the two")
+    if "data" not in keys:
+        raise SegmentError("data is missing: predictions=FOLDER needs the data set of the images, data=NAME")
 
 
 if __name__ == "__main__":

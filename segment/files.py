@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,15 @@ def user_path(given: Any, key: str) -> Path:
     with suppress(RuntimeError):  # no user has the name in "~name": it is a file's name
         path = path.expanduser()
     return path
+
+
+def kind(path: Path) -> str:
+    """Name what is at a path: "a file", "a folder", "a named pipe", "a device", "a socket" or "a broken link"."""
+    if not path.exists():
+        return "a broken link"
+    tests = {"a file": stat.S_ISREG, "a folder": stat.S_ISDIR, "a named pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+    mode = path.stat().st_mode
+    return next((name for name, test in tests.items() if test(mode)), "a device")
 
 
 def printable(text: str) -> str:
@@ -57,7 +67,7 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
         os.replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:  # PIL raises OSErrors of its own, without a number
             error.filename = str(path)
         raise
 

@@ -12,7 +12,7 @@ from segment.cli.build import instantiate
 from segment.cli.entry_point import entry_point
 from segment.cli.value_types import check_value
 from segment.errors import SegmentError
-from segment.files import checkpoint_digest, printable, user_path
+from segment.files import checkpoint_digest, kind, printable, user_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.images import Reading
@@ -95,7 +95,7 @@ def segment_images(
     for path, files in track(list(plan.items()), "segmenting", console=console):
         try:
             if not path.is_file():
-                raise SegmentError(f"cannot read the image {path}: it is not a file")
+                raise SegmentError(f"cannot read the image {path}: it is {kind(path)}, not a file")
             image_origin = f"{origin} {path.stat().st_size} {path.stat().st_mtime_ns}"
             if files.are_complete(image_origin):
                 existing += 1

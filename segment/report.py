@@ -14,9 +14,10 @@ from rich.measure import Measurement
 from segment.cli.entry_point import exit_cleanly
 from segment.comparison.find import find_runs
 from segment.comparison.sections import Section, build_sections, section_grids, section_records
+from segment.display.escapes import escape_markdown
 from segment.display.grid import latex, markdown, screen_table
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import printable, whole_file
 
 DESCRIPTION = """\
 Compare the runs in and below the folders. Runs that differ in their seed alone are one row: mean and spread of the
@@ -43,20 +44,17 @@ def report(arguments: argparse.Namespace) -> None:
     if sections and (arguments.cost or output):
         from segment.comparison.nets import add_costs_and_pictures  # torch takes seconds
 
-        for number, section in enumerate(sections, start=1):
-            ending = f"_{section.data}_{number}" if len(sections) > 1 else ""
-            with console.status(f"measuring the nets on {section.data}"):
-                size = arguments.size if arguments.cost else None
-                add_costs_and_pictures(section, size, output, arguments.images, ending)
+        with console.status("measuring the nets"):
+            add_costs_and_pictures(sections, arguments.size if arguments.cost else None, output, arguments.images)
     print_sections(sections, console)
     for line in below:
-        console.print(line, markup=False)
+        print(printable(line))
     if not sections:
         where = ", ".join(map(str, arguments.folders))
         raise SegmentError(f"no run with metrics below {where}: expected folders with the metrics.json of a run")
     if output is not None:
         write_report(sections, below, output)
-        console.print(f"written to {output}", markup=False)
+        print(f"written to {printable(str(output))}")
 
 
 def print_sections(sections: Sequence[Section], console: Console) -> None:
@@ -67,7 +65,7 @@ def print_sections(sections: Sequence[Section], console: Console) -> None:
             console.width = max(console.width, Measurement.get(console, wide, table).maximum)
             console.print(table)
         for note in section.notes:
-            console.print(note, markup=False)
+            print(printable(note))
 
 
 def write_report(sections: Sequence[Section], below: Sequence[str], folder: Path) -> None:
@@ -79,11 +77,11 @@ def write_report(sections: Sequence[Section], below: Sequence[str], folder: Path
     writer.writerows(rows)
     pages, sources = [], []
     for section in sections:
-        pages += [*map(markdown, section_grids(section)), *(f"- {note}" for note in section.notes), ""]
-        sources += [*map(latex, section_grids(section)), *(f"% {note}" for note in section.notes), ""]
-    pages += [f"- {line.strip()}" for line in below]
+        pages += [*map(markdown, section_grids(section)), *(f"- {escape_markdown(note)}" for note in section.notes), ""]
+        sources += [*map(latex, section_grids(section)), *(f"% {printable(note)}" for note in section.notes), ""]
+    pages += [f"- {escape_markdown(line.strip())}" for line in below]
     for name, text in (("md", "\n".join(pages)), ("tex", "\n".join(sources)), ("csv", table.getvalue())):
-        with whole_file(folder / f"report.{name}", encoding="utf-8") as file:
+        with whole_file(folder / f"report.{name}", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text.rstrip("\n") + "\n")
 
 
@@ -130,7 +128,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     try:
         report(parser.parse_args(command_line))
     except SegmentError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def provenance_of(trainer: Any, config: DictConfig) -> dict[str, Any]:
         directory=hydra.runtime.cwd,
         config=plain(config),
         choices=plain(hydra.runtime.choices),
-        data=trainer.datamodule.content_hashes(),
+        data=trainer.datamodule.listing_hashes(),
         world_size=trainer.world_size,
         device=device_name(trainer.strategy.root_device),
         loggers={
@@ -158,7 +158,7 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     """Evaluate the best checkpoint on the validation split, write the results, and print the next step."""
     from lightning.pytorch.callbacks import WeightAveraging
 
-    from segment.evaluation.evaluator import evaluate_split
+    from segment.evaluation.evaluator import NetPredictor, evaluate_split
     from segment.evaluation.examples import predict_examples, spread_indices
     from segment.evaluation.results import all_metrics, describe_source, write_results
     from segment.records.checkpoint import load_checkpoint, load_weights
@@ -174,11 +174,11 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     # WeightAveraging would evaluate its average, which is that of the last step, in place of the best weights.
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
     loggers, trainer.loggers = trainer.loggers, []  # this evaluation is not part of the logged curves
-    evaluation = evaluate_split(trainer, net, data, split, inference)
+    evaluation = evaluate_split(trainer, NetPredictor(net, inference), data, split)
     if not trainer.is_global_zero:
         return
     images = len(evaluation.counts)
-    source = describe_source(data, split, images, inference, module.metadata, best, str(trainer.precision))
+    source = describe_source(data, split, inference, module.metadata, best, images, str(trainer.precision))
     metrics = all_metrics(evaluation) | source
     for logger in loggers:
         logger.log_metrics({f"best/{k}": v for k, v in metrics.items() if isinstance(v, float)}, trainer.global_step)

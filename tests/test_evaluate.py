@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segment.cli.build import instantiate
@@ -135,6 +136,78 @@ def test_ignored_pixels_alone_and_a_part_of_a_split(main, checkpoint, tmp_path):
     assert metrics["mIoU_interval_note"] == "no interval: it needs two images with a counted pixel, got 0"
     assert set(metrics["per_class_IoU"].values()) == {None}
     assert not list((folder / "predictions").iterdir())  # no image is better than another
+
+
+def same_results(one: Path, other: Path) -> bool:
+    """Return whether two evaluations have the same metrics, besides their source, and the same counts."""
+    source = {"protocol", "predictions", "checkpoint", "checkpoint_digest", "precision", "images_trained_on"}
+    first, second = (json.loads((folder / "metrics.json").read_text()) for folder in (one, other))
+    assert {"predictions", "protocol"} <= second.keys()
+    metrics = [{key: value for key, value in found.items() if key not in source} for found in (first, second)]
+    counts = [np.load(folder / "per_image.npz") for folder in (one, other)]
+    return metrics[0] == metrics[1] and all(np.array_equal(counts[0][key], counts[1][key]) for key in counts[0])
+
+
+def test_the_masks_of_segment_predict_have_the_metrics_of_the_checkpoint(main, folder_root, tmp_path, capfd):
+    data = ("data=folder", f"data.root={folder_root}", "data.classes=[a,b,c]")
+    checkpoint = untrained(tmp_path / "net.ckpt", *data)
+    content = torch.load(checkpoint, weights_only=True)
+    for key, value in content["state_dict"].items():
+        if ".score." in key:
+            value.normal_(generator=torch.Generator().manual_seed(1))
+    torch.save(content, checkpoint)
+    images, options = folder_root / "val/images", ("inference.flip=true", "inference.max_memory=2")
+    main("predict", f"checkpoint={checkpoint}", f"input={images}", "output=it's masks", "probabilities=true", *options)
+    by_net = main("evaluate", f"checkpoint={checkpoint}", *options, "boundary=true", *QUIET)
+    (tmp_path / "it's masks" / "notes.txt").touch()
+    capfd.readouterr()
+    by_masks = main("evaluate", "predictions=it's masks", *data, "boundary=true", *QUIET)
+    assert same_results(by_net, by_masks)
+    shown = capfd.readouterr().out
+    assert "note: 1 further files in it's masks: notes.txt\n" in shown
+    assert "mean IoU" in shown
+    assert len(list((by_masks / "predictions").glob("worst_*.png"))) == 2
+    for name in ("0.png", "1.png"):
+        (tmp_path / "it's masks" / name).unlink()  # NAME.npz is there
+    mixed = main("evaluate", "predictions=it's masks", *data, *QUIET)
+    found = json.loads((mixed / "metrics.json").read_text())
+    assert "for 2 of 3 images the argmax of rounded probabilities; one image at a time" in found["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("checkpoint=a.ckpt", "data=shapes"), "checkpoint= is for a net, and predictions= judges files"),
+        (("inference.flip=true", "data=shapes"), "inference.flip= is for a net"),
+        (("submit=voc", "data=voc"), "submit= is for a net"),
+        ((), "data is missing: predictions=FOLDER needs the data set of the images, data=NAME"),
+        (("data=shapes", "predictions.labels=ade"), "predictions.labels=ade: expected index or dataset or null"),
+        (
+            ("data=shapes",),
+            r"masks has no prediction for 60 of 60 images: 00000, 00001, 00002, \.\.\.; expected 00000.png",
+        ),
+    ],
+)
+def test_predictions_that_cannot_be_judged(main, tmp_path, overrides, message):
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        main("evaluate", "predictions=masks", *overrides, *QUIET)
+
+
+def test_nothing_to_judge(main):
+    with pytest.raises(SystemExit, match=r"^error: checkpoint is missing: give checkpoint=FILE, or predictions=FOLDER"):
+        main("evaluate")
+
+
+def test_groups_of_images(main, checkpoint, capfd):
+    overrides = (r"data.groups.pattern=000(\d\d)", "trainer.limit_val_batches=4")
+    folder = main("evaluate", f"checkpoint={checkpoint}", *overrides, *QUIET)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["mIoU_interval_groups"], metrics["mIoU_interval_images"]) == (4, 4)
+    assert np.load(folder / "per_image.npz")["groups"].tolist() == ["00", "01", "02", "03"]
+    assert "note: the interval is uncertain: 4 groups are fewer than 10" in capfd.readouterr().out
+    with pytest.raises(SystemExit, match=r"^error: data.groups has pattern and block: give one of them"):
+        main("evaluate", f"checkpoint={checkpoint}", overrides[0], "data.groups.block=2", *QUIET)
 
 
 def test_one_image_gives_no_interval(main, checkpoint):

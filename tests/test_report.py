@@ -48,6 +48,34 @@ def test_runs_without_metrics_are_listed_below(tmp_path, capsys):
     assert f"- {tmp_path}/failed: failed (seed=7): SIGKILL\n" in (tmp_path / "report.md").read_text()
 
 
+EVIL = "[/red]\x1b[31m:cat:\n|$x$\\input{x}<script>"
+
+
+def test_damaged_and_hostile_records(tmp_path, capsys, monkeypatch):
+    """Each damaged record is one line, names are text in all formats, and no resolver is called."""
+    monkeypatch.setenv("SECRET", "hunter2")
+    write_strides(tmp_path / "runs")
+    files = {"job": "", "provenance": "[" * 200_000, "metrics": '{"mIoU": NaN, "per_class_IoU": {}}'}
+    for name, text in files.items():
+        (write_run(tmp_path / "runs" / f"damaged_{name}", {}, mIoU=0.5).path / f"{name}.json").write_text(text)
+    evil = write_run(tmp_path / "runs" / "a\n[b]", {"loss.x": EVIL}, mIoU=0.5, data=EVIL, per_class_IoU={EVIL: 0.5})
+    (evil.hydra / "hydra.yaml").write_text("hydra: {runtime: {choices: {model: [1], loss: '${oc.env:SECRET}'}}}")
+    write_run(tmp_path / "runs" / "evil2", {"loss.x": [1]}, mIoU=0.5, data=EVIL, per_class_IoU={EVIL: 0.5})
+    write_run(tmp_path / "runs" / "long", {"model.weights": f"/{'a' * 300}/checkpoints/x.ckpt"}, mIoU=0.5)
+    write_run(tmp_path / "runs" / "null", {}, mIoU=0.5, checkpoint="a\0b")
+    report([str(tmp_path / "runs"), "--no-cost", "--output", str(tmp_path / "out")])
+    text = capsys.readouterr().out
+    listed = text[text.index("without metrics:") :].splitlines()[1:-1]
+    assert [line.partition(":")[0].rpartition("/")[2] for line in listed] == [
+        "damaged_job", "damaged_metrics", "damaged_provenance", "long", "null",
+    ]  # fmt: skip
+    markdown, tex, table = ((tmp_path / "out" / f"report.{kind}").read_text() for kind in ("md", "tex", "csv"))
+    assert "hunter2" not in text + markdown + tex + table
+    assert "\x1b" not in text + markdown + tex
+    assert "<script>" not in markdown
+    assert all(line.startswith(("%", "\\")) or "&" in line for line in tex.splitlines() if line)
+
+
 def test_each_data_set_has_a_table(tmp_path, capsys):
     write_strides(tmp_path)
     write_run(tmp_path / "other", {}, random_pixels(40, 0.7), data="camvid")

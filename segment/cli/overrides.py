@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-LITERAL_PATHS = ("input", "output", "checkpoint", "resume", "repeat")
+LITERAL_PATHS = ("input", "output", "checkpoint", "predictions.folder", "resume", "repeat")
 """Keys whose value is a path as it stands: a comma in it is no sweep."""
 SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights")
 """Keys whose value is a path or a sweep over paths; it is quoted only where Hydra cannot read it (``~/voc``)."""
 NAMES = (
     "hydra.run.dir", "hydra.sweep.dir", "data.images", "data.masks", "data.image_name", "data.mask_name", "data.url",
+    "data.groups.pattern", "data.groups.file",
     "logger.wandb.name", "logger.wandb.project", "logger.wandb.group",
 )  # fmt: skip
 """Further keys whose value is a name or a path; it is quoted only where Hydra cannot read it."""
@@ -23,7 +24,7 @@ UNREADABLE_NAME = r"[^\s,:\[\]{}'\"](?:[^,:\[\]{}'\"]*[^\s,:\[\]{}'\"])?"
 """A name in a list or table of classes, without the spaces around it."""
 WITHOUT_EFFECT = (
     r"resume|repeat|trust|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?|callbacks\.(?!best|ema|early_stopping).*"
-    r"|data\.(root|num_workers|download|url|checksum)"
+    r"|data\.(root|num_workers|download|url|checksum|groups\..*)"
     r"|trainer\.(enable_.*|log_every_n_steps|num_sanity_val_steps|fast_dev_run|profiler|default_root_dir)(\..*)?"
 )
 """Keys that do not change what a run learns: places, logging, loading."""

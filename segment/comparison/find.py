@@ -31,10 +31,10 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]
     for folder in _run_folders(folders):
         try:
             run = read_run(folder)
-        except SegmentError as error:
+            key = (run.net, run.data, *run.measurement.values())
+        except (SegmentError, OSError, ValueError) as error:  # a record may name a file that cannot be read
             problems.append(f"{folder.path}: {error}")
             continue
-        key = (run.net, run.data, *run.measurement.values())
         if key in seen:
             notes.append(f"{folder.path} repeats the evaluation of another run: left out")
             continue

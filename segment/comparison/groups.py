@@ -139,9 +139,9 @@ def _differing_keys(runs: Sequence[Run], options: Sequence[str]) -> list[str]:
 
     The training files are left out where the other keys distinguish all runs, as ``data.train_split`` does.
     """
-    alike: dict[tuple, list[Run]] = defaultdict(list)
+    alike: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[tuple(run.choices.get(name) for name in options)].append(run)
+        alike[repr([run.choices.get(name) for name in options])].append(run)
     names = dict.fromkeys(key for run in runs for key in run.settings)
     keys = [
         key for key in names if any(_differ(run.settings.get(key, ABSENT) for run in same) for same in alike.values())

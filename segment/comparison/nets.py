@@ -1,5 +1,8 @@
 """The nets of the compared runs: their costs and their predictions."""
 
+import re
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,49 +32,78 @@ class LoadedNet(NamedTuple):
     net: SegmentationNet
     checkpoint: dict[str, Any]
 
+    @property
+    def architecture(self) -> str:
+        """The configuration of the net, which identifies nets of equal cost."""
+        return repr((self.checkpoint[METADATA]["model"], len(read_classes(self.checkpoint))))
+
 
 def add_costs_and_pictures(
-    section: Section, size: tuple[int, int] | None, folder: Path | None, images: int, ending: str = ""
+    sections: Sequence[Section], size: tuple[int, int] | None, folder: Path | None, images: int
 ) -> None:
     """Measure the costs of the nets, plot score against cost, and show predictions; a failure becomes a note.
 
     Args:
-        section: gets the costs and notes.
+        sections: get the costs and notes.
         size: height and width of the image that costs are measured on; None to measure none.
-        folder: for cost.png, cost.pdf and pictures.png; None to write none.
+        folder: for cost.png, cost.pdf and pictures.png, and with several sections cost_NAME_NUMBER.png; None to write
+            none.
         images: number of images in pictures.png.
-        ending: appended to the files' names, before the suffix.
     """
-    nets = load_nets(section)
-    if nets and size:
-        try:
-            costs, note = measure_costs([loaded.net for loaded in nets.values()], *size)
-        except SegmentError as error:
-            section.notes.append(f"no costs: {error}")
-        else:
-            section.notes.append(note)
-            for index, cost in zip(nets, costs, strict=True):
-                section.groups[index].cost = cost
-            plot_costs(section, folder, ending)
-    if nets and folder and images:
-        try:
-            show_predictions(section, nets, images, folder / f"pictures{ending}.png")
-        except SegmentError as error:
-            section.notes.append(f"no pictures: {error}")
+    loaded: dict[Path, LoadedNet] = {}
+    nets = [load_nets(section, loaded) for section in sections]
+    if size:
+        measure_nets(sections, nets, size)
+    for number, (section, found) in enumerate(zip(sections, nets, strict=True), start=1):
+        name = re.sub(r"[^\w.-]+", "-", section.data)[:80]
+        ending = f"_{name}_{number}" if len(sections) > 1 else ""
+        plot_costs(section, folder, ending)
+        if found and folder and images:
+            try:
+                show_predictions(section, found, images, folder / f"pictures{ending}.png")
+            except Exception as error:  # an untrusted configuration of data may raise anything
+                section.notes.append(f"no pictures: {' '.join(str(error).split())}")
 
 
-def load_nets(section: Section) -> dict[int, LoadedNet]:
-    """Load the net of the first run of each group that has a checkpoint, by the group's index."""
+def load_nets(section: Section, loaded: dict[Path, LoadedNet]) -> dict[int, LoadedNet]:
+    """Load the net of the first run of each group that has a checkpoint, by the group's index.
+
+    Args:
+        loaded: the nets that are loaded, by checkpoint: several groups may be evaluations of one.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets = {}
     for index, group in enumerate(section.groups):
         path = next((run.checkpoint for run in group.runs if run.checkpoint.is_file()), group.runs[0].checkpoint)
         try:
-            checkpoint = load_checkpoint(path)
-            nets[index] = LoadedNet(load_net(checkpoint, path).to(device), {METADATA: checkpoint[METADATA]})
+            if path not in loaded:
+                checkpoint = load_checkpoint(path)
+                loaded[path] = LoadedNet(load_net(checkpoint, path).to(device), {METADATA: checkpoint[METADATA]})
+            nets[index] = loaded[path]
         except SegmentError as error:
             section.notes.append(f"{group.label}: neither cost nor pictures, {error}")
     return nets
+
+
+def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet]], size: tuple[int, int]) -> None:
+    """Measure each architecture once, and give its cost to all groups that have it."""
+    groups = defaultdict(list)
+    first: dict[str, SegmentationNet] = {}
+    for section, found in zip(sections, nets, strict=True):
+        for index, loaded in found.items():
+            groups[loaded.architecture].append(section.groups[index])
+            first.setdefault(loaded.architecture, loaded.net)
+    if not first:
+        return
+    try:
+        costs, note = measure_costs([*first.values()], *size)
+    except SegmentError as error:
+        costs, note = [], f"no costs: {error}"
+    for alike, cost in zip(groups.values(), costs, strict=False):
+        for group in alike:
+            group.cost = cost
+    for section, found in zip(sections, nets, strict=True):
+        section.notes += [note] if found else []
 
 
 def plot_costs(section: Section, folder: Path | None, ending: str) -> None:

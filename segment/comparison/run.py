@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from segment.records.provenance import read_provenance
 MEASUREMENT = ("split", "images", "precision", "protocol", "files")
 """Keys of metrics.json that have to be equal for two scores to be comparable."""
 TRAINING_FILES = "training files"
-"""Setting that holds a hash of the files that a net was trained and validated on."""
+"""Setting that holds a hash of the names and sizes of the files that a net was trained and validated on."""
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Run:
         """The values of the keys :data:`MEASUREMENT`."""
         return {key: self.metrics.get(key) for key in MEASUREMENT}
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The configuration without seeds and without keys that do not change the result."""
         return {key: value for key, value in self.config.items() if not matches_key(key, SEEDS, WITHOUT_EFFECT)}
@@ -153,7 +154,7 @@ def _training_files(checkpoint: Path, config: dict[str, Any]) -> dict[str, str]:
 
 
 def _portable(value: Any) -> Any:
-    """Return a setting that is equal on all machines: of a path, the names of the file and of its folder.
+    """Return a setting in a form that is equal on all machines: a path becomes the names of the file and its folder.
 
     All checkpoints have the same name. A checkpoint is described by the model and a hash of the settings of its
     training, which are equal for nets that differ in their seed alone.

@@ -22,7 +22,7 @@ WAY_ON = (
 
 
 def palette_problem(headers: Mapping[Sample, PairHeaders], labels: Labels) -> Finding | None:
-    """Return a problem if masks of indices do not all mean the same by them: palettes differ, or only some have one.
+    """Return a problem if an index has different meanings in two masks: palettes differ, or only some masks have one.
 
     Masks are decoded only where palettes differ, to see which entries are in use.
 
@@ -62,9 +62,9 @@ def _in_turn(groups: Mapping[bytes, Sequence[Path]]) -> list[tuple[Path, bytes]]
 
 
 def find_bits(paths: Iterable[Path], reading: Reading) -> int | None:
-    """Return the smallest of 8, 10, 12, 14 and 16 bits that hold the values of all images that have 16.
+    """Return the smallest of 8, 10, 12, 14 and 16 bits that holds all values of the images of 16 bits.
 
-    It is None if no image has 16 bits. Images that cannot be read are left out.
+    None if no image has 16 bits. Images that cannot be read are left out.
     """
 
     def largest(path: Path) -> int:
@@ -77,14 +77,14 @@ def find_bits(paths: Iterable[Path], reading: Reading) -> int | None:
     with ThreadPoolExecutor(8) as pool:
         for value in pool.map(largest, paths):
             found = max(found, value)
-            if found >= 2**14:  # no image changes the result
+            if found >= 2**14:  # further images cannot change the result
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
     return None if found < 0 else next(bits for bits in (8, 10, 12, 14, 16) if found < 2**bits)
 
 
 def header_notes(headers: Mapping[Sample, PairHeaders], reading: Reading) -> list[Finding]:
-    """Return what the headers leave open, and how it is read."""
+    """Return notes on facts that the headers leave open, and how the files are read."""
     notes, of_all = [], f"of {len(headers)} images"
     more = [sample.image for sample, pair in headers.items() if pair.image.bands != 3]
     if more and reading.bands is None:

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Any
 
 import lightning as L
+import numpy as np
 from lightning.fabric.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
@@ -16,6 +17,7 @@ from segment.data.classes import Classes
 from segment.data.consistency import find_bits, header_notes, palette_problem
 from segment.data.dataset import Batch, SegmentationDataset, identity_collate
 from segment.data.downloads.fetch import Release, download_missing
+from segment.data.image_groups import group_images
 from segment.data.images import Reading
 from segment.data.labels import Labels, index_labels
 from segment.data.layout import DiskLayout
@@ -56,6 +58,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         seed: seed of order and augmentation.
         download: True to download what is missing below ``root``.
         url, checksum: see :func:`segment.data.downloads.fetch.download_missing`.
+        groups: arguments of :func:`segment.data.image_groups.group_images`, where images are not independent.
 
     Raises:
         SegmentError: an argument is out of range.
@@ -97,6 +100,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         download: bool = False,
         url: str | None = None,
         checksum: str | None = None,
+        groups: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if num_workers is None:
@@ -116,7 +120,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.train_split, self.val_split = train_split, val_split
         self.download, self.url, self.checksum = download, url, checksum
-        self.crop_size = crop_size
+        self.crop_size, self.groups = crop_size, groups or {}
         self.transform = train_transform(crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour)
         self.reading = Reading(bands, bits, mask_exif)
         self.start = (0, 0)
@@ -164,7 +168,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         return SegmentationDataset(self.samples(split), self.labels, transform, self.seed, self.reading)
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
-        """Check a data set before its first use, also that its files agree with those of the data sets before.
+        """Check a data set before its first use. Its files must also agree with those of the data sets checked earlier.
 
         Raises:
             SegmentError: see :meth:`dataset`.
@@ -181,7 +185,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             rank_zero_only(print)(f"note: {note.message}")
 
     def palette_problem(self, headers: Mapping[Sample, PairHeaders]) -> Finding | None:
-        """Return a problem if masks do not all mean the same by a value; see :mod:`segment.data.consistency`."""
+        """Return a problem if a value has different meanings in two masks; see :mod:`segment.data.consistency`."""
         return None if self.palette or self.labels.coloured else palette_problem(headers, self.labels)
 
     def find_bits(self, samples: Sequence[Sample] = ()) -> list[Finding]:
@@ -214,6 +218,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
             self.require_masks(self.train_split, train)
             self.require_masks(self.val_split, val)
+            self.image_groups(self.val_split)  # training would be over when its evaluation found a mistake
             self._note_shared_images(val)
             if self.num_workers and self.crop_size is not None:
                 image_bytes = math.prod(self.crop_size) * 4  # three channels and the mask
@@ -228,6 +233,16 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
         """Return the fingerprints of each image: two images are the same if they have one in common."""
         return [(fingerprint,) for fingerprint in dataset.image_fingerprints]
+
+    def image_groups(self, split: str) -> np.ndarray | None:
+        """Return the group of each image of a split (N,); None where images are independent.
+
+        Raises:
+            SegmentError: ``groups`` does not fit the images' ids.
+        """
+        dataset = self.dataset(split)
+        groups = group_images([dataset.id(i) for i in range(len(dataset))], **self.groups)
+        return None if groups is None else np.array(groups)
 
     def training_fingerprints(self) -> list[str]:
         """Return all fingerprints of the training images, for a checkpoint's metadata.
@@ -261,10 +276,10 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         data = self.dataset(split)
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
-    def content_hashes(self) -> dict[str, str]:
-        """Return :meth:`SegmentationDataset.content_hash` of the training and the validation split, by split."""
+    def listing_hashes(self) -> dict[str, str]:
+        """Return :meth:`SegmentationDataset.listing_hash` of the training and the validation split, by split."""
         train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
-        return {self.train_split: train.content_hash(), self.val_split: val.content_hash()}
+        return {self.train_split: train.listing_hash(), self.val_split: val.listing_hash()}
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -96,7 +96,7 @@ class SegmentationDataset(Dataset[Item]):
         files = [(s.id, *(path and path.stat().st_size for path in (s.image, s.mask))) for s in self.samples]
         return files, sorted(self.labels.table.items())
 
-    def content_hash(self) -> str:
+    def listing_hash(self) -> str:
         """Return a hash of :meth:`identity`. No file is opened, and no folder is part of it: data may move."""
         return hashlib.sha256(repr(self.identity()).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""Headers of image files: what is known of an image before its pixels are decoded."""
+"""Headers of image files: facts that are known before the pixels are decoded."""
 
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -20,10 +20,10 @@ class ImageHeader(NamedTuple):
 
     Args:
         size: (width, height), upright.
-        mode: PIL's, or "bands" where PIL would not keep all values.
-        format: PIL's.
-        orientation: EXIF's, 1 to 8; 1 is upright.
-        depth: bits of a value, 16 or less.
+        mode: PIL's mode, or "bands" where PIL would lose values.
+        format: PIL's name of the format.
+        orientation: EXIF's orientation, 1 to 8; 1 is upright.
+        depth: number of bits of a value, 16 or less.
         bands: number of bands, without transparency; 3 also where they are equal, as in a grey image.
         palette: the colours of a palette image, three bytes each.
         more_pages: True if a TIFF has further images.

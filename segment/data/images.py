@@ -58,11 +58,11 @@ class Reading:
             )
 
     def complete(self, other: "Reading") -> None:
-        """Take from another the choices of bands and bits that are open."""
+        """Take the choices of bands and bits from another reading where this one has none."""
         self.bands, self.bits = self.bands or other.bands, self.bits or other.bits
 
     def choose(self, values: np.ndarray) -> np.ndarray:
-        """Return red, green and blue (H,W,3) of bands (H,W,N), of which one or two are grey and something else.
+        """Return red, green and blue (H,W,3) of bands (H,W,N). If there are one or two, the first one is grey.
 
         Raises:
             ValueError: there are fewer bands than ``bands`` says.
@@ -179,8 +179,8 @@ def image_fingerprint(path: Path) -> str:
 def to_rgb(image: Image.Image, reading: Reading | None = None) -> Image.Image:
     """Return an image of any mode as RGB, upright; the first frame of several.
 
-    Transparent pixels are blended with white, but not those of a TIFF, whose fourth band may mean anything. Of 16 bits
-    the upper 8 are kept, or those that ``reading`` says. Floats are scaled from 0..1 to 0..255 unless a value is above
+    Transparent pixels are blended with white, but not those of a TIFF, whose fourth band may mean anything. The upper 8
+    of 16 bits are kept, or those that ``reading`` says. Floats are scaled from 0..1 to 0..255 unless a value is above
     1. PIL would clip 16 bits and floats at 255.
     """
     transparent = image.format != "TIFF" and image.has_transparency_data

@@ -22,7 +22,7 @@ class PairSummary(NamedTuple):
         size: (width, height).
         image_hash: hash of the image's pixels.
         pixels: number of pixels by label (256,); None if the sample has no mask.
-        headers: of the files, if the data set has files.
+        headers: headers of the files, if the data set has files.
     """
 
     problem: Finding | UnknownValues | None

@@ -20,7 +20,7 @@ from segment.data.png import PNG, PngHeader, may_have_exif, unpack_png
 from segment.errors import SegmentError
 
 INVALID = 254
-"""Label that marks mask values which the table does not have."""
+"""Label that marks mask values that the table lacks."""
 VOID = "void"
 """Name of values that are ignored."""
 

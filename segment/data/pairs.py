@@ -59,7 +59,7 @@ class Finding(NamedTuple):
 
 
 class PairHeaders(NamedTuple):
-    """Headers of an image and its mask; that of the mask is None if there is no mask, or a mask without a header."""
+    """Headers of an image and its mask. The mask's is None if there is no mask, or if its file has no header."""
 
     image: ImageHeader
     mask: ImageHeader | None

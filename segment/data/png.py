@@ -35,14 +35,14 @@ class PngHeader(NamedTuple):
 
 
 def unpack_png(content: bytes) -> bytes:
-    """Return the unpacked rows of a PNG, still filtered, each behind its filter's number (PNG specification, 7.2).
+    """Return the unpacked rows of a PNG, still filtered, each preceded by its filter byte (PNG specification, 7.2).
 
     Every chunk's checksum is verified (section 5.3) and the rows are counted. A damaged file must not get further:
     PIL silently makes up the missing pixels, and torchvision 0.29 ends the process.
 
     Raises:
         ValueError: a chunk is cut off or has a wrong checksum, or there are fewer rows than the header says.
-        zlib.error: the rows can't be unpacked.
+        zlib.error: the rows cannot be unpacked.
     """
     start, kind, parts = len(PNG), b"", []
     while kind != b"IEND":

@@ -1,4 +1,4 @@
-"""TIFF files with any number of bands of 8 or 16 bits, of which PIL reads a few kinds, and those with 8 bits alone."""
+"""TIFF files with any number of bands of 8 or 16 bits. PIL reads a few kinds of them, and only those of 8 bits."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 BIG = b"II+\0"
 """First bytes of a BigTIFF, whose numbers have 8 bytes; PIL reads none of the other order of bytes."""
-COLOURS = {0: 1, 1: 1, 2: 3}
+COLOUR_BANDS = {0: 1, 1: 1, 2: 3}
 """Number of bands that are colours, by photometric interpretation: white is zero, black is zero, RGB."""
 
 
@@ -20,10 +20,10 @@ class BandsHeader(NamedTuple):
 
     Args:
         tags: values by number.
-        width, height: of the stored pixels.
+        width, height: size of the stored pixels.
         bands: number of values of a pixel.
         depth: bits of a value, 8 or 16.
-        colours: number of bands that are colours; all others have a meaning that the file need not tell.
+        colours: number of bands that are colours; the file need not say what the others mean.
         white_is_zero: True if 0 is white.
         orientation: as in EXIF.
     """
@@ -46,7 +46,7 @@ def bands_header(file: IO[bytes]) -> BandsHeader | None:
     tags = ImageFileDirectory_v2(start + (file.read(8) if start[:4] == BIG else b""))
     file.seek(tags.next)
     tags.load(file)
-    colours, bands = COLOURS.get(tags.get(262, 0), 0), tags.get(277, 1)
+    colours, bands = COLOUR_BANDS.get(tags.get(262, 0), 0), tags.get(277, 1)
     depths, kinds = {*tags.get(258, (1,))}, {*tags.get(339, (1,))}
     if not colours or kinds != {1} or depths not in ({8}, {16}) or (depths == {8} and bands == colours):
         return None
@@ -77,8 +77,8 @@ def check_pixels(header: BandsHeader) -> None:
 def read_bands(content: bytes, header: BandsHeader) -> np.ndarray:
     """Return the values uint8 or uint16 (H,W,bands) as they are stored.
 
-    PIL and libtiff decode the strips or tiles: a directory behind the file's end describes them as one grey image,
-    whose rows hold the values of all bands, or as one for each band if the file keeps them apart ("planar").
+    PIL and libtiff decode the strips or tiles: a directory that is added at the file's end describes them as one grey
+    image whose rows hold the values of all bands. If the file keeps the bands apart ("planar"), each is one image.
     """
     tags, height, width, bands = header.tags, header.height, header.width, header.bands
     if tags.get(284, 1) == 2:

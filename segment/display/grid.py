@@ -4,8 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from segment.display.escapes import escape_markdown, escape_tex
+from segment.files import printable
 
 
 @dataclass
@@ -44,56 +47,45 @@ def screen_table(grid: Grid, fold: bool = False) -> Table:
     Args:
         fold: whether long cells are wrapped; otherwise each row is one line.
     """
-    table = Table(title=escape(grid.title) or None, title_justify="left")
+    table = Table(title=_plain(grid.title) if grid.title else None, title_justify="left")
     for column, heading in enumerate(grid.headings):
         justify: Literal["left", "right"] = "left" if grid.is_text(column) else "right"
         overflow: Literal["fold", "ellipsis"] = "fold" if fold else "ellipsis"
-        table.add_column(escape(heading), justify=justify, no_wrap=not fold, overflow=overflow)
+        table.add_column(_plain(heading), justify=justify, no_wrap=not fold, overflow=overflow)
     for i, row in enumerate(grid.rows):
-        cells = [f"[bold]{escape(cell)}" if (i, j) in grid.strong else escape(cell) for j, cell in enumerate(row)]
+        cells = [_plain(cell, "bold" if (i, j) in grid.strong else "") for j, cell in enumerate(row)]
         table.add_row(*cells, end_section=i + 1 in grid.rules)
     return table
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """Return text without markup: a name may hold ``[red]``, ``:cat:`` and escape sequences of the terminal."""
+    return Text(printable(text), style)
 
 
 def markdown(grid: Grid) -> str:
     """Return a grid as a Markdown table below its title."""
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+        return "| " + " | ".join(cells) + " |"
 
     rule = ["---" if grid.is_text(column) else "---:" for column in range(len(grid.headings))]
     rows = [
-        [f"**{cell}**" if (i, j) in grid.strong else cell for j, cell in enumerate(row)]
+        [f"**{cell}**" if (i, j) in grid.strong else cell for j, cell in enumerate(map(escape_markdown, row))]
         for i, row in enumerate(grid.rows)
     ]
-    return "\n".join([f"**{grid.title}**", "", line(grid.headings), line(rule), *map(line, rows)]) + "\n"
+    headings = [*map(escape_markdown, grid.headings)]
+    return "\n".join([f"**{escape_markdown(grid.title)}**", "", line(headings), line(rule), *map(line, rows)]) + "\n"
 
 
 def latex(grid: Grid) -> str:
     r"""Return a grid as a ``tabular`` for ``\usepackage{booktabs}``."""
     alignment = "".join("l" if grid.is_text(column) else "r" for column in range(len(grid.headings)))
-    lines = [f"% {grid.title}", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+    lines = [f"% {printable(grid.title)}", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [" & ".join(map(escape_tex, grid.headings)) + r" \\", r"\midrule"]
     for i, row in enumerate(grid.rows):
         if i in grid.rules:
             lines.append(r"\midrule")
-        cells = [
-            rf"\textbf{{{escape_tex(cell)}}}" if (i, j) in grid.strong else escape_tex(cell)
-            for j, cell in enumerate(row)
-        ]
+        cells = [rf"\textbf{{{c}}}" if (i, j) in grid.strong else c for j, c in enumerate(map(escape_tex, row))]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-TEX_ESCAPES = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$",
-    **{character: f"\\{character}" for character in "&%$#_"},
-}  # fmt: skip
-
-
-def escape_tex(text: str) -> str:
-    """Escape text for LaTeX."""
-    escaped = "".join(TEX_ESCAPES.get(character, character) for character in text)
-    # After a row break, LaTeX would read a bracket as the argument of the break.
-    return f"{{{escaped}}}" if escaped.startswith("[") else escaped

@@ -5,8 +5,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from segment.files import printable
 
 MANY = 40
 """Number of classes above which the table has two columns of classes instead of bars."""
@@ -29,8 +31,9 @@ def evaluation_table(metrics: Mapping[str, Any]) -> Table:
         metrics: the metrics by name, as ``metrics.json`` has them.
     """
     images = f"{metrics['images']} image{'s' * (metrics['images'] != 1)}"
-    result = Table(title=f"IoU on the {metrics['split']} split, {images}, per cent", title_justify="left")
-    classes = [(escape(name), percent(value), value) for name, value in metrics["per_class_IoU"].items()]
+    title = Text(printable(f"IoU on the {metrics['split']} split, {images}, per cent"))
+    result = Table(title=title, title_justify="left")
+    classes = [(Text(printable(name)), percent(value), value) for name, value in metrics["per_class_IoU"].items()]
     result.add_column("class")
     result.add_column("IoU", justify="right")
     if len(classes) > MANY:
@@ -41,8 +44,8 @@ def evaluation_table(metrics: Mapping[str, Any]) -> Table:
             result.add_row(*left[:2], *right[:2])
     else:
         result.add_column("", min_width=20)
-        for name, shown, value in classes:
-            result.add_row(name, shown, "[dim]absent" if value is None else "█" * round(20 * value))
+        for label, shown, value in classes:
+            result.add_row(label, shown, "[dim]absent" if value is None else "█" * round(20 * value))
     result.add_section()
     for key, name in TITLES.items():
         if key in metrics:

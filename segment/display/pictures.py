@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from segment.data.classes import BACKGROUND, IGNORE, Classes
+from segment.display.escapes import escape_figure
 from segment.files import whole_file
 
 
@@ -53,7 +54,7 @@ def example_figure(
     """
     figure = side_by_side([(image, truth, prediction)], ("image", "truth", "prediction"), classes, panel=4.0)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(escape_figure(title))
     return figure
 
 
@@ -74,7 +75,7 @@ def side_by_side(
         Patch(
             facecolor=tuple(colours[label] / 255),
             edgecolor="grey",
-            label="void" if label == IGNORE else classes.names[label],
+            label="void" if label == IGNORE else escape_figure(classes.names[label]),
         )
         for label in seen
     ]
@@ -90,7 +91,7 @@ def side_by_side(
             axis.imshow(picture, interpolation="nearest")
             axis.set_axis_off()
     for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(textwrap.fill(title, int(panel * 11)), fontsize=10)
+        axis.set_title(textwrap.fill(escape_figure(title), int(panel * 11)), fontsize=10)
     figure.legend(handles=legend, loc="outside lower center", ncols=per_line, frameon=False, fontsize=9)
     return figure
 

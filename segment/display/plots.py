@@ -9,6 +9,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from segment.display.escapes import escape_figure
+
 NUMBERED = 30
 """Number of classes up to which a confusion matrix shows its numbers."""
 MARKERS = "osD^v"
@@ -57,8 +59,9 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     axis.set_facecolor("lightgrey")
     norm = PowerNorm(0.5, 0, 1)  # makes a few per cent of a class visible
     picture = axis.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
-    axis.set_xticks(range(count), names, rotation=90, fontsize=font)
-    axis.set_yticks(range(count), names, fontsize=font)
+    labels = [*map(escape_figure, names)]
+    axis.set_xticks(range(count), labels, rotation=90, fontsize=font)
+    axis.set_yticks(range(count), labels, fontsize=font)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     if count <= NUMBERED:
@@ -84,7 +87,7 @@ def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) ->
     thickness = 0.8 / max(1, len(shares))
     for position, (split, values) in enumerate(shares.items()):
         axis.barh(np.arange(len(names)) + position * thickness, values, thickness, label=split)
-    axis.set_yticks(np.arange(len(names)) + 0.4 - thickness / 2, names, fontsize=8)
+    axis.set_yticks(np.arange(len(names)) + 0.4 - thickness / 2, [*map(escape_figure, names)], fontsize=8)
     axis.invert_yaxis()
     axis.margins(y=0.01)
     axis.set_xscale("log")
@@ -117,7 +120,7 @@ def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Fi
         cost, score: labels of the axes.
     """
     ranked = sorted(points, key=lambda point: -point.score)
-    labels = {point: textwrap.fill(point.label, LEGEND_WIDTH) for point in ranked}
+    labels = {point: textwrap.fill(escape_figure(point.label), LEGEND_WIDTH) for point in ranked}
     lines = "\n".join(labels.values()).count("\n") + 1
     figure = Figure(figsize=(5.5, 3.8 + 0.17 * lines), layout="constrained")
     axis = figure.subplots()

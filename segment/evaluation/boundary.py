@@ -17,21 +17,32 @@ WIDTHS = (1, 2, 4, 8, 16, 32)
 DILATION_RATIO = 0.02
 """Width of boundary IoU's regions as a share of the image's diagonal (Cheng et al., 2021)."""
 
+VOID_RULE = (
+    "boundary IoU: filled from the nearest counted pixel in truth and prediction before boundaries are taken, so that "
+    "void gives no boundary to either, and not counted; trimap: another label, as in DeepLab, and not counted"
+)
+"""Treatment of void, which ``metrics.json`` states."""
+
 
 class BoundaryScores(Metric):
     """Trimap IoU and boundary IoU over a whole split.
 
     All counts are integers, so that the metrics are the same on one and on many processes.
 
-    Trimap IoU (Kohli et al., 2009) is the mIoU over the pixels that have another label of the truth within a given
-    distance. Void counts as another label, as in DeepLab (Chen et al., 2018): in VOC it is the boundary.
+    Trimap IoU (Kohli et al., 2009) is the mIoU over the pixels within a given distance of a true boundary. The distance
+    is that to the nearest pixel with another true label. Void is another label, as in DeepLab (Chen et al., 2018): in
+    VOC it is the boundary.
 
     Boundary IoU (Cheng et al., 2021) of a class is the IoU of two regions: the pixels of its true mask and those of its
-    predicted mask that are within d pixels of the mask's outline. The image's border belongs to the outline, and d is
+    predicted mask that are within d pixels of the mask's boundary. The image's border is part of it, and d is
     0.02 of the image's diagonal. Intersections and unions are summed over the split before they are divided.
 
-    Distances are chessboard distances, as in Cheng et al. An ignored pixel belongs to no class in truth and prediction,
-    so a prediction that differs from the truth in ignored pixels only scores 1.
+    Distances are chessboard distances, as in Cheng et al.
+
+    Where a mask meets void, its boundary is unknown. Void is therefore filled from the nearest counted pixel, in truth
+    and prediction alike, before boundaries are taken. Only counted pixels are added up. Otherwise the truth's void
+    border would cut a boundary into any prediction that covers it, and a prediction that is far too large would get
+    credit for it. A prediction that differs from the truth in void only scores 1.
 
     Args:
         num_classes: C.
@@ -56,6 +67,8 @@ class BoundaryScores(Metric):
         """Count predicted classes and labels, both integers (N,H,W); 255 in ``target`` is ignored."""
         for prediction, truth in zip(preds.byte().cpu().numpy(), target.byte().cpu().numpy(), strict=True):
             counted = truth != IGNORE
+            if not counted.any():
+                continue  # no nearest counted pixel either
             distances = distance_to_other(truth)
             near = counted & (distances <= WIDTHS[-1])
             ring = self.num_classes * np.searchsorted(WIDTHS, distances)
@@ -65,9 +78,10 @@ class BoundaryScores(Metric):
 
             width = max(1, round(DILATION_RATIO * float(np.hypot(*truth.shape))))
             outside = distance_to_border(*truth.shape)
-            true_region = counted & (np.minimum(distances, outside) <= width)
-            distances = distance_to_other(np.where(counted, prediction, IGNORE))
-            predicted_region = counted & (np.minimum(distances, outside) <= width)
+            true_region, predicted_region = (
+                counted & (np.minimum(distance_to_other(filled), outside) <= width)
+                for filled in fill_void(counted, truth, prediction)
+            )
             regions = count_in_regions(prediction, truth, predicted_region, true_region, self.num_classes)
             self.regions += torch.from_numpy(regions).to(self.regions.device)
 
@@ -76,7 +90,7 @@ class BoundaryScores(Metric):
 
         Returns:
             ``trimap``: ``mIoU`` and ``pixel_accuracy`` by width in pixels; ``boundary_IoU``, the mean over the
-            classes that occur; and ``per_class_boundary_IoU``, a list.
+            classes that occur; ``per_class_boundary_IoU``, a list; and ``void``, how void is treated.
         """
         trimaps, regions = self.trimaps.cpu().numpy().swapaxes(0, 1), self.regions.cpu().numpy()
         bands = {
@@ -90,7 +104,21 @@ class BoundaryScores(Metric):
             "trimap": bands,
             "boundary_IoU": none_if_nan(float(mean_iou(regions))),
             "per_class_boundary_IoU": [none_if_nan(value) for value in iou(regions).tolist()],
+            "void": VOID_RULE,
         }
+
+
+def fill_void(counted: np.ndarray, *labels: np.ndarray) -> list[np.ndarray]:
+    """Return labels (H,W) with each void pixel replaced by the nearest counted one, by Euclidean distance.
+
+    Args:
+        counted: bool (H,W), true for at least one pixel.
+        labels: any number of arrays (H,W).
+    """
+    if counted.all():
+        return [*labels]
+    nearest = ndimage.distance_transform_edt(~counted, return_distances=False, return_indices=True)
+    return [values[tuple(nearest)] for values in labels]
 
 
 def distance_to_other(labels: np.ndarray) -> np.ndarray:

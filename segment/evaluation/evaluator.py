@@ -1,6 +1,7 @@
-"""Evaluation of a net on a split: counting over all images and processes, and the result."""
+"""Evaluation of a net, or of predicted masks, on a split: counting over all images and processes, and the result."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning as L
@@ -28,6 +29,7 @@ class Evaluation:
         confusion: int64 (C,C), counted pixels by true class (rows) and predicted class (columns).
         counts: int64 (N,3,C), correct, true and predicted pixels of each image, in the data set's order.
         classes: names and colours of the C classes.
+        groups: group of each image (N,), where images are not independent.
 
     Example:
         >>> counts = np.array([[[4], [4], [4]]])
@@ -39,6 +41,7 @@ class Evaluation:
     confusion: np.ndarray
     counts: np.ndarray
     classes: Classes
+    groups: np.ndarray | None = None
 
 
 class EvaluationAccumulator(nn.Module):
@@ -51,7 +54,7 @@ class EvaluationAccumulator(nn.Module):
     Example:
         >>> accumulator = EvaluationAccumulator(Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))
         >>> accumulator.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 1]]]))
-        >>> accumulator.result(world_size=1, images=1).metrics["mIoU"]
+        >>> accumulator.pop_result(world_size=1, images=1).metrics["mIoU"]
         1.0
     """
 
@@ -67,7 +70,7 @@ class EvaluationAccumulator(nn.Module):
         if self.boundary is not None:
             self.boundary.update(prediction, mask)
 
-    def result(self, world_size: int, images: int) -> Evaluation:
+    def pop_result(self, world_size: int, images: int) -> Evaluation:
         """Merge the counts of all processes, and reset them. All processes have to call this.
 
         Args:
@@ -84,28 +87,45 @@ class EvaluationAccumulator(nn.Module):
         return Evaluation(metrics, confusion.numpy(), in_order(counts, world_size, images), self.classes)
 
 
-class EvaluationModule(L.LightningModule):
-    """Evaluate a net with Lightning's ``Trainer.validate``.
+class NetPredictor(nn.Module):
+    """A net, and the protocol by which it segments an image.
 
     Args:
         net: a net in evaluation mode.
-        classes: of the data set.
-        inference: the protocol by which the net segments an image.
-        boundary: whether the metrics of outlines are measured, too.
+        inference: the protocol.
     """
 
-    def __init__(self, net: SegmentationNet, classes: Classes, inference: Inference, boundary: bool = False) -> None:
+    def __init__(self, net: SegmentationNet, inference: Inference) -> None:
         super().__init__()
         self.net, self.inference = net, inference
+
+    def forward(self, image: Tensor, id: str) -> Tensor:
+        """Return the class indices int64 (H,W) of an image uint8 (3,H,W)."""
+        return self.inference.class_map(self.net, image)
+
+
+class EvaluationModule(L.LightningModule):
+    """Evaluate predictions with Lightning's ``Trainer.validate``.
+
+    Args:
+        predictor: maps an image uint8 (3,H,W) and its id to class indices (H,W).
+        classes: classes of the data set.
+        boundary: whether the metrics of boundaries are measured, too.
+    """
+
+    def __init__(self, predictor: Callable[[Tensor, str], Tensor], classes: Classes, boundary: bool = False) -> None:
+        super().__init__()
+        self.predictor = predictor
         self.accumulator = EvaluationAccumulator(classes, boundary)
         self.evaluation: Evaluation | None = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.accumulator.update(predict_batch(self.net, self.inference, batch["image"]), batch["mask"])
+        found = [self.predictor(image, id) for image, id in zip(batch["image"], batch["id"], strict=True)]
+        self.accumulator.update(torch.stack(found), batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
-        self.evaluation = self.accumulator.result(self.trainer.world_size, len(loader.dataset))
+        self.evaluation = self.accumulator.pop_result(self.trainer.world_size, len(loader.dataset))
 
 
 def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) -> Tensor:
@@ -115,21 +135,24 @@ def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) ->
 
 def evaluate_split(
     trainer: L.Trainer,
-    net: SegmentationNet,
+    predictor: Callable[[Tensor, str], Tensor],
     data: SegmentationDataModule,
     split: str,
-    inference: Inference,
     boundary: bool = False,
 ) -> Evaluation:
-    """Evaluate a net on a split of a data set, on all processes of the trainer.
+    """Evaluate predictions on a split of a data set, on all processes of the trainer.
+
+    Args:
+        predictor: see :class:`EvaluationModule`.
 
     Raises:
-        SegmentError: no image is left to evaluate.
+        SegmentError: no image is left to evaluate, or an image has no group.
     """
+    groups = data.image_groups(split)
     data.trainer = trainer
-    module = EvaluationModule(net, data.classes, inference, boundary)
+    module = EvaluationModule(predictor, data.classes, boundary)
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
-    net.to(trainer.strategy.root_device)  # Lightning moved it to the CPU, and pictures are made next
+    module.to(trainer.strategy.root_device)  # Lightning moved a net to the CPU, and pictures are made next
     if module.evaluation is None:
         raise SegmentError(f"nothing was evaluated: the split {split} or trainer.limit_val_batches leaves no image")
-    return module.evaluation
+    return replace(module.evaluation, groups=None if groups is None else groups[: len(module.evaluation.counts)])

@@ -1,9 +1,10 @@
 """Example images of an evaluation: the choice of images, and their predictions."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from segment.data.dataset import SegmentationDataset
 from segment.evaluation.intervals import mean_iou
@@ -49,10 +50,26 @@ def predict_examples(
     """Predict some images of a data set; the net's training mode stays as it was."""
     training = net.training
     net.eval()
-    result = []
-    for index in indices:
-        item = dataset[index]
-        prediction = inference.class_map(net, item["image"]).cpu().numpy()
-        result.append(Example(item["id"], item["image"].permute(1, 2, 0).numpy(), item["mask"].numpy(), prediction))
+    result = make_examples(lambda image, _: inference.class_map(net, image), dataset, indices)
     net.train(training)
     return result
+
+
+def make_examples(
+    predictor: Callable[[Tensor, str], Tensor], dataset: SegmentationDataset, indices: Iterable[int]
+) -> list[Example]:
+    """Return some images of a data set with their predictions.
+
+    Args:
+        predictor: maps an image uint8 (3,H,W) and its id to class indices (H,W).
+    """
+    items = (dataset[index] for index in indices)
+    return [
+        Example(
+            item["id"],
+            item["image"].permute(1, 2, 0).numpy(),
+            item["mask"].numpy(),
+            predictor(item["image"], item["id"]).cpu().numpy(),
+        )
+        for item in items
+    ]

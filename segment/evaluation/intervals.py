@@ -8,6 +8,8 @@ import numpy as np
 LEVEL = 0.95
 FEW_IMAGES = 5
 """A class that occurs in fewer images makes the interval uncertain, and is reported."""
+FEW_GROUPS = 10
+"""Fewer groups of images make the interval uncertain, which is noted."""
 
 
 class Interval(NamedTuple):
@@ -16,9 +18,10 @@ class Interval(NamedTuple):
     Attributes:
         value: the mean IoU or the difference.
         low, high: ends of the interval; NaN for fewer than two images.
-        images: number n of images with a counted pixel.
+        images: number of images with a counted pixel.
+        groups: number n of groups of these images; the number of images where each is a group of its own.
         rare_classes: number of classes that occur in fewer than five of the images.
-        note: a reason why there is no interval, or why it is a single point; empty otherwise.
+        note: a reason why there is no interval, why it is a single point, or why it is uncertain; empty otherwise.
 
     Example:
         >>> counts = np.array([[[3], [4], [4]], [[4], [4], [4]], [[2], [4], [4]]])  # correct, true, predicted pixels
@@ -31,8 +34,23 @@ class Interval(NamedTuple):
     low: float
     high: float
     images: int
+    groups: int
     rare_classes: int
     note: str = ""
+
+    def describe(self) -> str:
+        """Return what the interval covers, in one sentence."""
+        few = "1 class occurs" if self.rare_classes == 1 else f"{self.rare_classes} classes occur"
+        rare = f"; {few} in fewer than five of the images" if self.rare_classes else ""
+        return (
+            f"the interval is over the choice of {self.images} images{f' in {self.groups} groups' * self.is_grouped}, "
+            f"not of training seeds, and covers the population's mean IoU over the classes that occur in them{rare}"
+        )
+
+    @property
+    def is_grouped(self) -> bool:
+        """True if a group has several images."""
+        return self.groups < self.images
 
 
 def iou(counts: np.ndarray) -> np.ndarray:
@@ -54,7 +72,9 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
     return np.divide(np.nansum(values, -1), number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
-def miou_interval(first: Sequence[np.ndarray], second: Sequence[np.ndarray] = ()) -> Interval:
+def miou_interval(
+    first: Sequence[np.ndarray], second: Sequence[np.ndarray] = (), groups: np.ndarray | None = None
+) -> Interval:
     """Estimate the interval of mIoU, or of the difference of two mIoUs, by the delete-one jackknife.
 
     The interval is the value ± Student's t with n - 1 degrees of freedom times the jackknife's standard error
@@ -65,26 +85,47 @@ def miou_interval(first: Sequence[np.ndarray], second: Sequence[np.ndarray] = ()
     Args:
         first: correct, true and predicted pixels (N,3,C) of each run of a net; mIoU is averaged over the runs.
         second: the runs of a net whose mIoU is subtracted, on the same N images.
+        groups: of the images (N,), such as the video of each frame. One group is left out at a time. None where images
+            are independent.
     """
     counted = np.any([run[:, 1].any(-1) for run in (*first, *second)], axis=0)
     first, second = [run[counted] for run in first], [run[counted] for run in second]
-    value = _average(first, leave_one_out=False) - _average(second, leave_one_out=False)
     images = int(counted.sum())
     occurs = np.any([run[:, 1:].any(1) for run in (*first, *second)], axis=0).sum(0)
     rare = int(np.count_nonzero((occurs > 0) & (occurs < FEW_IMAGES)))
-    if images < 2:
-        note = f"no interval: it needs two images with a counted pixel, got {images}"
-        return Interval(float(value), np.nan, np.nan, images, rare, note)
+    if groups is not None:
+        first, second = ([_add_up(run, groups[counted]) for run in runs] for runs in (first, second))
+    number, unit = len(first[0]), "images" if groups is None else "groups"
+    value = float(_average(first, leave_one_out=False) - _average(second, leave_one_out=False))
+    if number < 2:
+        note = f"no interval: it needs two {unit} with a counted pixel, got {number}"
+        return Interval(value, np.nan, np.nan, images, number, rare, note)
     without = _average(first, leave_one_out=True) - _average(second, leave_one_out=True)
     if np.ptp(without) == 0:
-        note = "the interval is a point: leaving out any image gives the same value"
-        return Interval(float(value), float(value), float(value), images, rare, note)
+        note = f"the interval is a point: leaving out any of the {unit} gives the same value"
+        return Interval(value, value, value, images, number, rare, note)
+    margin = _margin(without)
+    low, high = np.clip([value - margin, value + margin], -1 if second else 0, 1)
+    few = groups is not None and number < FEW_GROUPS
+    note = f"the interval is uncertain: {number} groups are fewer than {FEW_GROUPS}" if few else ""
+    return Interval(value, float(low), float(high), images, number, rare, note)
+
+
+def _margin(without: np.ndarray) -> float:
+    """Return half the length of the interval from the values (n,) without each unit in turn."""
     from scipy.stats import t  # half a second, which --help need not wait for
 
-    error = np.sqrt((images - 1) / images * np.square(without - without.mean()).sum())
-    margin = t.ppf((1 + LEVEL) / 2, images - 1) * error
-    low, high = np.clip([value - margin, value + margin], -1 if second else 0, 1)
-    return Interval(float(value), float(low), float(high), images, rare)
+    n = len(without)
+    error = np.sqrt((n - 1) / n * np.square(without - without.mean()).sum())
+    return float(t.ppf((1 + LEVEL) / 2, n - 1) * error)
+
+
+def _add_up(run: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the pixels (groups,3,C) of groups of images from those of the images (N,3,C)."""
+    names, group = np.unique(groups, return_inverse=True)
+    total = np.zeros((len(names), *run.shape[1:]), run.dtype)
+    np.add.at(total, group, run)
+    return total
 
 
 def _average(runs: Sequence[np.ndarray], leave_one_out: bool) -> np.ndarray:

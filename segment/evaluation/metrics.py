@@ -90,9 +90,9 @@ def count_pairs(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
         truth: integers (N,H,W) from 0 to 255; pixels with a label above ``classes - 1`` are left out.
         classes: C.
     """
-    # Each pair of labels has a number. Pairs with an ignored pixel have the highest numbers and are cut off. Memory is
-    # what takes the time: numbers have 16 bits where that is enough, and one buffer that fits a core's cache serves
-    # all images.
+    # Each pair of labels has a number. Pairs with an ignored pixel have the highest numbers and are cut off. Most of
+    # the time goes to access to memory. So numbers have 16 bits where that is enough, and one buffer that fits a core's
+    # cache serves all images.
     length = classes * (classes + 1)
     dtype = torch.int16 if length <= torch.iinfo(torch.int16).max else torch.int32
     numbers, rest = torch.empty(2, *truth.shape[1:], dtype=dtype, device=truth.device)

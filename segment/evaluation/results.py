@@ -16,6 +16,7 @@ from segment.display.plots import confusion_matrix, training_curves
 from segment.evaluation.evaluator import Evaluation
 from segment.evaluation.examples import Example
 from segment.evaluation.intervals import mean_iou, miou_interval
+from segment.evaluation.predictions import PredictedMasks
 from segment.files import checkpoint_digest
 from segment.prediction.inference import Inference
 from segment.records.folder import RunFolder
@@ -31,10 +32,12 @@ def all_metrics(evaluation: Evaluation) -> dict[str, Any]:
     names = evaluation.classes.names
     metrics = dict(evaluation.metrics)
     metrics["per_class_IoU"] = dict(zip(names, metrics["per_class_IoU"], strict=True))
-    interval = miou_interval([evaluation.counts])
+    interval = miou_interval([evaluation.counts], groups=evaluation.groups)
     metrics["mIoU_interval"] = None if np.isnan(interval.low) else [interval.low, interval.high]
     metrics["mIoU_interval_images"] = interval.images
+    metrics["mIoU_interval_groups"] = None if evaluation.groups is None else interval.groups
     metrics["mIoU_interval_rare_classes"] = interval.rare_classes
+    metrics["mIoU_interval_covers"] = interval.describe()
     metrics["mIoU_interval_note"] = interval.note
     metrics |= mean_over_groups(metrics["per_class_IoU"], evaluation.classes)
     if "boundary" in metrics:
@@ -43,35 +46,50 @@ def all_metrics(evaluation: Evaluation) -> dict[str, Any]:
     return metrics
 
 
+def describe_data(data: SegmentationDataModule, split: str, images: int) -> dict[str, Any]:
+    """Return the data of an evaluation, as ``metrics.json`` records them.
+
+    Args:
+        images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
+    """
+    files = data.dataset(split).listing_hash()
+    return {"data": data.name, **data.location(), "files": files, "split": split, "images": images}
+
+
 def describe_source(
     data: SegmentationDataModule,
     split: str,
-    images: int,
     inference: Inference,
     metadata: Mapping[str, Any],
     checkpoint: Path,
+    images: int,
     precision: str,
 ) -> dict[str, Any]:
     """Return the data, the protocol and the net of an evaluation, as ``metrics.json`` records them.
 
     Args:
-        images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
-        metadata: of the checkpoint.
-        precision: of the trainer.
+        metadata: metadata of the checkpoint.
+        images: see :func:`describe_data`.
+        precision: precision of the trainer.
     """
-    dataset = data.dataset(split)
-    fingerprints = data.fingerprints(dataset)[:images]
     return {
-        "data": data.name,
-        **data.location(),
-        "files": dataset.content_hash(),
-        "split": split,
-        "images": images,
-        "images_trained_on": count_trained_on(metadata, fingerprints),
+        **describe_data(data, split, images),
+        "images_trained_on": count_trained_on(metadata, data.fingerprints(data.dataset(split))[:images]),
         "precision": precision,
         "protocol": f"{inference.describe()}; {PROTOCOL}",
         "checkpoint": str(checkpoint.absolute()),
         "checkpoint_digest": checkpoint_digest(checkpoint),
+    }
+
+
+def describe_predictions(
+    data: SegmentationDataModule, split: str, masks: PredictedMasks, images: int
+) -> dict[str, Any]:
+    """Return the data and the files of an evaluation of predictions, as ``metrics.json`` records them."""
+    return {
+        **describe_data(data, split, images),
+        "protocol": f"{masks.describe()}; {PROTOCOL}",
+        "predictions": str(masks.folder.absolute()),
     }
 
 
@@ -134,10 +152,12 @@ def write_results(
     save_figure(confusion_matrix(evaluation.confusion, classes.names), folder.confusion_plot)
     if folder.metrics_csv.is_file():
         save_figure(training_curves(read_rows(folder.metrics_csv)), folder.curves_plot)
-    write_image_counts(ImageCounts(np.array(ids), evaluation.counts, classes.names), folder.per_image)
+    counts = ImageCounts(np.array(ids), evaluation.counts, classes.names, evaluation.groups)
+    write_image_counts(counts, folder.per_image)
     write_confusion(evaluation.confusion, classes.names, folder.confusion_csv)
     write_metrics(metrics, folder.metrics)
     # If the output is piped into a file, rich would wrap lines at 80 columns, and break paths that a user copies.
     Console(soft_wrap=True, highlight=False).print(evaluation_table(metrics))
-    for note in result_notes(evaluation):
+    covered = [metrics["mIoU_interval_covers"]] if metrics["mIoU_interval"] else []
+    for note in filter(None, (*covered, metrics["mIoU_interval_note"], *result_notes(evaluation))):
         print(f"note: {note}")

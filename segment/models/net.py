@@ -13,6 +13,7 @@ from segment.errors import SegmentError
 from segment.models.class_map import class_map
 from segment.models.decoders.fcn import crop, upsample
 from segment.models.encoders.encoder import LAYOUTS
+from segment.models.memory_format import use_channels_last
 from segment.models.normalization import Normalization, read_normalization, same_normalization
 from segment.models.state_dicts import load_published
 
@@ -69,9 +70,9 @@ class SegmentationNet(nn.Module):
         encoder: a module that declares ``channels`` by stride and returns its features keyed by stride.
         decoder: a class or function that makes the decoder from ``channels`` and ``num_classes``.
         num_classes: number of score maps.
-        normalization: "imagenet" (RGB, mean and deviation of ImageNet), "caffe" (BGR in 0..255, less the mean), "unit"
-            (RGB in 0..1), or a table of ``mean`` and ``deviation`` in 0..255 and ``bgr``. None takes the one that the
-            file ``weights`` records, or else the encoder's.
+        normalization: "imagenet" (RGB, ImageNet's mean and standard deviation), "caffe" (BGR in 0..255, less the
+            mean), "unit" (RGB in 0..1), or a table of ``mean`` and ``std`` in 0..255 and ``bgr``. None takes the one
+            that the file ``weights`` records, or else the encoder's.
         weights: a file for the whole net, see :func:`segment.models.state_dicts.load_published`.
         frozen_stages: number of the encoder's stages, from the first one on, that are not trained.
         frozen_batch_norm: whether the encoder's batch norms keep their statistics, scales and shifts.
@@ -89,7 +90,7 @@ class SegmentationNet(nn.Module):
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -115,23 +116,20 @@ class SegmentationNet(nn.Module):
         self.bgr = chosen.bgr
         # Not in the state dict, which holds weights alone; a checkpoint has it in its metadata.
         self.register_buffer("mean", torch.tensor(chosen.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(chosen.deviation).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(chosen.std).view(3, 1, 1), persistent=False)
         encoder.checkpointing = checkpointing
         if not 0 <= frozen_stages <= len(encoder.stages):
             raise SegmentError(f"model.frozen_stages={frozen_stages}: this encoder has {len(encoder.stages)} stages")
         self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
         for part in self._frozen():
             part.requires_grad_(False)
-        # Most nets are faster in this memory format on CPUs, and tensor cores need it. On Apple's GPUs the gradients of
-        # batch norms are wrong or end in an error (pytorch/pytorch#175189), and those of convolutions slow (#193349).
-        if not torch.backends.mps.is_available():
-            self.to(memory_format=torch.channels_last)
+        use_channels_last(self)
         self.train()  # Lightning keeps the mode that it finds each module in
 
     @property
     def normalization(self) -> dict[str, Any]:
         """The normalisation as a table of plain values, which the argument of this name takes."""
-        return {"mean": self.mean.flatten().tolist(), "deviation": self.deviation.flatten().tolist(), "bgr": self.bgr}
+        return {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist(), "bgr": self.bgr}
 
     def train(self, mode: bool = True) -> "SegmentationNet":
         """Set the mode of all modules but the frozen ones: those stay in evaluation mode."""
@@ -154,7 +152,7 @@ class SegmentationNet(nn.Module):
         # In place on the copy, since allocating three float batches takes longer than filling them. Contiguous, since
         # arithmetic with one value per channel is slow on channels last, the format of a loader's batches.
         planes = image.to(self.mean.dtype, memory_format=torch.contiguous_format, copy=True)
-        return planes.sub_(self.mean).div_(self.deviation)
+        return planes.sub_(self.mean).div_(self.std)
 
     def scores(self, image: Tensor) -> Tensor:
         """Map a normalised image (N,3,H,W) to scores (N,num_classes,ceil(H/s),ceil(W/s)) at the decoder's stride s.
@@ -177,9 +175,9 @@ class SegmentationNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised image (N,3,H,W), H and W of any size, to scores (N,num_classes,H,W)."""
-        return self.enlarge(self.scores(image), *image.shape[-2:])
+        return self.upsample(self.scores(image), *image.shape[-2:])
 
-    def enlarge(self, scores: Tensor, height: int, width: int) -> Tensor:
+    def upsample(self, scores: Tensor, height: int, width: int) -> Tensor:
         """Upsample the decoder's scores to (N,num_classes,height,width), bilinear, in 32 bits or more.
 
         The gradient of a score is a sum over up to 64x64 pixels, for which the 8 bits of bfloat16 are too few.
@@ -192,9 +190,11 @@ class SegmentationNet(nn.Module):
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
         """Map uint8 RGB (N,3,H,W) to class indices int64 (N,H,W): the argmax of ``forward``, in little memory."""
-        height, width = image.shape[-2:]
-        stride = None if self.decoder.resize_to_image else self.decoder.stride
-        return class_map(self.scores(self.normalize(image)), height, width, stride)
+        return self.best_classes(self.scores(self.normalize(image)), *image.shape[-2:])
+
+    def best_classes(self, scores: Tensor, height: int, width: int) -> Tensor:
+        """Return the argmax int64 (N,height,width) of the decoder's scores as :meth:`upsample` upsamples them."""
+        return class_map(scores, height, width, None if self.decoder.resize_to_image else self.decoder.stride)
 
 
 def _choose_normalization(

@@ -7,21 +7,24 @@ from typing import Any, NamedTuple
 
 from segment.errors import SegmentError
 
+MAX_PIXEL = 1e6
+"""Bound of the means and deviations: pixels have 0 to 255, or 0 to 65535."""
+
 
 class Normalization(NamedTuple):
     """Mean and standard deviation of each channel, in 0..255, and the order of the channels.
 
     Attributes:
-        mean, deviation: three values each, in the order in which the net takes the channels.
+        mean, std: three values each, in the order in which the net takes the channels.
         bgr: whether that order is blue, green, red.
 
     Example:
-        >>> Normalization(mean=(0.0, 0.0, 0.0), deviation=(255.0, 255.0, 255.0)) == NORMALIZATIONS["unit"]
+        >>> Normalization(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)) == NORMALIZATIONS["unit"]
         True
     """
 
     mean: tuple[float, ...]
-    deviation: tuple[float, ...]
+    std: tuple[float, ...]
     bgr: bool = False
 
 
@@ -34,25 +37,26 @@ NORMALIZATIONS = {
 
 
 def read_normalization(value: str | Mapping[str, Any]) -> Normalization:
-    """Read a name out of ``NORMALIZATIONS``, or a table of ``mean``, ``deviation`` and optionally ``bgr``.
+    """Read a name out of ``NORMALIZATIONS``, or a table of ``mean``, ``std`` and optionally ``bgr``.
 
     Raises:
         SegmentError: the value is neither.
     """
     if isinstance(value, str) and value in NORMALIZATIONS:
         return NORMALIZATIONS[value]
-    if isinstance(value, Mapping) and value.keys() <= {"mean", "deviation", "bgr"}:
+    if isinstance(value, Mapping) and value.keys() <= {"mean", "std", "bgr"}:
         with suppress(KeyError, TypeError, ValueError):
-            mean, deviation = (tuple(map(float, value[key])) for key in ("mean", "deviation"))
-            if len(mean) == len(deviation) == 3 and min(deviation) >= 1:  # a smaller one belongs to pixels in 0..1
-                return Normalization(mean, deviation, bool(value.get("bgr")))
+            mean, std = (tuple(map(float, value[key])) for key in ("mean", "std"))
+            plausible = all(abs(value) < MAX_PIXEL for value in (*mean, *std))  # false for NaN
+            if len(mean) == len(std) == 3 and plausible and min(std) >= 1:  # below 1: for pixels in 0..1
+                return Normalization(mean, std, bool(value.get("bgr")))
     raise SegmentError(
-        f"model.normalization={value}: expected {', '.join(NORMALIZATIONS)}, null, or "
-        "{mean: [R,G,B], deviation: [R,G,B]} in 0..255"
+        f"model.normalization={value!s:.100}: expected {', '.join(NORMALIZATIONS)}, null, or "
+        "{mean: [R,G,B], std: [R,G,B]} in 0..255"
     )
 
 
 def same_normalization(first: Normalization, second: Normalization) -> bool:
     """Return whether two normalisations are equal up to rounding: a checkpoint's metadata has numbers of 32 bits."""
-    pairs = zip((*first.mean, *first.deviation), (*second.mean, *second.deviation), strict=True)
+    pairs = zip((*first.mean, *first.std), (*second.mean, *second.std), strict=True)
     return first.bgr == second.bgr and all(math.isclose(a, b, rel_tol=1e-6) for a, b in pairs)

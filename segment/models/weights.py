@@ -1,7 +1,6 @@
 """Weights of modules: initial ones, files and downloads, with errors that name the file and the keys."""
 
 import urllib.error
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from segment.errors import SegmentError
-from segment.files import user_path
-from segment.models.file_checks import check_archive, check_content, check_finite
+from segment.files import kind, user_path
+from segment.models.file_checks import check_content, check_file, check_finite
 
 IMAGENET = "imagenet"
 
@@ -39,14 +38,11 @@ def load_file(path: str | Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise SegmentError(
-                f"the file {path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
+                f"{path} is {kind(path)}, not a file" if path.exists() else f"the file {path} does not exist"
             )
-        path.open("rb").close()
+        zipped = check_file(path)
     except OSError as error:
         raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
-    zipped = zipfile.is_zipfile(path)
-    if zipped:
-        check_archive(path)
     try:
         # Memory-mapped, so that unused content such as an optimiser's gigabyte takes no memory.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
@@ -59,13 +55,19 @@ def load_file(path: str | Path) -> dict[str, Any]:
 
 
 def first_names(names: Sequence[str], limit: int = 3) -> str:
-    """Join the first few names, with "..." where there are more."""
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+    """Join the first few names, each cut at 100 letters, with "..." where there are more."""
+    return ", ".join(name[:100] for name in names[:limit]) + (", ..." if len(names) > limit else "")
 
 
 def mismatched_keys(*kinds: tuple[str, Sequence[str]]) -> str:
-    """Describe keys by kind, such as "2 missing (a, b); 1 unknown (c)"; kinds without keys are left out."""
-    return "; ".join(f"{len(keys)} {kind} ({first_names(keys)})" for kind, keys in kinds if keys)
+    """Describe keys by kind, such as "2 missing (a, b); 1 unknown (c)", in at most 230 letters."""
+    text = "; ".join(f"{len(keys)} {kind} ({first_names(keys)})" for kind, keys in kinds if keys)
+    return text if len(text) <= 230 else f"{text[:227]}..."
+
+
+def tensor_form(tensor: Tensor) -> str:
+    """Return a tensor's shape, with its type unless that is one of floating point, as text."""
+    return f"{'' if tensor.is_floating_point() else f'{tensor.dtype} '}{tuple(tensor.shape)}"
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unused: tuple[str, ...] = ()) -> None:
@@ -79,16 +81,13 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, unus
         SegmentError: keys are missing, unknown or of another shape; the message names them.
     """
     expected = {k: v for k, v in module.state_dict().items() if not k.startswith(unused)}
-    given = {k: v for k, v in state.items() if not k.startswith(unused)}
+    given = {str(k): v for k, v in state.items() if isinstance(v, Tensor) and not str(k).startswith(unused)}
     # Files from before torch 0.4.1 do not count the batches of their batch norms.
     missing = [k for k in expected if k not in given and not k.endswith("num_batches_tracked")]
     unknown = [k for k in given if k not in expected]
-    shapes = [
-        f"{k} {tuple(given[k].shape)} instead of {tuple(expected[k].shape)}"
-        for k in expected
-        if k in given and getattr(given[k], "shape", None) != expected[k].shape
-    ]
-    mismatches = mismatched_keys(("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+    forms = {k: (tensor_form(given[k]), tensor_form(expected[k])) for k in expected if k in given}
+    wrong = [f"{k} {found} instead of {wanted}" for k, (found, wanted) in forms.items() if found != wanted]
+    mismatches = mismatched_keys(("missing", missing), ("unknown", unknown), ("of another shape", wrong))
     if mismatches and "pytorch-lightning_version" in state:
         raise SegmentError(f"{source} is the checkpoint of a whole net: use model.weights={source}")
     if mismatches:

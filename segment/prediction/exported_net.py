@@ -78,11 +78,11 @@ def trace_net(net: ExportedNet) -> ExportedProgram:
 def export_metadata(segmenter: Segmenter, output: str) -> dict[str, Any]:
     """Return the facts that a user of the program needs: classes, colours, normalisation, inputs."""
     net = segmenter.net
-    mean, deviation = net.mean.flatten().tolist(), net.deviation.flatten().tolist()
+    mean, std = net.mean.flatten().tolist(), net.std.flatten().tolist()
     return {
         "classes": segmenter.classes.names,
         "palette": segmenter.classes.palette,
-        "normalization": {"mean": mean, "std": deviation, "order": "BGR" if net.bgr else "RGB", "inside": True},
+        "normalization": {"mean": mean, "std": std, "order": "BGR" if net.bgr else "RGB", "inside": True},
         "input": "image: uint8 (N,3,H,W), RGB",
         "output": OUTPUT_TYPES[output],
         "segment": __version__,

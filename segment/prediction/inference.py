@@ -90,33 +90,39 @@ class Inference:
         """
         return self.run(net, image)[0]
 
-    def probabilities(self, net: SegmentationNet, image: Tensor) -> Tensor:
-        """Return probabilities float32 (classes,H,W), on the net's device. See :meth:`class_map`."""
-        return self.run(net, image, torch.float32)[1]
-
     @torch.no_grad()
-    def run(self, net: SegmentationNet, image: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-        """Return both class indices and probabilities. See :meth:`class_map`.
+    def run(self, net: SegmentationNet, image: Tensor, probabilities: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return class indices, as :meth:`class_map` does, and probabilities uint8 (classes,H,W) in whole 255ths.
 
         Args:
-            dtype: type of the probabilities. uint8 gives whole 255ths; None leaves them out, as (0,H,W).
+            probabilities: whether they are wanted. The class indices are the same with and without them.
         """
-        parts = self._parts(net, image, dtype)
+        parts = self._parts(net, image, probabilities)
         if len(parts) == 1:
-            return self._segment(net, image, dtype)
+            return self._segment(net, image, probabilities)
         size, device = image.shape[-2:], net.mean.device
         classes = torch.empty(size, dtype=torch.int64, device=device)
-        probabilities = torch.empty((net.num_classes if dtype else 0, *size), dtype=dtype, device=device)
+        shares = torch.empty((net.num_classes, *size), dtype=torch.uint8, device=device) if probabilities else None
         for y, x in parts:
-            seen_classes, seen_probabilities = self._segment(net, image[:, y.seen, x.seen], dtype)
+            seen_classes, seen_shares = self._segment(net, image[:, y.seen, x.seen], probabilities)
             classes[y.kept, x.kept] = seen_classes[y.inside, x.inside]
-            probabilities[:, y.kept, x.kept] = seen_probabilities[:, y.inside, x.inside]
-        return classes, probabilities
+            if shares is not None and seen_shares is not None:
+                shares[:, y.kept, x.kept] = seen_shares[:, y.inside, x.inside]
+        return classes, shares
 
-    def _segment(self, net: SegmentationNet, image: Tensor, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
-        """Do what :meth:`run` does, without a limit on memory."""
-        if dtype is None and self._is_plain:
-            return net.predict(image[None])[0], torch.empty(0, *image.shape[-2:])
+    def _segment(self, net: SegmentationNet, image: Tensor, probabilities: bool) -> tuple[Tensor, Tensor | None]:
+        """Segment as :meth:`run`, without a limit on memory."""
+        if self._is_plain:
+            scores = net.scores(net.normalize(image[None]))
+            classes = net.best_classes(scores, *image.shape[-2:])[0]
+            total = net.upsample(scores, *image.shape[-2:]).softmax(1)[0] if probabilities else scores
+        else:
+            total = self._average(net, image)
+            classes = argmax_classes(total[None])[0]
+        return classes, total.mul_(255).round_().to(torch.uint8) if probabilities else None
+
+    def _average(self, net: SegmentationNet, image: Tensor) -> Tensor:
+        """Return the probabilities (classes,H,W), averaged over scales, mirrored images and windows."""
         normalised, size = net.normalize(image[None]), image.shape[-2:]
         total = torch.zeros(())
         for scale in self.scales:
@@ -125,11 +131,7 @@ class Inference:
             for flipped in (False, True)[: 1 + self.flip]:
                 found = self._softmax(net, scaled.flip(-1) if flipped else scaled, size)
                 total = (found.flip(-1) if flipped else found).add_(total)
-        total /= len(self.scales) * (1 + self.flip)
-        classes = argmax_classes(total[None])[0]
-        if dtype is None:
-            return classes, total[:0]
-        return classes, total.mul_(255).round_().to(dtype) if dtype == torch.uint8 else total.to(dtype)
+        return total.div_(len(self.scales) * (1 + self.flip))
 
     def _softmax(self, net: SegmentationNet, image: Tensor, size: Sequence[int]) -> Tensor:
         """Return probabilities (classes,H,W) of a normalised image (1,3,h,w); ``size`` is (H,W)."""
@@ -145,30 +147,51 @@ class Inference:
             weights[rows, columns] += weight
         return _resize(total.div_(weights), size)[0]
 
-    def _parts(self, net: SegmentationNet, image: Tensor, dtype: torch.dtype | None) -> list[tuple[Span, Span]]:
-        """Return the image as one part, or as the fewest parts that take at most ``max_memory``, one at a time."""
+    def _parts(self, net: SegmentationNet, image: Tensor, probabilities: bool) -> list[tuple[Span, Span]]:
+        """Return the image as one part, or as the fewest parts that take at most ``max_memory``, one at a time.
+
+        Room for probabilities is kept even where they are not wanted, so that the parts, and with them the classes,
+        do not depend on what is written. It is given up only where the image would not fit otherwise.
+        """
         height, width = image.shape[-2:]
-        limit, stride, counts = self.max_memory, max(net.encoder.channels), [1, 1]
+        parts, needed = self._cut(net, height, width, KEPT_BYTES + net.num_classes)
+        if not parts and not probabilities:
+            parts, needed = self._cut(net, height, width, KEPT_BYTES)
+        if not parts:
+            size = f"{width}x{height}{' with its probabilities' * probabilities}"
+            raise SegmentError(
+                f"max_memory={self.max_memory:g}: an image of {size} needs {needed:.2f} GiB with this net"
+            )
+        return parts
+
+    def _cut(self, net: SegmentationNet, height: int, width: int, kept: int) -> tuple[list[tuple[Span, Span]], float]:
+        """Return the parts of an image, none where no part is small enough, and the GiB that they take.
+
+        Args:
+            kept: bytes that each of the image's pixels takes until its files are written.
+        """
+        stride, counts = max(net.encoder.channels), [1, 1]
         while True:
             rows, columns = cut(height, counts[0], stride), cut(width, counts[1], stride)
             y, x = rows[0].seen.stop, columns[0].seen.stop
-            if limit is None or (needed := self._memory(net, height * width, y * x, dtype)) <= limit:
-                return list(product(rows, columns))
+            if self.max_memory is None:
+                return list(product(rows, columns)), 0.0
+            needed = kept * height * width / 2**30 + self._memory(net, y * x)
+            if needed <= self.max_memory:
+                return list(product(rows, columns)), needed
             if max(y, x) < 2 * MARGIN + 3 * stride:
-                size = f"{width}x{height}"
-                raise SegmentError(f"max_memory={limit:g}: an image of {size} needs {needed:.2f} GiB with this net")
+                return [], needed
             counts[0 if y >= x else 1] += 1
 
-    def _memory(self, net: SegmentationNet, pixels: int, part: int, dtype: torch.dtype | None) -> float:
-        """Return the GiB that an image of so many pixels takes, given the pixels of its largest part."""
+    def _memory(self, net: SegmentationNet, part: int) -> float:
+        """Return the GiB that a net and a part of so many pixels take."""
         if net not in self._costs:
             self._costs[net] = bytes_per_pixel(net)
         weights = sum(parameter.nbytes for parameter in net.parameters())
-        kept = pixels * (KEPT_BYTES + (net.num_classes * dtype.itemsize if dtype else 0))
         scaled = part * max(self.scales) ** 2
         seen = min(scaled, self.window[0] * self.window[1]) if self.window else scaled
-        copies = 0 if dtype is None and self._is_plain else 5  # of all scores, as float32
-        return (weights + kept + self._costs[net] * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
+        copies = 3 if self._is_plain else 5  # of all scores, as float32
+        return (weights + self._costs[net] * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
 
 
 def _require(fits: bool, name: str, value: Any, expected: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segment.data.images import IMAGE_SUFFIXES
 from segment.errors import SegmentError
+from segment.files import kind
 
 
 def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
@@ -31,7 +32,8 @@ def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
         paths, problem = {*matches(source)}, "no image matches"
         suffixes |= {source.suffix.lower()} - {""}  # *.xyz says that such files are images
     else:
-        problem = "it is neither file nor folder" if os.path.lexists(source) else "no such file or folder"
+        is_there = os.path.lexists(source)
+        problem = f"it is {kind(source)}, expected a file or folder" if is_there else "no such file or folder"
         raise SegmentError(f"input={source}: {problem}")
     images = [path for path in paths if path.suffix.lower() in suffixes and path.name[0] != "." and not path.is_dir()]
     base = Path(os.path.commonpath([path.parent for path in images] or [source]))

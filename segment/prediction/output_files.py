@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from segment.data.images import unpack_png
+from segment.data.png import unpack_png
 from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.prediction.segmenter import Segmentation

@@ -143,9 +143,9 @@ class Segmenter:
             SegmentError: the image cannot be read, is of another type, or is too small or too large for the net.
         """
         pixels = to_rgb_tensor(image, self.reading)
-        classes, found = self.inference.run(self.net, pixels, torch.uint8 if probabilities else None)
+        classes, found = self.inference.run(self.net, pixels, probabilities)
         rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
-        return Segmentation(rgb, mask, self.classes, found.cpu().numpy() if probabilities else None)
+        return Segmentation(rgb, mask, self.classes, None if found is None else found.cpu().numpy())
 
 
 def to_rgb_tensor(image: Any, reading: Reading) -> Tensor:

@@ -8,18 +8,20 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import Tensor
 
 from segment.cli.build import instantiate
 from segment.data.classes import IGNORE, Classes
 from segment.data.images import Reading
 from segment.errors import SegmentError
 from segment.files import whole_file
-from segment.models.file_checks import bounded_build, check_size
+from segment.models.file_checks import bounded_build, check_content
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.models.weights import load_file, load_state
 from segment.records.trust import check_stranger_config
+
+MAX_SETTINGS = 10_000
+"""Number of values in the configurations of the net and the data; Hydra takes a minute for a million."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -67,7 +69,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise SegmentError(
             f"{path} is not a checkpoint of segment.train: expected a file such as checkpoints/best.ckpt"
         )
-    check_size(metadata, path)
+    check_content([checkpoint[METADATA][key] for key in ("model", "data")], path, MAX_SETTINGS)
     return checkpoint
 
 
@@ -133,10 +135,8 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
     config = checkpoint[METADATA]["model"]
     check_stranger_config(config, str(source), ("segment.models",))
     try:
-        with bounded_build(checkpoint["state_dict"], source):
+        with bounded_build(checkpoint["state_dict"]):
             net = instantiate(_without_weights(config), num_classes=len(read_classes(checkpoint)))
-    except SegmentError:
-        raise
     except Exception as error:  # an untrusted configuration may raise anything
         raise SegmentError(f"{source}: its net cannot be built: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(net, SegmentationNet):
@@ -166,7 +166,7 @@ def load_weights(net: SegmentationNet, checkpoint: Mapping[str, Any], source: st
     state = {
         key.removeprefix("net."): value
         for key, value in checkpoint["state_dict"].items()
-        if isinstance(value, Tensor) and key.startswith("net.")
+        if isinstance(key, str) and key.startswith("net.")
     }
     load_state(net, state, str(source))
 

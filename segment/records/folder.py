@@ -79,7 +79,7 @@ class RunFolder:
     @property
     def is_run(self) -> bool:
         """True if a training, an evaluation or a job of a sweep left its files here."""
-        return any(path.is_file() for path in (self.metrics, self.job_status, self.last_checkpoint))
+        return any(map(os.path.isfile, (self.metrics, self.job_status, self.last_checkpoint)))
 
     @property
     def result_files(self) -> tuple[Path, ...]:
@@ -90,7 +90,7 @@ class RunFolder:
         )  # fmt: skip
 
     def claim(self) -> None:
-        """Check, before a run begins, that its files replace nobody else's, and record their names.
+        """Check that the files of a run that begins replace nobody else's, and record their names.
 
         Raises:
             SegmentError: a file exists under one of the names, and no earlier run wrote it.

@@ -5,9 +5,10 @@ import signal
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar, Literal
 
-from segment.errors import SegmentError
 from segment.files import whole_file
+from segment.records.json_file import read_json
 
 
 def utc_now() -> str:
@@ -26,8 +27,10 @@ class JobRecord:
         ('failed', 'SIGKILL')
     """
 
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
     overrides: list[str]
-    state: str = "running"  # or done, or failed
+    state: Literal["running", "done", "failed"] = "running"
     exit_code: int | None = None
     signal: str | None = None
     error: str = ""
@@ -41,10 +44,7 @@ class JobRecord:
         Raises:
             SegmentError: the file is damaged.
         """
-        try:
-            return cls(**json.loads(path.read_text())) if path.is_file() else None
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise SegmentError(f"cannot read {path.name}: {error}") from None
+        return read_json(path, cls) if path.is_file() else None
 
     def write(self, path: Path) -> None:
         """Write the record in one step."""

@@ -63,7 +63,7 @@ class MetricsFile(CSVLogger):
     """
 
     def __init__(self, folder: Path, earlier: list[dict[str, Any]]) -> None:
-        super().__init__(folder, name="", version="")
+        super().__init__(folder, name="", version="")  # "": files and checkpoints lie in the folder itself
         self._earlier = earlier
 
     @property

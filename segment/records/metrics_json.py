@@ -4,10 +4,47 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import (
+    Annotated,
+    Any,
+    Required,  # pydantic takes typing's from Python 3.12 on
+)
 
-from segment.errors import SegmentError
+from annotated_types import Ge, Le, MaxLen
+from typing_extensions import TypedDict
+
 from segment.files import whole_file
+from segment.records.json_file import read_json
+
+Share = Annotated[float, Ge(0), Le(1)] | None
+Number = Annotated[int, Ge(0)] | None
+Name = Annotated[str, MaxLen(1000)] | None
+
+
+class Metrics(TypedDict, total=False):
+    """The keys of ``metrics.json`` that a report or a sweep reads; others are kept as they are.
+
+    Example:
+        >>> metrics: Metrics = {"mIoU": 0.5, "per_class_IoU": {"cat": 0.5, "dog": None}}
+    """
+
+    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]
+
+    mIoU: Required[Share]
+    per_class_IoU: Required[dict[Annotated[str, MaxLen(1000)], Share]]
+    pixel_accuracy: Share
+    mean_accuracy: Share
+    frequency_weighted_IoU: Share
+    images: Number
+    images_trained_on: Number
+    data: Name
+    split: Name
+    precision: Name
+    protocol: Name
+    files: Name
+    root: Name
+    checkpoint: Name
+    checkpoint_digest: Name
 
 
 def write_metrics(metrics: Mapping[str, Any], path: Path) -> None:
@@ -22,17 +59,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
     Raises:
         SegmentError: the file cannot be read, or holds no metrics of this package.
     """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise SegmentError(f"cannot read {path.name}: {error}") from None
-    if not isinstance(content, dict):
-        raise SegmentError(f"{path.name} holds no table of keys and values")
-    if not isinstance(content.get("mIoU", ""), float | int | None) or not isinstance(
-        content.get("per_class_IoU"), dict
-    ):
-        raise SegmentError(f"{path.name} holds no metrics of segment.train or segment.evaluate")
-    return content
+    metrics: dict[str, Any] = read_json(path, Metrics)
+    return metrics
 
 
 def none_if_nan(value: float) -> float | None:

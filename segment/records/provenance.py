@@ -8,18 +8,42 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import (
+    Any,
+    Required,  # pydantic takes typing's from Python 3.12 on
+)
+
+from typing_extensions import TypedDict
 
 from segment import __version__
 from segment.cli.config import CONF_DIR, flatten
-from segment.errors import SegmentError
 from segment.files import whole_file
 from segment.records.folder import RunFolder
+from segment.records.json_file import read_json
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "timm", "numpy")
 """Distributions whose versions are recorded."""
 SOURCES = (str(Path(__file__).parents[1]), CONF_DIR)
 """Folders of this package's code and configuration."""
+
+
+class Provenance(TypedDict, total=False):
+    """The keys of ``provenance.json`` that are read.
+
+    Example:
+        >>> record: Provenance = {"overrides": ["seed=1"], "config_dirs": [], "directory": "/", "config": {"seed": 1}}
+    """
+
+    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]
+
+    overrides: Required[list[str]]
+    config_dirs: Required[list[str]]
+    directory: Required[str]
+    config: Required[dict[str, Any]]
+    choices: Required[dict[str, Any]]
+    starts: list[dict[str, Any]]
+    data: dict[str, Any] | None
+    world_size: int
 
 
 def read_provenance(folder: RunFolder) -> dict[str, Any] | None:
@@ -28,17 +52,7 @@ def read_provenance(folder: RunFolder) -> dict[str, Any] | None:
     Raises:
         SegmentError: the file is damaged, or lacks the overrides or the configuration of a run.
     """
-    path = folder.provenance
-    try:
-        record = json.loads(path.read_text()) if path.is_file() else None
-    except (ValueError, RecursionError) as error:
-        raise SegmentError(f"{path} is damaged: {error}") from None
-    kinds = {"overrides": list, "config_dirs": list, "directory": str, "config": dict, "choices": dict}
-    if record is not None and not (
-        isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in kinds.items())
-    ):
-        raise SegmentError(f"{path} is damaged: expected a table with {', '.join(kinds)}")
-    return record
+    return read_json(folder.provenance, Provenance) if folder.provenance.is_file() else None
 
 
 def collect_provenance(**facts: Any) -> dict[str, Any]:

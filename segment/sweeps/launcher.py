@@ -20,6 +20,7 @@ from segment.cli.config import output_folder
 from segment.cli.overrides import override_key, quote
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
+from segment.files import printable
 from segment.records.folder import RunFolder
 from segment.records.job_status import JobRecord, utc_now
 from segment.records.metrics_json import read_metrics
@@ -46,8 +47,20 @@ class Job:
 
     @property
     def mean_iou(self) -> float | None:
-        """The mIoU of the job; None while it has no metrics."""
-        return read_metrics(self.folder.metrics).get("mIoU") if self.folder.metrics.is_file() else None
+        """The mIoU of the job; None while it has no metrics, or damaged ones."""
+        try:
+            return read_metrics(self.folder.metrics)["mIoU"]
+        except SegmentError:
+            return None
+
+    @property
+    def record(self) -> JobRecord | None:
+        """The job's state; None before it began, or if its record is damaged: then the job runs again."""
+        try:
+            return JobRecord.read(self.folder.job_status)
+        except SegmentError as error:
+            print(f"note: {printable(str(error))}")
+            return None
 
 
 def sweep_jobs(batch: Sequence[Sequence[str]], folder: Path) -> list[Job]:
@@ -130,7 +143,7 @@ def run_jobs(jobs: Sequence[Job], start: Callable[[Job], list[str]]) -> None:
             job.folder.path.mkdir(parents=True, exist_ok=True)
             title = f"job {number}/{len(jobs)}  {job.swept}"
             with job_lock(job.folder, wait) as lock:
-                record = JobRecord.read(job.folder.job_status)
+                record = job.record
                 if lock is None:
                     print(f"{title}: another process runs it", flush=True)
                     busy.append((number, job))
@@ -154,7 +167,7 @@ def print_job_table(jobs: Sequence[Job]) -> None:
 
     grid, failed = Grid("", ["job", "state", "mIoU", "error"], text=("state", "error")), []
     for job in jobs:
-        record = JobRecord.read(job.folder.job_status)
+        record = job.record
         assert record is not None, "run_jobs writes one for each job"
         if record.state != "done":
             failed.append(job)
@@ -185,7 +198,7 @@ def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictCo
             return task(config)
         folder, overrides = RunFolder(output_folder()), list(hydra_config.overrides.task)
         start = job_command(module, hydra_config, overrides, folder)
-        record = JobRecord.read(folder.job_status)
+        record = Job(overrides, "", folder).record
         if record is None or record.state != "done":
             first = os.environ.get("SLURM_PROCID", "0") == "0"  # of the processes in the step
             record = run_job(start, folder, overrides, recorded=first)

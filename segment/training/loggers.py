@@ -24,6 +24,7 @@ def build_loggers(config: Any, start: RunStart, loggers: list) -> None:
         SegmentError: wandb cannot start.
     """
     folder = start.folder
+    # First in the list: ModelCheckpoint without a dirpath saves below the first logger, which must be the run folder.
     loggers.append(MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step)))
     ids = start.record["loggers"] if start.record else {}
     for name, part in (config.get("logger") or {}).items():

@@ -108,7 +108,7 @@ class SegmentationModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
-        evaluation = self.accumulator.result(self.trainer.world_size, len(loader.dataset))
+        evaluation = self.accumulator.pop_result(self.trainer.world_size, len(loader.dataset))
         if math.isnan(evaluation.metrics["mIoU"]) and not self._noted and self.global_rank == 0:
             self._noted = True
             print("note: no pixel of the validation split is labelled, so that it has no mIoU; see segment.check")

@@ -90,7 +90,7 @@ def polynomial(optimizer: Optimizer, total_steps: int, power: float = 0.9, warmu
 def one_cycle(
     optimizer: Optimizer, total_steps: int, warmup_share: float = 0.3, momentum: Sequence[float] | None = (0.85, 0.95)
 ) -> LRScheduler:
-    """Raise the learning rate to that of each group for a share of the steps, then lower it to zero.
+    """Raise the learning rate of each group to its peak for a share of the steps, then lower it to zero.
 
     The one-cycle schedule of Smith & Topin (2018).
 

@@ -131,7 +131,7 @@ def apply_recorded_overrides() -> None:
 
 
 def check_recorded_config(source: str) -> None:
-    """Check what the command line composes with the overrides and YAML of a record, before anything is built.
+    """Check the configuration that the overrides and YAML of a record compose, before anything is built.
 
     Raises:
         SegmentError: the configuration names a class that is not trusted, or changes Hydra's own settings.

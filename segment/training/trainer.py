@@ -56,7 +56,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
 
 
 def check_trainer_config(config: Any, callbacks: list) -> None:
-    """Check what Lightning's Trainer does not check.
+    """Check the settings that Lightning's Trainer does not check.
 
     Raises:
         SegmentError: a number is out of range, or no callback keeps the best checkpoint.

@@ -140,3 +140,32 @@ def test_hydra_s_record_is_read_as_far_as_it_is_readable(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: [")
     (tmp_path / "hydra.yaml").write_text("hydra: {runtime: {choices: ${nothing}}}\n")
     assert read_hydra_record(tmp_path) == ({}, {})
+
+
+SECRETS = ("${oc.env:SECRET}", '"\\x24{oc.env:SECRET}"', "${${name}:SECRET}", "${oc.decode:${oc.env:SECRET}}")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_record_calls_no_resolver(tmp_path, monkeypatch, secret):
+    monkeypatch.setenv("SECRET", "hunter2")
+    (tmp_path / "config.yaml").write_text(f"name: oc.env\nmodel: {secret}\n")
+    (tmp_path / "hydra.yaml").write_text(f"hydra: {{runtime: {{choices: {{model: '{secret}'}}}}}}\n")
+    found = read_hydra_record(tmp_path)
+    assert "model" in found[0]
+    assert "hunter2" not in str(found)
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 90_000, "- " * 49_000, "{a: " * 20_000, "? " * 40_000, BOMB, "a: " + "b" * 200_000, "!!bool x",
+        "!!int ''", "x: 0x" + "f" * 50_000, "!!python/object:os.system x", "a: \x00", "[1]",
+    ],
+    ids=lambda text: text[:10],
+)  # fmt: skip
+def test_yaml_bombs_of_a_record_are_not_read(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    assert read_hydra_record(tmp_path) == ({}, {})

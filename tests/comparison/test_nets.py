@@ -14,10 +14,11 @@ from segment.comparison import nets
 from segment.comparison.find import find_runs
 from segment.comparison.sections import build_sections, section_grids
 from segment.data.datasets.shapes import SHAPES
+from segment.models.costs.measured import MeasuredCost
 from segment.models.state_dicts import METADATA
 from segment.records.checkpoint import make_metadata
 from segment.report import main as report
-from tests.comparison.conftest import read_report, write_run
+from tests.comparison.conftest import change_metrics, read_report, write_run
 from tests.conftest import SMALL
 
 
@@ -58,7 +59,7 @@ def test_nets_are_measured_and_shown(trained, tmp_path, capsys):
 def test_a_net_that_cannot_be_loaded_is_a_note(trained, tmp_path):
     (trained / "0" / "checkpoints" / "best.ckpt").write_bytes(b"no net")
     [section] = build_sections(find_runs([trained])[0], paper=False)
-    nets.add_costs_and_pictures(section, (64, 64), tmp_path, 1)
+    nets.add_costs_and_pictures([section], (64, 64), tmp_path, 1)
     [note] = [note for note in section.notes if "neither cost nor pictures" in note]
     assert note.startswith("skip_strides=[]: neither cost nor pictures, ")
     assert section.groups[0].cost is None
@@ -71,7 +72,7 @@ def test_data_that_is_gone_is_a_note(trained, tmp_path):
         metrics = json.loads((folder / "metrics.json").read_text())
         (folder / "metrics.json").write_text(json.dumps(metrics | {"split": "gone"}))
     [section] = build_sections(find_runs([trained])[0], paper=False)
-    nets.add_costs_and_pictures(section, None, tmp_path, 1)
+    nets.add_costs_and_pictures([section], None, tmp_path, 1)
     assert section.notes[-1].startswith("no pictures: shapes has the splits train, val, test")
     assert [group.cost for group in section.groups] == [None, None]
 
@@ -79,6 +80,26 @@ def test_data_that_is_gone_is_a_note(trained, tmp_path):
 def test_the_picture_shows_the_best_groups(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(nets, "PICTURED", 1)
     [section] = build_sections(find_runs([trained])[0], paper=False)
-    nets.add_costs_and_pictures(section, None, tmp_path, 1, "_x")
-    assert section.notes[-1] == "pictures_x.png shows the best 1 of 2"
-    assert Image.open(tmp_path / "pictures_x.png").width == 3 * 2.0 * 200
+    nets.add_costs_and_pictures([section], None, tmp_path, 1)
+    assert section.notes[-1] == "pictures.png shows the best 1 of 2"
+    assert Image.open(tmp_path / "pictures.png").width == 3 * 2.0 * 200
+
+
+def test_a_net_that_stands_in_several_rows_is_measured_once(trained, monkeypatch, tmp_path):
+    """Evaluations of one checkpoint, on one and on another data set, have one cost; a second net has its own."""
+    numbers = []
+
+    def measure(found, *size):
+        numbers.append(len(found))
+        return [MeasuredCost(i, 1.0, 1) for i in range(len(found))], ""
+
+    monkeypatch.setattr(nets, "measure_costs", measure)
+    (trained / "2" / "checkpoints").symlink_to(trained / "1" / "checkpoints")
+    change_metrics(trained / "2", split="test")
+    shutil.copytree(trained / "1", trained / "3", symlinks=True)
+    change_metrics(trained / "3", data="../a/b")
+    sections = build_sections(find_runs([trained])[0], paper=False)
+    nets.add_costs_and_pictures(sections, (64, 64), tmp_path, 0)
+    assert numbers == [2]
+    assert [[group.cost.parameters for group in section.groups] for section in sections] == [[0, 1, 1], [1]]
+    assert {path.stem for path in tmp_path.glob("cost*")} == {"cost_shapes_1", "cost_..-a-b_2"}

@@ -9,6 +9,7 @@ from PIL import Image
 
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.doctor import examine
+from segment.data.pairs import check_headers
 from segment.errors import SegmentError
 from tests.data.tiffs import png, tiff
 
@@ -98,7 +99,7 @@ def test_masks_are_decoded_only_where_palettes_differ(tmp_path, monkeypatch):
     original = FolderDataModule.labels.fget(folder(tmp_path, [palette_mask([BLACK, RED, BLUE])] * 5)).read_values
     data = FolderDataModule(str(tmp_path), {0: "a", 1: "b", 2: "c"}, num_workers=0)
     monkeypatch.setattr(data.labels, "read_values", lambda path: read.append(path) or original(path))
-    data.setup("fit")
+    assert data.palette_problem(check_headers(data.samples("train"), data.labels, data.reading)) is None
     assert read == []
 
 

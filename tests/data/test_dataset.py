@@ -30,13 +30,13 @@ def test_a_batch_is_bytes_and_channels_last(voc_root):
     assert batch["id"] == ["2007_00t0", "2007_00t1"]
 
 
-def test_the_content_hash_depends_on_files_and_labels_but_not_on_the_folder(voc_root, tmp_path):
-    first = VOCDataModule(str(voc_root)).dataset("val").content_hash()
+def test_the_listing_hash_depends_on_names_sizes_and_labels_but_not_on_the_folder(voc_root, tmp_path):
+    first = VOCDataModule(str(voc_root)).dataset("val").listing_hash()
     (voc_root / "VOCdevkit").rename(tmp_path / "moved")
     (tmp_path / "there").mkdir()
     (tmp_path / "moved").rename(tmp_path / "there" / "VOCdevkit")
     data = VOCDataModule(str(tmp_path / "there"))
-    assert data.dataset("val").content_hash() == first
+    assert data.dataset("val").listing_hash() == first
     with (tmp_path / "there/VOCdevkit/VOC2012/JPEGImages/2007_00v0.jpg").open("ab") as file:
         file.write(b"0")
-    assert data.dataset("val").content_hash() != first
+    assert data.dataset("val").listing_hash() != first

@@ -100,7 +100,7 @@ def test_pngs_without_all_their_rows_are_refused(tmp_path, mode):
         read_image(tmp_path / "a.png")
     labels = Labels({(1, 2, 3): 0} if mode == "RGB" else {0: 0})
     with pytest.raises(SegmentError, match=r"^cannot read the mask .*a.png: it is damaged: \d+ bytes of its pixels"):
-        labels.read(tmp_path / "a.png")  # torchvision would end the process here
+        labels.read_values(tmp_path / "a.png")  # torchvision would end the process here
 
 
 def test_rows_of_an_interlaced_png():

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from segment.display.grid import Grid, escape_tex, latex, markdown, screen_table
+from segment.display.grid import Grid, latex, markdown, screen_table
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_long_cells_on_the_terminal():
 
 def test_markdown(grid):
     assert markdown(grid).splitlines() == [
-        "**50 % & more**",
+        "**50 % &amp; more**",
         "",
         "| net | skips | mIoU | source |",
         "| --- | --- | ---: | --- |",
@@ -60,7 +60,18 @@ def test_latex(grid):
     ]
 
 
-def test_escape_tex():
-    assert escape_tex("a_b & 5 % ± 1") == r"a\_b \& 5 \% $\pm$ 1"
-    assert escape_tex("[16,8]") == "{[16,8]}"  # \\[16,8] would be the space below a row
-    assert escape_tex("{~}^<>") == r"\{\textasciitilde{}\}\textasciicircum{}\textless{}\textgreater{}"
+EVIL = "\x1b[31m[red]:cat:\n|$x$\\<script>"
+
+
+def test_names_are_text_and_nothing_else():
+    """No escape sequence, markup, line end, cell, formula, macro or tag comes out of a name."""
+    grid = Grid(EVIL, [EVIL, "b"], [[EVIL, EVIL]], strong={(0, 1)})
+    shown = r"\x1b[31m[red]:cat:\n|$x$\<script>"
+    assert "".join(printed(screen_table(grid))).count(shown) == 4
+    assert all(line.count(" | ") == 1 for line in markdown(grid).splitlines()[2:])
+    assert "<script>" not in markdown(grid)
+    assert r"\|\$x\$\\&lt;script&gt;" in markdown(grid)
+    lines = latex(grid).splitlines()
+    assert len(lines) == 8
+    assert lines[0] == f"% {shown}"
+    assert r"\textbar{}\$x\$\textbackslash{}\textless{}script\textgreater{}" in lines[5]

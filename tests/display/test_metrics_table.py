@@ -13,7 +13,7 @@ def lines_of(**metrics: Any) -> list[str]:
     """Return the printed table of metrics that differ from the defaults below."""
     known = {"images": 3, "split": "val", "mIoU": 0.5, "pixel_accuracy": 0.9, "mean_accuracy": 0.8}
     known |= {"frequency_weighted_IoU": None, "mIoU_interval": [0.4, 0.6]}
-    known["per_class_IoU"] = {"cat": 0.25, "[red]dog": None}
+    known["per_class_IoU"] = {"cat": 0.25, "[red]dog": None, "\x1b[31m:cat:": None}
     file = io.StringIO()
     Console(file=file, width=80).print(evaluation_table(known | metrics))
     return [line.strip("│ ") for line in file.getvalue().splitlines()]
@@ -24,6 +24,7 @@ def test_classes_then_metrics():
     assert lines[0] == "IoU on the val split, 3 images, per cent"
     assert any(line.startswith("cat ") and line.endswith("25.0 │ █████") for line in lines)
     assert any(line.startswith("[red]dog ") and line.endswith("- │ absent") for line in lines)
+    assert any(line.startswith(r"\x1b[31m:cat: ") for line in lines)
     [line] = [line for line in lines if line.startswith("mean IoU")]
     assert line.endswith("50.0 │ 40.0 to 60.0 (95 %)")
     assert any(line.startswith("frequency weighted IoU") and line.endswith(" -") for line in lines)

@@ -45,6 +45,15 @@ def test_example_figure_has_a_legend_of_the_classes_that_occur():
     assert figure.axes[1].images[0].get_array()[0, 1].tolist() == [200, 100, 0]
 
 
+def test_names_in_pictures_are_no_formulas(tmp_path):
+    classes = Classes((BACKGROUND, "$\\x$"), CLASSES.palette)
+    save_figure(
+        example_figure(np.zeros((2, 2, 3), np.uint8), MASK, MASK, classes, "$\\frac$.jpg, a title"), tmp_path / "a.png"
+    )
+    row = (np.zeros((2, 2, 3), np.uint8), MASK)
+    save_figure(side_by_side([row], ["image", "$\\net$"], classes), tmp_path / "b.png")
+
+
 @pytest.mark.parametrize("shape", [(20, 30), (90, 30)])
 def test_panels_are_beside_each_other_in_rows_of_any_shape(shape, tmp_path):
     row = (np.zeros((*shape, 3), np.uint8), np.zeros(shape, int), np.ones(shape, int))

@@ -58,3 +58,14 @@ def test_the_cost_axis_begins_at_zero_unless_costs_differ_much():
 
     assert axis_of(10, 11).get_xlim()[0] == 0
     assert axis_of(10, 100).get_xscale() == "log"
+
+
+EVIL = ["$\\x$", "a$b", "c\n\x1b[31m"]
+
+
+def test_names_in_plots_are_no_formulas():
+    points = [CostPoint(name, 1, 1, 0) for name in EVIL]
+    shares = class_shares({"train": [0.1, 0.2, 0.7]}, EVIL)
+    for figure in (confusion_matrix(np.eye(3, dtype=int), EVIL), shares, score_against_cost(points, "a", "b")):
+        FigureCanvasAgg(figure).draw()
+    assert [label.get_text() for label in shares.axes[0].get_yticklabels()] == [r"\$\x\$", r"a\$b", r"c\n\x1b[31m"]

@@ -10,7 +10,7 @@ from tests.evaluation.counting import metrics_by_hand
 
 
 def blobs(seed: int) -> np.ndarray:
-    """Return labels (60,80) of three classes with smooth outlines."""
+    """Return labels (60,80) of three classes with smooth boundaries."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(60, 80)), 5)
     return np.digitize(noise, np.quantile(noise, [0.4, 0.75]))
 
@@ -59,6 +59,65 @@ def test_errors_in_ignored_pixels_do_not_count():
     metric = BoundaryScores(3)
     metric.update(torch.from_numpy(prediction)[None], torch.from_numpy(truth)[None])
     assert metric.compute()["per_class_boundary_IoU"] == [1, 1, 1]
+
+
+def ring_case(growth: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return prediction and truth (300,400): an object of 100x100 in a void ring of 5 pixels, predicted too large."""
+    truth, prediction = np.zeros((2, 300, 400), int)
+    truth[95:205, 145:255] = 255
+    truth[100:200, 150:250] = 1
+    prediction[100 - growth : 200 + growth, 150 - growth : 250 + growth] = 1
+    return prediction, truth
+
+
+def boundary_iou_by_search(prediction: np.ndarray, truth: np.ndarray, classes: int) -> list[float | None]:
+    """Return the boundary IoU of each class: void filled by a search over all counted pixels, boundaries by erosion."""
+    counted = np.argwhere(truth != 255)
+    filled = [truth.copy(), prediction.copy()]
+    for y, x in np.argwhere(truth == 255):
+        squared = ((counted - (y, x)) ** 2).sum(1)
+        tied = {tuple(place) for place in counted[squared == squared.min()]}
+        # of those at the same distance, scipy's choice
+        chosen = ndimage.distance_transform_edt(truth == 255, return_distances=False, return_indices=True)[:, y, x]
+        assert tuple(chosen) in tied
+        for labels in filled:
+            labels[y, x] = labels[tuple(chosen)]
+    d, found = max(1, round(0.02 * np.hypot(*truth.shape))), []
+    for label in range(classes):
+        rims = []
+        for labels in filled:
+            padded = np.pad(labels == label, 1)
+            rims.append((padded & ~ndimage.binary_erosion(padded, np.ones((3, 3)), d))[1:-1, 1:-1] & (truth != 255))
+        union = (rims[0] | rims[1]).sum()
+        found.append((rims[0] & rims[1]).sum() / union if union else None)
+    return found
+
+
+def measure(*pairs: tuple[np.ndarray, np.ndarray], classes: int = 3) -> dict:
+    metric = BoundaryScores(classes)
+    for prediction, truth in pairs:
+        metric.update(torch.from_numpy(prediction)[None], torch.from_numpy(truth)[None])
+    return metric.compute()
+
+
+def test_void_earns_no_boundary():
+    """Cut out of the prediction, the ring would give it a boundary of its own, and 0.25 for being 30 px too large."""
+    assert measure(ring_case(30), classes=2)["per_class_boundary_IoU"][1] == 0
+    assert measure(ring_case(0), classes=2)["per_class_boundary_IoU"] == [1, 1]
+
+
+def test_void_is_filled_from_the_nearest_counted_pixel():
+    truth, prediction = blobs(2)[:25, :30].copy(), blobs(3)[:25, :30]
+    truth[np.random.default_rng(0).random(truth.shape) < 0.3] = 255
+    truth[5:12, 8:20] = 255
+    expected = boundary_iou_by_search(prediction, truth, 3)
+    assert 0 < min(expected) < 1
+    assert measure((prediction, truth))["per_class_boundary_IoU"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_an_image_of_void_alone_adds_nothing():
+    pair, void = (blobs(3), blobs(2)), np.full((60, 80), 255)
+    assert measure(pair, (blobs(1), void)) == measure(pair)
 
 
 def test_ignored_pixels_alone_give_no_metric():

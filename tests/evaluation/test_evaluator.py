@@ -8,7 +8,7 @@ import torch
 from segment.data.classes import Classes
 from segment.data.datasets.shapes import ShapesDataModule
 from segment.errors import SegmentError
-from segment.evaluation.evaluator import EvaluationAccumulator, evaluate_split
+from segment.evaluation.evaluator import EvaluationAccumulator, NetPredictor, evaluate_split
 from segment.models.decoders.fcn import FCNDecoder
 from segment.models.encoders.unet_encoder import UNetEncoder
 from segment.models.net import SegmentationNet
@@ -41,7 +41,7 @@ def test_the_counts_of_two_processes_come_back_in_the_images_order():
         one.update(prediction[i][None], truth[i][None])
     for i, mask in ((0, truth[0]), (2, truth[2]), (1, truth[1]), (0, padding)):  # one process after the other
         two.update(prediction[i][None], mask[None])
-    expected, found = one.result(world_size=1, images=3), two.result(world_size=2, images=3)
+    expected, found = one.pop_result(world_size=1, images=3), two.pop_result(world_size=2, images=3)
     assert np.array_equal(found.counts, expected.counts)
     assert np.array_equal(found.confusion, expected.confusion)
     assert found.metrics == expected.metrics
@@ -52,7 +52,7 @@ def test_a_result_ends_the_count():
     labels = torch.zeros(1, 4, 4, dtype=torch.int64)
     for _ in range(2):
         accumulator.update(labels, labels)
-        found = accumulator.result(world_size=1, images=1)
+        found = accumulator.pop_result(world_size=1, images=1)
         assert found.confusion.sum() == 16
         assert len(found.counts) == 1
         assert found.metrics["boundary"]["boundary_IoU"] == 1
@@ -61,7 +61,7 @@ def test_a_result_ends_the_count():
 def test_a_split_is_evaluated_as_by_hand(net, tmp_path):
     data = ShapesDataModule(train_size=2, val_size=3, num_workers=0)
     dataset = data.dataset("val")
-    evaluation = evaluate_split(make_trainer(tmp_path), net, data, "val", Inference())
+    evaluation = evaluate_split(make_trainer(tmp_path), NetPredictor(net, Inference()), data, "val")
     predictions = [net.predict(dataset[i]["image"][None]).numpy().ravel() for i in range(3)]
     masks = [dataset[i]["mask"].numpy().ravel() for i in range(3)]
     expected = metrics_by_hand(np.concatenate(predictions), np.concatenate(masks), 6)
@@ -75,4 +75,4 @@ def test_a_split_is_evaluated_as_by_hand(net, tmp_path):
 def test_no_image_is_no_evaluation(net, tmp_path):
     data = ShapesDataModule(train_size=2, val_size=2, num_workers=0)
     with pytest.raises(SegmentError, match=r"^nothing was evaluated: the split val or trainer.limit_val_batches"):
-        evaluate_split(make_trainer(tmp_path, limit_val_batches=0), net, data, "val", Inference())
+        evaluate_split(make_trainer(tmp_path, limit_val_batches=0), NetPredictor(net, Inference()), data, "val")

@@ -47,7 +47,11 @@ def test_the_interval_of_one_run():
     found = miou_interval([counts])
     assert found.value == pytest.approx(miou_by_hand(counts), rel=1e-12)
     assert (found.low, found.high) == pytest.approx(jackknife_by_hand([counts]), rel=1e-12)
-    assert (found.images, found.rare_classes, found.note) == (12, 1, "")
+    assert (found.images, found.groups, found.rare_classes, found.note) == (12, 12, 1, "")
+    assert found.describe() == (
+        "the interval is over the choice of 12 images, not of training seeds, and covers the population's mean IoU "
+        "over the classes that occur in them; 1 class occurs in fewer than five of the images"
+    )
 
 
 def test_the_interval_of_the_mean_over_seeds_and_of_a_difference_on_the_same_images():
@@ -59,6 +63,48 @@ def test_the_interval_of_the_mean_over_seeds_and_of_a_difference_on_the_same_ima
     assert found.value == pytest.approx(
         np.mean([miou_by_hand(run) for run in first]) - miou_by_hand(second[0]), rel=1e-12
     )
+
+
+def test_groups_of_images_are_left_out_together():
+    """Each leave-one-out value is that of the images of all other groups."""
+    counts, other = random_counts(4, 40), random_counts(5, 40)
+    groups = np.random.default_rng(0).choice([f"video {k}" for k in range(11)], 40)
+    for first, second in (([counts], []), ([counts, other], []), ([counts], [other])):
+        found = miou_interval(first, second, groups)
+
+        def value(chosen, first=first, second=second):
+            means = [np.mean([miou_by_hand(run[chosen]) for run in runs]) if runs else 0 for runs in (first, second)]
+            return means[0] - means[1]
+
+        left_out = [value(groups != one) for one in sorted({*groups})]
+        centre = sum(left_out) / 11
+        error = (10 / 11 * sum((one - centre) ** 2 for one in left_out)) ** 0.5
+        expected = stats.t.interval(0.95, 10, loc=value(groups == groups), scale=error)
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-12)
+        assert (found.images, found.groups, found.note) == (40, 11, "")
+        assert "over the choice of 40 images in 11 groups, not of" in found.describe()
+
+
+def test_a_group_for_each_image_changes_nothing():
+    counts = random_counts(0)
+    names = np.array([f"{k:02d}" for k in range(12)])
+    found, expected = miou_interval([counts], groups=names), miou_interval([counts])
+    assert found == expected
+
+
+def test_few_groups_are_noted_and_one_gives_no_interval():
+    counts = random_counts(0)
+    found = miou_interval([counts], groups=np.arange(12) % 9)
+    assert found.note == "the interval is uncertain: 9 groups are fewer than 10"
+    assert miou_interval([random_counts(0, 20)], groups=np.arange(20) // 2).note == ""
+    counts[:, :, :] = counts[:1]
+    assert miou_interval([counts], groups=np.arange(12) % 4).note == (
+        "the interval is a point: leaving out any of the groups gives the same value"
+    )
+    counts[6:] = 0
+    alone = miou_interval([counts], groups=np.arange(12) // 6)
+    assert np.isnan(alone.low)
+    assert alone.note == "no interval: it needs two groups with a counted pixel, got 1"
 
 
 def test_an_image_without_a_counted_pixel_is_no_image():
@@ -83,7 +129,7 @@ def test_equal_images_give_a_point():
     counts = np.repeat(random_counts(0)[:1], 4, 0)
     found = miou_interval([counts])
     assert found.low == found.high == found.value == pytest.approx(float(mean_iou(counts[0])))
-    assert found.note == "the interval is a point: leaving out any image gives the same value"
+    assert found.note == "the interval is a point: leaving out any of the images gives the same value"
 
 
 @pytest.mark.parametrize("images", [0, 1])

@@ -1,6 +1,7 @@
 """The metrics, files and pictures that an evaluation leaves."""
 
 import csv
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from segment.comparison.paired import paired_interval
 from segment.data.classes import Classes
 from segment.evaluation.evaluator import EvaluationAccumulator
 from segment.evaluation.examples import Example
@@ -34,7 +36,7 @@ def evaluation():
     accumulator = EvaluationAccumulator(CLASSES, boundary=True)
     prediction, truth = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (2, 4, 12, 16)))
     accumulator.update(prediction, truth)
-    return accumulator.result(world_size=1, images=4)
+    return accumulator.pop_result(world_size=1, images=4)
 
 
 def test_metrics_by_class_name_with_the_interval(evaluation):
@@ -42,11 +44,26 @@ def test_metrics_by_class_name_with_the_interval(evaluation):
     assert found["mIoU"] == pytest.approx(interval.value)
     assert found["mIoU_interval"] == [interval.low, interval.high]
     assert (found["mIoU_interval_images"], found["mIoU_interval_rare_classes"]) == (4, 3)
-    assert found["mIoU_interval_note"] == ""
+    assert (found["mIoU_interval_note"], found["mIoU_interval_groups"]) == ("", None)
+    assert found["mIoU_interval_covers"] == interval.describe()
     assert list(found["per_class_IoU"]) == list(CLASSES.names)
     assert list(found["boundary"]["per_class_boundary_IoU"]) == list(CLASSES.names)
     assert found["mIoU_stuff"] == found["per_class_IoU"]["sky"]
     assert isinstance(evaluation.metrics["per_class_IoU"], list)  # the evaluation itself is not changed
+
+
+def test_groups_of_images_are_used_and_written(evaluation, tmp_path, capfd):
+    evaluation = dataclasses.replace(evaluation, groups=np.array(["b", "a", "b", "c"]))
+    found, interval = all_metrics(evaluation), miou_interval([evaluation.counts], groups=evaluation.groups)
+    assert found["mIoU_interval"] == [interval.low, interval.high]
+    assert found["mIoU_interval_groups"] == 3
+    write_results(found | SOURCE, evaluation, SimpleNamespace(id=str), {}, RunFolder(tmp_path))
+    shown = capfd.readouterr().out
+    assert "note: the interval is over the choice of 4 images in 3 groups, not of training seeds" in shown
+    assert "note: the interval is uncertain: 3 groups are fewer than 10\n" in shown
+    counts = read_image_counts(RunFolder(tmp_path).per_image)
+    assert counts.groups.tolist() == ["b", "a", "b", "c"]
+    assert paired_interval([counts]) == interval  # segment.report's
 
 
 def test_means_over_groups_of_classes():
@@ -69,13 +86,13 @@ def test_the_source_names_data_protocol_and_checkpoint(tmp_path, monkeypatch):
     data = SimpleNamespace(
         name="own",
         location=lambda: {"root": "/own"},
-        dataset=lambda split: SimpleNamespace(content_hash=lambda: f"hash of {split}"),
+        dataset=lambda split: SimpleNamespace(listing_hash=lambda: f"hash of {split}"),
         fingerprints=lambda dataset: [("a",), ("b",), ("c",)],
     )
     (tmp_path / "best.ckpt").write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)
     path = RunFolder(".").path / "best.ckpt"
-    found = describe_source(data, "val", 2, Inference(), {"images": ["b", "c"]}, path, "32-true")
+    found = describe_source(data, "val", Inference(), {"images": ["b", "c"]}, path, 2, "32-true")
     assert found.pop("protocol").startswith("single scale, whole images; one image at a time at original resolution")
     assert len(found.pop("checkpoint_digest")) == 16
     assert found == {
@@ -122,10 +139,10 @@ def test_notes_on_a_net_of_one_class_and_on_a_split_without_labels():
     accumulator = EvaluationAccumulator(Classes(("road", "car"), ((0, 0, 0), (9, 9, 9))))
     truth = torch.tensor([[[0, 1]]])
     accumulator.update(torch.zeros_like(truth), truth)
-    [note] = result_notes(accumulator.result(1, 1))
+    [note] = result_notes(accumulator.pop_result(1, 1))
     assert note.startswith("the net predicts 'road' for every pixel: train longer")
     accumulator.update(truth, truth)
-    assert result_notes(accumulator.result(1, 1)) == []
+    assert result_notes(accumulator.pop_result(1, 1)) == []
     accumulator.update(truth, torch.full_like(truth, 255))
-    [note] = result_notes(accumulator.result(1, 1))
+    [note] = result_notes(accumulator.pop_result(1, 1))
     assert note.startswith("no pixel of the split is labelled")

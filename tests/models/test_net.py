@@ -79,7 +79,7 @@ def test_frozen_batch_norms_stay_frozen_in_a_trainer(main):
 def test_gradients_of_scores_are_summed_in_32_bits(dtype):
     """A CPU does so by itself, but a GPU sums in the type of the scores: 64x64 ones are 256 in bfloat16."""
     net = build_scoring_net("model=fcn32s", "model/encoder=mobilenet_v2")
-    assert net.enlarge(torch.zeros(1, 5, 2, 2, dtype=dtype), 64, 64).dtype.itemsize == max(dtype.itemsize, 4)
+    assert net.upsample(torch.zeros(1, 5, 2, 2, dtype=dtype), 64, 64).dtype.itemsize == max(dtype.itemsize, 4)
 
 
 @pytest.mark.parametrize("kind", ["fcn", pytest.param("timm", marks=pytest.mark.slow), "unet_own"])

@@ -10,7 +10,7 @@ from segment.models.encoders.timm_encoder import TimmEncoder
 from segment.models.net import SegmentationNet
 from segment.models.normalization import NORMALIZATIONS, read_normalization, same_normalization
 
-TABLE = {"mean": [1, 2, 3], "deviation": [4, 5, 6]}
+TABLE = {"mean": [1, 2, 3], "std": [4, 5, 6]}
 
 
 def test_nets_normalise_as_their_weights_need_it():
@@ -20,8 +20,8 @@ def test_nets_normalise_as_their_weights_need_it():
     expected = torch.tensor([30 - 104.00698793, 20 - 116.66876762, 10 - 122.67891434])
     torch.testing.assert_close(caffe.flatten(), expected)
     imagenet = SegmentationNet(encoder, UNetDecoder, 2).normalize(image)
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    torch.testing.assert_close(imagenet.flatten(), (torch.tensor([10, 20, 30]) / 255 - mean) / deviation)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(imagenet.flatten(), (torch.tensor([10, 20, 30]) / 255 - mean) / std)
     for name, wanted in (("mobilenetv3_small_050", imagenet), ("mobilenetv4_conv_small_050", image / 127.5 - 1)):
         net = SegmentationNet(TimmEncoder(name, None), UNetDecoder, 2)
         torch.testing.assert_close(net.normalize(image), wanted)
@@ -35,10 +35,12 @@ def test_nets_normalise_as_their_weights_need_it():
         "rgb",
         7,
         {"mean": [1, 2, 3]},
-        {"mean": [1, 2], "deviation": [1, 1]},
-        {**TABLE, "deviation": [0, 0, 0]},
-        {**TABLE, "deviation": [0.2, 0.2, 0.2]},
-        {**TABLE, "deviation": "abc"},
+        {"mean": [1, 2], "std": [1, 1]},
+        {**TABLE, "std": [0, 0, 0]},
+        {**TABLE, "std": [0.2, 0.2, 0.2]},
+        {**TABLE, "std": "abc"},
+        {**TABLE, "mean": [float("nan")] * 3},
+        {**TABLE, "std": [1e300] * 3},
         {**TABLE, "rgb": True},
     ],
 )
@@ -49,7 +51,7 @@ def test_other_values_are_refused(value):
 
 def test_normalizations_are_compared_up_to_rounding():
     imagenet = NORMALIZATIONS["imagenet"]
-    rounded = read_normalization({"mean": torch.tensor(imagenet.mean).tolist(), "deviation": imagenet.deviation})
+    rounded = read_normalization({"mean": torch.tensor(imagenet.mean).tolist(), "std": imagenet.std})
     assert rounded != imagenet
     assert same_normalization(rounded, imagenet)
     assert not same_normalization(imagenet._replace(bgr=True), imagenet)

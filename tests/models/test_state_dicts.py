@@ -103,14 +103,14 @@ def test_another_class_count_keeps_all_but_the_scores(tmp_path, capsys):
 def test_a_runs_checkpoint_brings_its_normalization(main, capsys):
     """Without it the weights would see other pixel values than in training, and nobody would notice."""
     overrides = (*SMALL, "data.train_size=2", "data.val_size=1", "data.crop_size=[32,32]", "trainer.max_epochs=1")
-    folder = main("train", *overrides, "model.normalization={mean:[9,8,7],deviation:[60,50,40],bgr:true}")
+    folder = main("train", *overrides, "model.normalization={mean:[9,8,7],std:[60,50,40],bgr:true}")
     small = (*SMALL[:2], f"model.weights={folder / 'checkpoints' / 'best.ckpt'}")
     capsys.readouterr()
     net = build_net(*small, num_classes=6)
-    assert net.normalization == {"mean": [9, 8, 7], "deviation": [60, 50, 40], "bgr": True}
+    assert net.normalization == {"mean": [9, 8, 7], "std": [60, 50, 40], "bgr": True}
     assert "note" not in capsys.readouterr().out
     net = build_net(*small, "model.normalization=unit", num_classes=6)
-    assert net.normalization == {"mean": [0] * 3, "deviation": [255] * 3, "bgr": False}
+    assert net.normalization == {"mean": [0] * 3, "std": [255] * 3, "bgr": False}
     assert "note: model.normalization differs from the one that " in capsys.readouterr().out
 
 
@@ -123,7 +123,7 @@ def test_weights_of_another_encoder_are_refused_by_name(tmp_path):
         build_net("model=fcn_small", "model.encoder.width=8", f"model.weights={path}", num_classes=6)
     shutil.copy(path, tmp_path / "broken.ckpt")
     (tmp_path / "broken.ckpt").write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(SegmentError, match="is not a file of weights"):
+    with pytest.raises(SegmentError, match="is damaged or cut off"):
         build_net("model=fcn_small", f"model.weights={tmp_path / 'broken.ckpt'}")
 
 

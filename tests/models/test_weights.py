@@ -49,6 +49,13 @@ def test_mismatches_by_kind():
     message = r"1 missing \(bias\); 1 unknown \(x\); 1 of another shape \(weight \(1,\) instead of \(3, 2\)\)"
     with pytest.raises(SegmentError, match=message):
         load_state(layer, {"weight": torch.zeros(1), "x": torch.zeros(1)}, "a file")
+    with pytest.raises(
+        SegmentError, match=r"1 missing \(bias\); 1 of another shape \(weight torch.int64 \(3, 2\) instead"
+    ):
+        load_state(layer, {"weight": torch.zeros(3, 2, dtype=torch.int64), "bias": 5}, "a file")
+    with pytest.raises(SegmentError) as error:
+        load_state(layer, {"k" * 10**6: torch.zeros(1)}, "a file")
+    assert len(str(error.value)) <= 300
     assert mismatched_keys(("missing", ["a", "b", "c", "d"]), ("unknown", [])) == "4 missing (a, b, c, ...)"
 
 

@@ -41,8 +41,7 @@ def probabilities(net, image, size=None):
 def test_by_default_it_is_the_net_s_own_prediction(net, image):
     assert torch.equal(Inference().class_map(net, image), net.predict(image[None])[0])
     expected = probabilities(net, net.normalize(image[None]))[0]
-    torch.testing.assert_close(Inference().probabilities(net, image), expected)
-    classes, whole = Inference().run(net, image, torch.uint8)
+    classes, whole = Inference().run(net, image, probabilities=True)
     assert torch.equal(classes, expected.argmax(0))
     assert (whole / 255 - expected).abs().max() <= 0.5001 / 255
 
@@ -56,12 +55,10 @@ def test_windows_cover_the_image_and_are_blended(net, image):
             part = probabilities(net, normalised[..., top : top + 40, left : left + 64])[0]
             total[:, top : top + 40, left : left + 64] += weight * part
             weights[top : top + 40, left : left + 64] += weight
-    torch.testing.assert_close(inference.probabilities(net, image), total / weights)
+    torch.testing.assert_close(inference._average(net, image), total / weights)
     assert torch.equal(inference.class_map(net, image), (total / weights).argmax(0))
     # An image smaller than the window is one window; two thirds are the default stride.
-    torch.testing.assert_close(
-        Inference(window=[200, 200]).probabilities(net, image), Inference().probabilities(net, image)
-    )
+    torch.testing.assert_close(Inference(window=[200, 200])._average(net, image), Inference()._average(net, image))
     assert Inference(window=[512, 384]).stride == (341, 256)
 
 
@@ -79,24 +76,24 @@ def test_scales_and_flips_are_averaged_at_the_image_s_size(net, image):
         scaled = F.interpolate(normalised, size, mode="bilinear", antialias=True) if size != (90, 133) else normalised
         found += [probabilities(net, scaled, (90, 133)), probabilities(net, scaled.flip(-1), (90, 133)).flip(-1)]
     inference = Inference(scales=[0.5, 1, 1.5], flip=True)
-    torch.testing.assert_close(inference.probabilities(net, image), torch.cat(found).mean(0))
-    mirrored = inference.probabilities(net, image.flip(-1)).flip(-1)
-    torch.testing.assert_close(mirrored, inference.probabilities(net, image))
+    torch.testing.assert_close(inference._average(net, image), torch.cat(found).mean(0))
+    mirrored = inference._average(net, image.flip(-1)).flip(-1)
+    torch.testing.assert_close(mirrored, inference._average(net, image))
 
 
 def test_scales_of_a_net_in_16_bits(net, image):
     small, inference = copy.deepcopy(net).bfloat16(), Inference(scales=[0.5])
-    difference = inference.probabilities(small, image) - inference.probabilities(net, image)
+    difference = inference._average(small, image) - inference._average(net, image)
     assert difference.abs().max() < 0.05
 
 
 def test_a_large_image_in_parts_gives_the_result_of_the_whole(net):
     """The overlap of the parts is wider than the net's receptive field, so the result is the same."""
     image = torch.randint(0, 256, (3, 430, 600), dtype=torch.uint8)
-    for settings, scores in (({}, 0), ({"flip": True}, 5)):
-        needed = bytes_per_pixel(net) + 5 * 4 * scores  # five copies of all classes' scores
-        cut = Inference(**settings, max_memory=430 * 600 * (20 + 0.9 * needed) / 2**30)
-        spans = cut._parts(net, image, None)
+    for settings, copies in (({}, 3), ({"flip": True}, 5)):
+        needed = bytes_per_pixel(net) + copies * 4 * 5  # so many copies of all classes' scores
+        cut = Inference(**settings, max_memory=430 * 600 * (20 + 5 + 0.9 * needed) / 2**30)
+        spans = cut._parts(net, image, False)
         assert len(spans) > 1
         assert all(y.seen.start % 16 == x.seen.start % 16 == 0 for y, x in spans)
         whole = Inference(**settings).class_map(net, image)
@@ -105,6 +102,30 @@ def test_a_large_image_in_parts_gives_the_result_of_the_whole(net):
     assert torch.equal(Inference(max_memory=1).class_map(net, image), net.predict(image[None])[0])
     with pytest.raises(SegmentError, match=r"max_memory=0.001: an image of 600x430 needs 0\.\d+ GiB with this net"):
         Inference(max_memory=0.001).class_map(net, image)
+
+
+@pytest.mark.parametrize(("settings", "copies"), [({}, 3), ({"flip": True}, 5)])
+def test_the_classes_do_not_depend_on_what_is_written(net, settings, copies):
+    """The image is cut in the same places with and without probabilities, and the classes come from the same scores."""
+    image = torch.randint(0, 256, (3, 400, 330), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    cost = bytes_per_pixel(net) + copies * 4 * 5
+    counts = []
+    for share in (0.85, 1.1):
+        inference = Inference(**settings, max_memory=400 * 330 * (20 + 5 + share * cost) / 2**30)
+        classes, probabilities = inference.run(net, image, probabilities=True)
+        assert torch.equal(classes, inference.class_map(net, image))
+        assert probabilities.dtype == torch.uint8
+        counts.append(len(inference._parts(net, image, False)))
+    assert counts[0] > counts[-1] == 1
+
+
+def test_room_for_probabilities_is_given_up_only_where_they_are_not_wanted(net):
+    image = torch.zeros(3, 300, 300, dtype=torch.uint8)
+    least = Inference(max_memory=1)._memory(net, 300 * 300) + 300 * 300 * 20 / 2**30
+    tight = Inference(max_memory=1.001 * least)
+    assert len(tight._parts(net, image, False)) == 1
+    with pytest.raises(SegmentError, match="an image of 300x300 with its probabilities needs"):
+        tight.run(net, image, probabilities=True)
 
 
 def test_the_protocol_is_described():

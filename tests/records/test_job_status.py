@@ -29,7 +29,18 @@ def test_the_end_of_a_job(tmp_path, code, error, expected):
 def test_a_missing_file_is_no_job_and_a_damaged_one_is_an_error(tmp_path):
     path = tmp_path / "job.json"
     assert JobRecord.read(path) is None
-    for content in ("{", "{}", '{"overrides": [], "unknown": 1}', "[]", "\xff"):
+    for content in (
+        "{",
+        "{}",
+        '{"overrides": [], "unknown": 1}',
+        "[]",
+        "\xff",
+        "[" * 200_000,
+        '{"overrides": 3}',
+        '{"overrides": [], "started": 3}',
+        '{"overrides": [], "state": "x"}',
+        " " * 3_000_000,
+    ):
         path.write_text(content, encoding="latin-1")
-        with pytest.raises(SegmentError, match=r"^cannot read job.json: "):
+        with pytest.raises(SegmentError, match=r"^cannot read .*job.json: "):
             JobRecord.read(path)

@@ -52,6 +52,21 @@ def test_values_of_any_kind_arrive_and_make_one_folder_each(sweep, tmp_path):
     assert {job[-1] for job in jobs} == {folder.name for folder in folders}
 
 
+def test_damaged_records_are_a_line_each_and_the_sweep_continues(sweep, tmp_path, capfd):
+    """A job with a damaged job.json runs again; one with a damaged metrics.json has no score."""
+    sweep("seed=0,1,2")
+    folders = {path.name[:6]: path for path in (tmp_path / "sweep").iterdir()}
+    (folders["seed-0"] / "job.json").write_text("[" * 200_000)
+    (folders["seed-1"] / "metrics.json").write_text('{"mIoU": "high"}')
+    capfd.readouterr()
+    code, jobs = sweep("seed=0,1,2")
+    out, err = capfd.readouterr()
+    assert (code, len(jobs)) == (0, 1)
+    assert out.count("note: cannot read") == 1
+    assert out.count("0.2500") == 2
+    assert "Traceback" not in err
+
+
 def test_the_same_overrides_are_the_same_sweep():
     name = folder_of_overrides(["sweep=skip_strides", "data.root=/x", "seed=0,1"])
     assert name == folder_of_overrides(["seed=0,1", "sweep=skip_strides", "data.root=/x"])

@@ -97,7 +97,7 @@ class VOCDataModule(SegmentationDataModule):
         return [(sample.id, *own) for sample, own in zip(dataset.samples, super().fingerprints(dataset), strict=True)]
 
     def samples(self, split: str) -> list[Sample]:
-        """Return the pairs of :meth:`ids`; of the test splits only that of 2007 has masks."""
+        """Return the pairs of :meth:`ids`; among the test splits, only that of 2007 has masks."""
         base = self.base()
         samples = []
         for name in self.ids(split):

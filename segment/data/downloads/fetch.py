@@ -72,8 +72,8 @@ def download_missing(
     """Download and unpack the releases that are missing below ``root``. Archives that already lie there are used.
 
     Args:
-        missing: returns the missing releases. It is called again when the lock is taken: of several processes that
-            start together the first one downloads.
+        missing: function that returns the missing releases. It is called again when the lock is taken, since another
+            process may have downloaded them.
         url: a mirror: either a folder that has the archives under their names, or the address of the only archive.
         checksum: checksum of the mirror's archive, if that differs from the official one.
 

@@ -41,11 +41,11 @@ class TimmEncoder(nn.Module):
             _reset_zero_norms(self.net)
         features = [(entry["reduction"], entry["num_chs"]) for entry in self.net.feature_info.get_dicts()]
         self.strides = [stride for stride, _ in features]
-        self.channels: dict[int, int] = dict(features)  # of features with the same stride the deepest
+        self.channels: dict[int, int] = dict(features)  # a later feature replaces one of the same stride
         self.size_divisor = max(self.channels)
         pixels = self.net.pretrained_cfg  # also without weights: a checkpoint's net is built without them
-        mean, deviation = (tuple(255 * value for value in pixels[key]) for key in ("mean", "std"))
-        self.normalization = Normalization(mean, deviation)
+        mean, std = (tuple(255 * value for value in pixels[key]) for key in ("mean", "std"))
+        self.normalization = Normalization(mean, std)
         if len(self.channels) < 2 or not self._is_pyramid():
             raise SegmentError(f"timm's {name} gives no pyramid of (N,C,H,W) features: choose a convolutional network")
 

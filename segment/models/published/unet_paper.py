@@ -100,7 +100,7 @@ class PaperUNetDecoder(nn.Module):
 
 
 def mirrored_indices(first: int, last: int, size: int) -> Tensor:
-    """Return the indices of pixels ``first`` to ``last - 1`` of a line that is mirrored at both ends again and again.
+    """Return the indices of the pixels ``first`` to ``last - 1`` of a line that is reflected at both ends repeatedly.
 
     Args:
         size: number of pixels of the line; ``first`` and ``last`` can lie outside.
