@@ -64,12 +64,12 @@ class MaskAnnotation(Annotation):
         """
         names = [BACKGROUND, *sorted({*self.labels()} - {BACKGROUND, VOID})]
         classes = self._read({VOID: IGNORE, **{name: i for i, name in enumerate(names)}})
-        numbers = component_numbers(classes)
-        if self.object_mask is not None:
-            given = _object_values(self.object_mask)
-            if given.shape != classes.shape:
-                raise SegmentError(f"{self.object_mask} and {self.file} differ in size")
-            numbers = np.where(np.isin(given, (0, *VOID_VALUES)), numbers, given + numbers.max())
+        given = np.zeros_like(classes) if self.object_mask is None else _object_values(self.object_mask)
+        if given.shape != classes.shape:
+            raise SegmentError(f"{self.object_mask} and {self.file} differ in size")
+        given = np.where(np.isin(given, VOID_VALUES), 0, given)
+        rest = component_numbers(np.where(given > 0, 0, classes))  # void, and objects without a number
+        numbers = np.where(given > 0, given.astype(np.int64) + rest.max(), rest)
         objects = [*_objects(classes, numbers, names)]
         if self.xml is not None:
             objects = _flag_objects(objects, read_boxes(self.xml))
@@ -106,8 +106,6 @@ def _objects(classes: np.ndarray, numbers: np.ndarray, names: list[str]) -> Iter
     found, order = np.unique(numbers, return_inverse=True)
     order = order.reshape(numbers.shape) + (found[0] != 0)
     for number, box in enumerate(ndimage.find_objects(order), 1):
-        if box is None or (number == 1 and found[0] == 0):
-            continue
         mask = order[box] == number
         label = int(np.bincount(classes[box][mask]).argmax())
         top, left = box[0].start, box[1].start
@@ -186,7 +184,7 @@ def read_layout(base: Path, table: Mapping[Any, str], root: Path) -> Iterator[An
             yield Finding("annotation", str(error))
             continue
         yield MaskAnnotation(
-            folder.id(image),
+            name,
             image,
             path,
             (),

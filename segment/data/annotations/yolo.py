@@ -64,7 +64,8 @@ def read_yolo(path: Path, folder: ImageFolder, names: Sequence[str]) -> Annotati
     lines = path.read_text("utf-8-sig", errors="replace").splitlines()
     objects = [_object(line.split(), names, (width, height), str(path)) for line in lines if line.strip()]
     objects.sort(key=AnnotatedObject.area, reverse=True)
-    return Annotation(folder.id(image), image, path, objects)
+    own = path.with_suffix("").relative_to(folder.root).parts
+    return Annotation("/".join(part for part in own if part != "labels"), image, path, objects)
 
 
 def _object(words: Sequence[str], names: Sequence[str], size: tuple[int, int], path: str) -> AnnotatedObject:

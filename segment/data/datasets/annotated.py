@@ -1,19 +1,21 @@
 """A user's own photos with annotations of LabelMe, COCO, CVAT, Label Studio or YOLO."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities import rank_zero_only
 
-from segment.data.annotations.labels import class_names, class_of_labels, paste
+from segment.data.annotations.labels import class_names, class_of_labels, paste, spellings
 from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask
 from segment.data.annotations.sources import ImageFolder
 from segment.data.classes import IGNORE
 from segment.data.dataset import SegmentationDataset
 from segment.data.datasets.annotation_formats import READERS, find_format, read_annotations, unpacked
 from segment.data.datasets.folder import FolderDataModule
+from segment.data.headers import image_header
 from segment.data.labels import VOID
 from segment.data.pairs import Finding, Sample
 from segment.errors import SegmentError
@@ -37,6 +39,12 @@ class AnnotationDataModule(FolderDataModule):
 
     Raises:
         SegmentError: there are no annotations, a label has no class, or an argument is out of range.
+
+    Example:
+        >>> _ = Path("a.json").write_text('{"shapes": [{"label": "dog", "points": [[0, 0], [9, 0], [0, 9]]}]}')
+        >>> Image.new("RGB", (16, 16)).save("a.jpg")
+        >>> AnnotationDataModule(".", classes=["dog"]).classes.names
+        ('background', 'dog')
     """
 
     def __init__(
@@ -113,13 +121,67 @@ class AnnotationDataModule(FolderDataModule):
         ignored = "crowd" in item.flags or ("difficult" in item.flags and self.difficult == "void")
         return IGNORE if ignored or name == VOID else self.classes.names.index(name)
 
+    def findings(self) -> tuple[list[Finding], list[Finding]]:
+        """Return the annotations that cannot be read, and what is odd about the others."""
+        notes = [finding for annotation in self.annotations for finding in annotation_notes(annotation)]
+        for group in spellings(self.found):
+            counts = ", ".join(f"{label!r} ({self.found[label]})" for label in group)
+            table = f"data.classes={{{group[0]}:[{','.join(group)}]}}"
+            notes.append(Finding("spelling", f"one class? {counts}; {table} merges them"))
+        known = {annotation.image for annotation in self.annotations}
+        if unknown := [
+            path for path in self._folder.images if path not in known and not path.parent.name.startswith(MASKS)
+        ]:
+            some = ", ".join(self._folder.id(path) for path in unknown[:5]) + ", ..." * (len(unknown) > 5)
+            notes.append(Finding("no annotation", f"{len(unknown)} images have none and are not used: {some}"))
+        if empty := [one.id for one in self.annotations if not one.labels()]:
+            some = ", ".join(empty[:5]) + ", ..." * (len(empty) > 5)
+            notes.append(Finding("no object", f"{len(empty)} images have no object and are all background: {some}"))
+        return [*self.left_out], notes
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of objects by label, and by flag."""
+        labels, flags = Counter[str](), Counter[str]()
+        for annotation in self.annotations:
+            with suppress(SegmentError):  # the pair's own problem
+                for item in annotation.load().objects:
+                    labels[item.label] += 1
+                    flags.update(item.flags)
+        return {"label": dict(labels)} | ({"flag": dict(flags)} if flags else {})
+
     def image_stem(self, mask: Path) -> str | None:
         return None
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
         """Check the headers, and say once which annotations are left out."""
-        super().check_dataset(dataset)
+        super(FolderDataModule, self).check_dataset(dataset)  # that of folders reads values of mask files
         if not self._told:
             self._told = True
             for finding in self.left_out:
                 rank_zero_only(print)(f"left out: {finding.message}")
+
+
+MASKS = "Segmentation"
+"""First part of the names of VOC's folders of masks."""
+
+
+def annotation_notes(annotation: Annotation) -> Iterator[Finding]:
+    """Yield a note on objects that are empty, unclosed or outside the image."""
+    objects = annotation.objects
+    unclosed = [item.label for item in objects if item.is_empty]
+    if unclosed:
+        yield Finding(
+            "unclosed", f"{annotation.file}: without pixels, or with too few points: {', '.join(unclosed[:5])}"
+        )
+    try:
+        _, height, width = annotation.frame(image_header(annotation.image))
+    except Exception:  # the pair's own problem, see image_header
+        return
+    boxes = [(item.label, item.box()) for item in objects if not item.is_empty]
+    outside = [label for label, (x, y, right, bottom) in boxes if x >= width or y >= height or right < 0 or bottom < 0]
+    if outside:
+        yield Finding("outside", f"{annotation.file}: outside the image: {', '.join(outside[:5])}")
+    beyond = sum(min(x, y) < -1 or right > width or bottom > height for _, (x, y, right, bottom) in boxes)
+    if beyond > len(outside):
+        count = beyond - len(outside)
+        yield Finding("outside", f"{annotation.file}: {count} objects reach beyond the image, and are cut")

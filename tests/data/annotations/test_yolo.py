@@ -26,7 +26,7 @@ def make(root, text=f"{SMALL}\n\n{LARGE}\n", names="names:\n  0: person\n  1: 'b
 
 def test_small_objects_are_drawn_over_large_ones(tmp_path):
     found = make(tmp_path)
-    assert (found.id, found.labels()) == ("images/train/a", ["person", "big dog"])
+    assert (found.id, found.labels()) == ("train/a", ["person", "big dog"])
     assert np.bincount(found.object_map(image_header(found.image)).ravel())[2] == 7 * 7
     assert make(tmp_path, "").objects == []  # an image without objects
 
