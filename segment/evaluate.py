@@ -19,21 +19,26 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, user_path
 from segment.records.folder import RunFolder, checkpoint_path
+from segment.training.processes import watch_first_process
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
     from segment.data.datamodule import SegmentationDataModule
 
-CHECKED_KEYS = {"boundary": bool, "split": str, "predictions.labels": Literal["index", "dataset"] | None}
+CHECKED_KEYS = {
+    "boundary": bool,
+    "calibration": bool,
+    "split": str,
+    "predictions.labels": Literal["index", "dataset"] | None,
+}
 """Types of the keys that no part checks."""
 
 
 def evaluate(config: DictConfig) -> None:
     """Evaluate a checkpoint, or masks from a folder, on a split of a data set, and write the results."""
-    from segment.training.faults import occupied
-
-    silence_known_warnings()
-    if config.checkpoint is None and config.predictions.folder is None:
+    if config.checkpoint is not None:
+        checkpoint_path(config.checkpoint)  # before torch, which takes seconds, is imported
+    elif config.predictions.folder is None:
         raise SegmentError("checkpoint is missing: give checkpoint=FILE, or predictions=FOLDER with data=NAME")
     folder = RunFolder(output_folder())
     if folder.provenance.is_file():
@@ -41,6 +46,9 @@ def evaluate(config: DictConfig) -> None:
             f"hydra.run.dir={shown(folder.path)}: a net was trained there, whose metrics this would replace; "
             "name another folder, or leave it out"
         )
+    from segment.training.faults import occupied
+
+    silence_known_warnings()
     with occupied(folder):
         folder.clear_results()
         for key, kind in CHECKED_KEYS.items():
@@ -156,7 +164,7 @@ def write_evaluation(
         )
     with ending_run(folder) as run:
         run.trainer = trainer = build_evaluation_trainer(config, folder)
-        evaluation = evaluate_split(trainer, predictor, data, config.split, config.boundary)
+        evaluation = evaluate_split(trainer, predictor, data, config.split, config.boundary, config.calibration)
         if not trainer.is_global_zero:
             return
         source = describe(len(evaluation.counts), str(trainer.precision))
@@ -202,9 +210,10 @@ def prepare_overrides() -> None:
         if any(argument.startswith("data.") for argument in sys.argv):
             raise SegmentError("checkpoint is missing: give checkpoint=FILE")
         return
+    checkpoint = checkpoint_path(path)
     from segment.records.checkpoint import data_config
 
-    node = data_config(read_once(checkpoint_path(path)))
+    node = data_config(read_once(checkpoint))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes get this command line, too
         sys.argv.insert(1, own)
@@ -217,11 +226,12 @@ def check_keys_of_predictions(keys: set[str]) -> None:
         SegmentError: a key is for a net, or there is no data set.
     """
     for key in sorted(keys):
-        if key in {"checkpoint", "submit", "competition"} or key.startswith("inference"):
+        if key in {"checkpoint", "submit", "competition", "calibration"} or key.startswith("inference"):
             raise SegmentError(f"{key}= is for a net, and predictions= judges files: give one of the two")
     if "data" not in keys:
         raise SegmentError("data is missing: predictions=FOLDER needs the data set of the images, data=NAME")
 
 
 if __name__ == "__main__":
+    watch_first_process()
     entry_point("evaluate", evaluate, prepare_overrides)

@@ -12,6 +12,7 @@ from segment.cli.entry_point import entry_point
 from segment.cli.value_types import check_value
 from segment.errors import SegmentError
 from segment.files import user_path, whole_file
+from segment.records.folder import checkpoint_path
 
 
 def export(config: DictConfig) -> None:
@@ -27,10 +28,11 @@ def export(config: DictConfig) -> None:
     output, suffix = user_path(config.output, "output"), {"onnx": ".onnx", "torch_export": ".pt2"}[config.format]
     if output.suffix != suffix or output.is_dir():
         raise SegmentError(f"output={output}: expected a file name that ends in {suffix}, for format={config.format}")
+    checkpoint = checkpoint_path(config.checkpoint)  # before torch, which takes seconds, is imported
     from segment.prediction.exported_net import export_net
     from segment.prediction.segmenter import load_segmenter
 
-    content = export_net(load_segmenter(config.checkpoint, "cpu"), config.format, config.output_type)
+    content = export_net(load_segmenter(checkpoint, "cpu"), config.format, config.output_type)
     try:
         with whole_file(output, "wb") as file:
             file.write(content)

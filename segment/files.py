@@ -28,6 +28,23 @@ def user_path(given: Any, key: str) -> Path:
     return path
 
 
+def readable_file(given: Any, key: str) -> Path:
+    """Return the path that a user gives for a key, see :func:`user_path`, once the file can be read.
+
+    Raises:
+        SegmentError: there is no such file, or it cannot be read.
+    """
+    path = user_path(given, key)
+    try:
+        if not path.is_file():
+            found = f"{path} is {kind(path)}, not a file" if path.exists() else f"the file {path} does not exist"
+            raise SegmentError(found)
+        path.open("rb").close()
+    except OSError as error:
+        raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
+    return path
+
+
 def kind(path: Path) -> str:
     """Name what is at a path: "a file", "a folder", "a named pipe", "a device", "a socket" or "a broken link"."""
     if not path.exists():

@@ -13,6 +13,7 @@ from segment.cli.entry_point import entry_point
 from segment.cli.value_types import check_value
 from segment.errors import SegmentError
 from segment.files import checkpoint_digest, kind, printable, user_path
+from segment.records.folder import checkpoint_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.images import Reading
@@ -26,16 +27,15 @@ def predict(config: DictConfig) -> None:
     Raises:
         SegmentError: a setting is wrong, or some images could not be segmented.
     """
+    checkpoint = checkpoint_path(config.checkpoint)  # before torch, which takes seconds, is imported
     from segment.prediction.input_files import find_images
     from segment.prediction.output_files import EXTRAS, plan_outputs, prepare_folder
     from segment.prediction.segmenter import load_segmenter
-    from segment.records.folder import checkpoint_path
 
     extras = [suffix for suffix, key in EXTRAS.items() if check_value(key, config[key], bool)]
     inference = instantiate(config.inference)
     limit_image_size(inference.max_memory)
     source, output = (user_path(config[key], key) for key in ("input", "output"))
-    checkpoint = checkpoint_path(config.checkpoint)
     try:
         plan = plan_outputs(*find_images(source, output), output, extras)
         prepare_folder(output, plan)

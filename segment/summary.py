@@ -1,11 +1,14 @@
 """Costs of nets without running them: ``python -m segment.summary models=[fcn8s,unet] encoders=[resnet50]``."""
 
+import sys
+
 from omegaconf import DictConfig
 from rich.console import Console
 
 from segment.cli.build import instantiate
 from segment.cli.config import group_options, load_config, plain
 from segment.cli.entry_point import entry_point
+from segment.cli.overrides import split_flags
 from segment.cli.value_types import check_value
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
@@ -28,12 +31,13 @@ def summary(config: DictConfig) -> None:
         raise SegmentError(f"num_classes={classes}: expected a number from 1")
     if len(size) != 2 or min(size) < 32:
         raise SegmentError(f"size={size}: expected [HEIGHT,WIDTH], each from 32")
+    flags = split_flags(sys.argv[1:])[0]  # --config-dir adds own models
     headings = ["model", "encoder", "params\nM", "GMACs", "memory\nGB", "strides", "receptive\nfield"]
     title = f"{size[0]}x{size[1]} pixels (height x width), {classes} classes"
     grid, notes = Grid(title, headings, text=("encoder", "strides")), list(NOTES)
-    pairs = [(model, encoder) for model in models or group_options("model") for encoder in encoders or [None]]
+    pairs = [(model, encoder) for model in models or group_options("model", flags) for encoder in encoders or [None]]
     for model, encoder in pairs:
-        overrides = [f"model={model}", *([f"model/encoder={encoder}"] if encoder else [])]
+        overrides = [*flags, f"model={model}", *([f"model/encoder={encoder}"] if encoder else [])]
         name = encoder or load_config(overrides).model.encoder._target_.rpartition(".")[2]
         try:
             cells = cost_cells(overrides, classes, *size)
@@ -51,11 +55,11 @@ def summary(config: DictConfig) -> None:
 
 def cost_cells(overrides: list[str], num_classes: int, height: int, width: int) -> list[str]:
     """Return the cost of a net as the cells of its row. The net is built without weights and takes no memory."""
-    import torch  # here, since it takes seconds and --help does not need it
+    config = load_config([*overrides, "model.encoder.weights=null"])  # before torch, which takes seconds, is imported
+    import torch
 
     from segment.models.costs.computed import compute_cost
 
-    config = load_config([*overrides, "model.encoder.weights=null"])
     with torch.device("meta"):
         cost = compute_cost(instantiate(config.model, num_classes=num_classes), height, width)
     memory, strides = f"{cost.training_memory / 1e9:.2f}", " ".join(map(str, cost.strides))

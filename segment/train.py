@@ -18,6 +18,7 @@ from segment.errors import SegmentError
 from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
 from segment.sweeps.launcher import one_job
+from segment.training.processes import watch_first_process
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
 
 UNRECORDED = {"resume", "repeat", "trust", "data.download", "data.url", "data.checksum"}
@@ -192,4 +193,5 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
 
 
 if __name__ == "__main__":
+    watch_first_process()
     entry_point("train", one_job("segment.train", train), apply_recorded_overrides)

@@ -117,15 +117,22 @@ def test_a_file_that_is_no_checkpoint(fails, tmp_path, name):
         assert message in fails(name, f"checkpoint={tmp_path / path}", *paths)
 
 
-def test_help_lists_the_groups(run):
-    done = run("train", "--help")
-    assert "model: fcn16s, fcn16s_paper, fcn32s" in done.stdout
-    assert "python -m segment.train [KEY=VALUE ...]" in done.stdout
-    for name in ("predict", "export", "summary"):  # commands without groups
-        printed = run(name, "--help").stdout
-        assert f"python -m segment.{name} [KEY=VALUE ...]\n" in printed
-        assert "GROUP" not in printed.partition("Examples")[0]
-        assert "hydra/" not in printed
+MISSING = """
+import runpy, sys
+sys.modules["torch"] = None  # importing it is an error
+for name, *more in (("evaluate",), ("evaluate", "data=voc", "data.root=x"), ("predict", "input=x", "output=y"),
+                    ("export", "output=x.onnx", "format=onnx"), ("export", "output=x.pt2", "format=torch_export")):
+    sys.argv = [name, "checkpoint=gone.ckpt", "hydra.run.dir=run", *more]
+    try:
+        runpy.run_module(f"segment.{name}", run_name="__main__")
+    except SystemExit as end:
+        print(end.code)
+"""
+
+
+def test_a_missing_checkpoint_is_said_before_torch_is_imported(tmp_path):
+    done = subprocess.run([sys.executable, "-c", MISSING], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["error: the file gone.ckpt does not exist"] * 5, done.stderr
 
 
 def test_help_does_not_import_torch():

@@ -180,6 +180,7 @@ def test_the_masks_of_segment_predict_have_the_metrics_of_the_checkpoint(main, f
         (("checkpoint=a.ckpt", "data=shapes"), "checkpoint= is for a net, and predictions= judges files"),
         (("inference.flip=true", "data=shapes"), "inference.flip= is for a net"),
         (("submit=voc", "data=voc"), "submit= is for a net"),
+        (("calibration=true", "data=shapes"), "calibration= is for a net"),
         ((), "data is missing: predictions=FOLDER needs the data set of the images, data=NAME"),
         (("data=shapes", "predictions.labels=ade"), "predictions.labels=ade: expected index or dataset or null"),
         (
@@ -197,6 +198,27 @@ def test_predictions_that_cannot_be_judged(main, tmp_path, overrides, message):
 def test_nothing_to_judge(main):
     with pytest.raises(SystemExit, match=r"^error: checkpoint is missing: give checkpoint=FILE, or predictions=FOLDER"):
         main("evaluate")
+
+
+def test_calibration(main, checkpoint, capfd):
+    folder = main("evaluate", f"checkpoint={checkpoint}", "calibration=true", *QUIET)
+    found = json.loads((folder / "metrics.json").read_text())
+    confidence, right = [], []
+    content = checkpoints.load_checkpoint(checkpoint)
+    net, data = checkpoints.load_net(content, checkpoint), instantiate(content[METADATA]["data"]).dataset("val")
+    for i in range(5):
+        with torch.no_grad():
+            highest, classes = net(net.normalize(data[i]["image"][None])).softmax(1)[0].max(0)
+        counted = data[i]["mask"] != 255
+        confidence.append(highest[counted].double())
+        right.append((classes == data[i]["mask"])[counted].double())
+    confidence, right = torch.cat(confidence), torch.cat(right)
+    bins = (confidence * 15).long()
+    expected = sum(abs((confidence - right)[bins == k].sum()) for k in range(15)) / len(right)
+    assert found["calibration"]["expected_calibration_error"] == pytest.approx(float(expected), abs=1e-6)
+    assert sum(part["pixels"] for part in found["calibration"]["bins"]) == len(right)
+    assert Image.open(folder / "calibration.png").size[0] > 300
+    assert "calibration error" in capfd.readouterr().out
 
 
 def test_groups_of_images(main, checkpoint, capfd):

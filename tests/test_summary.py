@@ -1,8 +1,10 @@
 """The command ``segment.summary``."""
 
+import sys
+
 import pytest
 
-from segment.cli.config import load_config
+from segment.cli.config import group_options, load_config
 from segment.errors import SegmentError
 from segment.summary import summary
 from tests.conftest import Run
@@ -40,3 +42,14 @@ def test_the_only_nets_error_is_raised():
     overrides = ["models=[fcn8s_paper]", "encoders=[unet_small]", "size=[64,64]"]
     with pytest.raises(SegmentError, match=r"no feature at|needs an encoder with layout 'FCN paper'"):
         summary(load_config(overrides, "summary"))
+
+
+def test_own_models_of_a_folder_are_listed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("defaults:\n  - fcn_small\n")
+    monkeypatch.setattr("segment.summary.group_options", lambda *given: group_options(*given)[9:11])
+    monkeypatch.setattr(sys, "argv", ["summary", "--config-dir", str(tmp_path), "size=[64,64]"])
+    summary(load_config(["size=[64,64]"], "summary"))
+    assert {"fcn_small", "mine"} <= {line.split()[1] for line in capsys.readouterr().out.splitlines() if "│" in line}
+    summary(load_config(["size=[64,64]", "models=[mine]"], "summary"))
+    assert "mine " in capsys.readouterr().out

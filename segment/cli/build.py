@@ -1,12 +1,14 @@
 """Building the parts that a configuration names by ``_target_``."""
 
+import re
 from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from segment.cli.config import plain
+from segment.cli.config import flatten, plain
+from segment.cli.suggestions import close_name
 from segment.cli.value_types import check_arguments
 from segment.errors import SegmentError
 
@@ -26,5 +28,9 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
             raise SegmentError(" ".join(str(error).split())) from error
         if isinstance(cause, TypeError | ValueError | ImportError):  # an argument that the part does not take
             part = str(config.get("_target_", "configuration")).rpartition(".")[2]
-            raise SegmentError(f"{part}: {' '.join(str(cause).split())}") from error
+            message = f"{part}: {' '.join(str(cause).split())}"
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", message)
+            known = {key.rpartition(".")[2] for key, _ in flatten(checked)} - {unknown and unknown[1]}
+            close = close_name(unknown[1], sorted(known)) if unknown else ""
+            raise SegmentError(message + f": did you mean {close}?" * bool(close)) from error
         raise cause from None

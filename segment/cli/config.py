@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from segment.cli.overrides import config_dirs, quote, quote_path, split_flags
@@ -54,52 +54,75 @@ def end_fast_composition() -> None:
         del ConfigStore.__deepcopy__  # type: ignore[attr-defined]
 
 
-def load_config(overrides: Sequence[str] = (), name: str = "train") -> DictConfig:
-    """Compose the configuration of a command from overrides, as its command line would.
+def compose(arguments: Sequence[str], name: str) -> DictConfig:
+    """Compose a command line as Hydra will, with Hydra's own settings below ``hydra``, without building anything.
 
     Args:
-        overrides: such as ``["model=fcn8s", "data=voc"]``.
+        arguments: overrides such as ``model=fcn8s``, and flags such as ``--config-dir``.
         name: the command: train, evaluate, predict, ...
 
     Raises:
         hydra.errors.HydraException: unknown group, option or key.
     """
+    _, overrides = split_flags(arguments)
+    folders = ",".join(quote(f"file://{Path(folder).absolute()}") for folder in search_path(arguments)[1:])
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"), fast_composition():
-        return hydra.compose(name, overrides=[quote_path(override) for override in overrides])
+        searched = [*map(quote_path, overrides), *([f"hydra.searchpath=[{folders}]"] if folders else [])]
+        return hydra.compose(name, searched, return_hydra_config=True)
+
+
+def load_config(arguments: Sequence[str] = (), name: str = "train") -> DictConfig:
+    """Compose the configuration of a command, see :func:`compose`, without Hydra's own settings."""
+    config = compose(arguments, name)
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def compose_command(arguments: Sequence[str], name: str = "train") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Compose a command line as Hydra will, without building anything.
-
-    Args:
-        arguments: flags and overrides.
-        name: the command.
-
-    Returns:
-        The configuration as plain data, and Hydra's own settings without resolved interpolations.
+    """Return the configuration of a command as plain data, and Hydra's own settings without resolved interpolations.
 
     Raises:
         SegmentError: unknown group, option or key.
     """
-    flags, overrides = split_flags(arguments)
-    folders = ",".join(quote(f"file://{Path(folder).absolute()}") for folder in config_dirs(flags))
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"), fast_composition():
-        searched = [*map(quote_path, overrides), *([f"hydra.searchpath=[{folders}]"] if folders else [])]
-        try:
-            config = hydra.compose(name, searched, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise SegmentError(str(error).partition("\n")[0]) from None
-    settings: Any = OmegaConf.to_container(config.hydra)
-    OmegaConf.set_struct(config, False)
-    del config["hydra"]
-    return plain(config), settings
+    try:
+        config = compose(arguments, name)
+        settings: Any = OmegaConf.to_container(config.hydra)
+        with open_dict(config):
+            del config["hydra"]
+        return plain(config), settings
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SegmentError(str(error).partition("\n")[0]) from None
 
 
-def group_options(group: str) -> list[str]:
-    """Return the names of a group's options; a group is "model" or "model/encoder"."""
-    return sorted(path.stem for path in Path(CONF_DIR, group).glob("*.yaml"))
+def search_path(arguments: Sequence[str]) -> list[str]:
+    """Return the folders of the YAML files: this package's, and those of ``--config-dir``."""
+    return [CONF_DIR, *config_dirs(split_flags(arguments)[0])]
+
+
+def group_options(group: str, arguments: Sequence[str] = ()) -> list[str]:
+    """Return the names of a group's options; a group is "model" or "model/encoder".
+
+    Args:
+        arguments: a command line, whose ``--config-dir`` adds options.
+    """
+    return sorted({path.stem for folder in search_path(arguments) for path in Path(folder, group).glob("*.yaml")})
+
+
+def default_options(command: str) -> dict[str, Any]:
+    """Return the groups of a command with the options that its YAML file chooses."""
+    pairs = [pair for item in _command_yaml(command)["defaults"] if isinstance(item, dict) for pair in item.items()]
+    return {group: option for group, option in pairs if not group.startswith("override ")}
+
+
+def command_keys(command: str) -> set[str]:
+    """Return the keys and groups of a command at the first level."""
+    return {*_command_yaml(command), *default_options(command)} - {"defaults", "hydra"}
+
+
+def _command_yaml(command: str) -> Any:
+    return yaml.load(Path(CONF_DIR, f"{command}.yaml").read_text(encoding="utf-8"), LOADER)
 
 
 def plain(config: Any) -> Any:
@@ -163,12 +186,15 @@ def unique_folder(path: str) -> str:
     """
     if {argument.partition("=")[0] for argument in sys.argv} & {"--help", "-h", "--cfg", "-c", "--info", "-i"}:
         return path
-    for number in itertools.count(1):
-        folder = f"{path}_{number}" if number > 1 else path
-        with suppress(FileExistsError):
-            Path(folder).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder).mkdir()
-            return folder
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = f"{path}_{number}" if number > 1 else path
+            with suppress(FileExistsError):
+                Path(folder).mkdir()
+                return folder
+    except OSError as error:  # OmegaConf would put another exception into five lines of its own
+        sys.exit(f"error: cannot make {path} ({error.strerror}): choose another folder with hydra.run.dir=")
     raise AssertionError("unreachable")
 
 

@@ -17,13 +17,17 @@ from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from segment.cli.config import CONF_DIR, end_fast_composition, fast_composition
+from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
-from segment.cli.suggestions import check_added_keys, explain_hydra_error
+from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
 from segment.errors import SegmentError
 from segment.files import printable
 
 OWN_ERRORS = "SEGMENT_OWN_ERRORS"
 """Environment variable: marks that this package, not the user, set HYDRA_FULL_ERROR; child processes read it."""
+
+
+HELP = {"--help", "-h"}
 
 
 def exit_cleanly(run: Callable[[], None]) -> None:
@@ -47,6 +51,7 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
         run: called with the configuration.
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns when there is no home folder
     exit_cleanly(functools.partial(_compose_and_run, name, run, prepare))
 
 
@@ -59,10 +64,10 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
         try:
             if HydraConfig.get().job.chdir:
                 raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
-            check_added_keys(HydraConfig.get().overrides.task, name)
+            check_overrides(HydraConfig.get().overrides.task, name)
             run(config)
         except Exception as error:
-            message = _message(error)
+            message = explain_hydra_error(error, name) if isinstance(error, HydraException) else _message(error)
             if message is None:
                 raise
             if HydraConfig.get().mode is RunMode.MULTIRUN:  # an exit would end the whole sweep
@@ -70,10 +75,15 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
             sys.exit(f"error: {message}")
 
     try:
+        check_flags(split_flags(sys.argv[1:])[0])
+        if HELP.intersection(sys.argv):
+            return print_help(name, [one for one in sys.argv[1:] if one not in HELP])
         if prepare is not None:
             prepare()
     except SegmentError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
+    except HydraException as error:
+        sys.exit(f"error: {explain_hydra_error(error, name)}")
     flags, overrides = split_flags(sys.argv[1:])
     sys.argv[1:] = [*flags, *map(quote_path, overrides)]
     if "HYDRA_FULL_ERROR" not in os.environ:
@@ -83,16 +93,19 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
     try:
         with fast_composition():
             hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        if OWN_ERRORS not in os.environ:  # the user asked for the traceback
+    except (HydraException, OmegaConfBaseException, OSError) as error:
+        message = _message(error) if isinstance(error, OSError) else explain_hydra_error(error, name)
+        if OWN_ERRORS not in os.environ or message is None:  # the user asked for the traceback
             raise
-        sys.exit(f"error: {explain_hydra_error(error, name)}")
+        sys.exit(f"error: {message}")
 
 
 def _message(error: Exception) -> str | None:
     """Return the message for a user's mistake; None where the fault is in this package."""
     if isinstance(error, SegmentError):
         return re.sub(r"\\n(?=  )", "\n", printable(str(error)))  # indented lines are those of a table
+    if isinstance(error, OSError) and error.filename is not None:
+        return printable(f"{error.filename}: {error.strerror}")
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
     if isinstance(error, InterpolationKeyError):

@@ -38,6 +38,12 @@ FLAGS_WITH_VALUE = {
 }  # fmt: skip
 """Hydra's flags whose value may be the next argument."""
 
+FLAGS = {
+    "--help", "-h", "--hydra-help", "--version", "--run", "-r", "--multirun", "-m", "--resolve", "--info", "-i",
+    "--shell-completion", "-sc",
+}  # fmt: skip
+"""Hydra's other flags."""
+
 
 def matches_key(key: str, *patterns: str) -> bool:
     """Return whether a dotted key belongs to one of the sets of keys above."""

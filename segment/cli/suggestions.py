@@ -1,43 +1,53 @@
-"""Suggestions for keys and options of the command line that are misspelt."""
+"""Suggestions for keys, options and flags of the command line that are misspelt."""
 
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-import yaml
 from omegaconf import OmegaConf
 
-from segment.cli.config import CONF_DIR, flatten, load_config
-from segment.cli.overrides import override_key
+from segment.cli.config import CONF_DIR, command_keys, compose, default_options, flatten, group_options
+from segment.cli.overrides import FLAGS, FLAGS_WITH_VALUE, override_key
 from segment.errors import SegmentError
 
 SYNONYMS = {
     "ckpt": "checkpoint", "epochs": "trainer.max_epochs", "batch_size": "data.batch_size", "lr": "optimizer.lr",
-    "data.mask_suffix": "data.mask_name",
+    "learning_rate": "optimizer.lr", "data.mask_suffix": "data.mask_name",
 }  # fmt: skip
-"""Keys of other programs or of earlier versions, and the keys that mean the same here."""
+"""Keys of other programs, and the keys that mean the same here."""
 
 
-def check_added_keys(overrides: Sequence[str], command: str) -> None:
-    """Check the top level of keys that are added by ``+KEY=VALUE``: a misspelt group would be ignored.
+def check_flags(flags: Sequence[str]) -> None:
+    """Check the names of flags: Hydra answers an unknown one with its whole usage.
+
+    Raises:
+        SegmentError: there is no such flag.
+    """
+    known = {*FLAGS, *FLAGS_WITH_VALUE}
+    for flag in flags:
+        if flag.startswith("-") and (name := override_key(flag)) not in known:
+            raise SegmentError(f"{name} is not known{suggestion(name, known, '')}")
+
+
+def check_overrides(overrides: Sequence[str], command: str) -> None:
+    """Check what Hydra accepts, and would have no effect or fail later: misspelt groups in ``+KEY=VALUE``.
 
     Args:
-        overrides: overrides of the command line.
+        overrides: of the command line.
         command: name of the command.
 
     Raises:
-        SegmentError: the command has no such key or group.
+        SegmentError: the command has no such key or group, or an option is given to a table.
     """
-    added = [override_key(override) for override in overrides if override.startswith("+")]
-    if not added:
-        return
-    known = {*yaml.safe_load(Path(CONF_DIR, f"{command}.yaml").read_text(encoding="utf-8"))}
-    known |= {path.name for path in Path(CONF_DIR).iterdir() if path.is_dir()}
-    for key in added:
-        top = re.split(r"[./@]", key.lstrip("+"))[0]
-        if top not in known:
-            raise SegmentError(f"{key}= is not known{suggestion(top, known)}")
+    known = command_keys(command)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.startswith("+") and re.split(r"[./@]", key.lstrip("+"))[0] not in known:
+            raise SegmentError(f"{key}= is not known{suggestion(key.lstrip('+'), known)}")
+        group = key.replace(".", "/")
+        if "." in key and value in group_options(group):
+            raise SegmentError(f"{key}= is a table of keys: did you mean {group}={value}?")
 
 
 def explain_hydra_error(error: Exception, command: str) -> str:
@@ -48,26 +58,32 @@ def explain_hydra_error(error: Exception, command: str) -> str:
         command: name of the command.
     """
     text = str(error).removeprefix("error: ")
-    if match := re.search(r"Could not override '([^']+)'", text):
+    if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         return f"{match[1]}= is not known{suggestion(match[1], _all_keys(command))}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
-        options = re.findall(r"^\s+(\S+)$", text.partition("Available options")[2], re.MULTILINE)
-        return f"{match[1]}={match[2]}: there is no such option{suggestion(match[2], options, '')}"
+        return f"{match[1]}={match[2]}: there is no such option{suggestion(match[2], group_options(match[1]), '')}"
     return " ".join(text.partition("\nSee ")[0].split())
 
 
 def suggestion(name: str, known: Iterable[str], equals: str = "=") -> str:
     """Return ": did you mean NAME=?" for the closest known name, or all names if none is close."""
     known = sorted(known)
-    close = [SYNONYMS[name]] if name in SYNONYMS else get_close_matches(name, known, 1, 0.7)
-    close = close or [key for key in known if key.rpartition(".")[2] == name][:1]
-    if close:
-        return f": did you mean {close[0]}{equals}?"
+    if close := close_name(name, known):
+        return f": did you mean {close}{equals}?"
     return f"; known are {', '.join(known)}" if len(known) <= 40 else "; --help lists all keys"
 
 
+def close_name(name: str, known: Sequence[str]) -> str:
+    """Return the known name that is meant by a misspelt one; empty if none is close."""
+    if name in SYNONYMS:
+        return SYNONYMS[name]
+    inside = [key for key in known if re.split("[./]", key)[-1] == name]
+    return next(iter([*get_close_matches(name, known, 1, 0.7), *inside, *get_close_matches(name, known, 1, 0.6)]), "")
+
+
 def _all_keys(command: str) -> list[str]:
-    """Return the groups of options, and the dotted keys of a command's configuration with the tables that hold them."""
+    """Return the groups of a command, and its dotted keys with the tables that hold them."""
+    parts = [key.split(".") for key, _ in flatten(OmegaConf.to_container(compose([], command)))]
+    keys = {".".join(names[:end]) for names in parts for end in range(1, len(names) + 1)}
     groups = [path.relative_to(CONF_DIR).as_posix() for path in Path(CONF_DIR).rglob("*") if path.is_dir()]
-    parts = [key.split(".") for key, _ in flatten(OmegaConf.to_container(load_config([], command)))]
-    return [*groups, *{".".join(names[:end]) for names in parts for end in range(1, len(names) + 1)}]
+    return [*keys, *(group for group in groups if group.partition("/")[0] in default_options(command))]

@@ -74,6 +74,8 @@ def load_nets(section: Section, loaded: dict[Path, LoadedNet]) -> dict[int, Load
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets = {}
     for index, group in enumerate(section.groups):
+        if not group.runs[0].has_net:
+            continue
         path = next((run.checkpoint for run in group.runs if run.checkpoint.is_file()), group.runs[0].checkpoint)
         try:
             if path not in loaded:

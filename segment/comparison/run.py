@@ -79,8 +79,13 @@ class Run:
         return self.folder.holds(self.checkpoint)
 
     @property
+    def has_net(self) -> bool:
+        """False if predictions were evaluated, of which no net is known."""
+        return "predictions" not in self.metrics
+
+    @property
     def net(self) -> str:
-        """The real path of the net's checkpoint."""
+        """The real path of the net's checkpoint, or of the predictions' folder."""
         return os.path.realpath(self.checkpoint)
 
 
@@ -100,14 +105,16 @@ def read_run(folder: RunFolder) -> Run:
     metrics = read_metrics(folder.metrics)
     checkpoint = folder.best_checkpoint
     if not checkpoint.is_file():
-        checkpoint = Path(str(metrics.get("checkpoint")))
+        checkpoint = Path(str(metrics.get("predictions", metrics.get("checkpoint"))))
     if checkpoint.is_file() and metrics.get("checkpoint_digest") not in {None, checkpoint_digest(checkpoint)}:
         raise SegmentError(
             f"the metrics are those of an earlier {checkpoint}, which was overwritten: evaluate it again"
         )
     config, choices = training_config(folder)
     data_config = config.get("data") or {}
-    if isinstance(config.get("checkpoint"), str):  # the configuration of an evaluation
+    if "predictions" in metrics:  # masks of another program: nothing is known of a training
+        config, choices = {"predictions": str(checkpoint)}, {}
+    elif isinstance(config.get("checkpoint"), str):  # the configuration of an evaluation
         config, choices = training_config(RunFolder.of_checkpoint(checkpoint))
         config = config or {"evaluation": str(folder.path)}
     flat = dict(flatten(config)) if config else {}

@@ -98,15 +98,12 @@ def _note_intervals(section: Section) -> None:
             section.notes.append(
                 f"{group.label}: the interval is over the {some} that have labels and that all runs share"
             )
-    known = [group.interval for group in section.groups if group.interval]
-    if known:
-        numbers = " or ".join(map(str, sorted({interval.images for interval in known})))
-        rare = max(interval.rare_classes for interval in known)
-        section.notes.append(
-            f"95 %: interval of the mean over seeds, by the jackknife over {numbers} images; it covers the choice of "
-            f"images and not the seeds{f'; {rare} classes occur in fewer than five images' if rare else ''}. "
-            "±: standard deviation over seeds"
-        )
+        if group.interval and group.interval.note:
+            section.notes.append(f"{group.label}: {group.interval.note}")
+    covers = dict.fromkeys(group.interval.describe() for group in section.groups if group.interval)
+    section.notes += [f"95 %, of the mean over seeds: {text}" for text in covers]
+    if covers:
+        section.notes.append("±: standard deviation over seeds")
 
 
 def published_scores(data: str) -> list[dict[str, str]]:

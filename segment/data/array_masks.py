@@ -1,24 +1,20 @@
 """Masks that are stored as arrays: NumPy's ``.npy`` and ``.npz``, and SBD's ``.mat``."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-ARRAY_SUFFIXES = {".npy", ".npz", ".mat"}
+ARRAY_SUFFIXES = {".npy", ".npz"}
 
 
-def read_array(path: Path, threshold: float | None = None) -> np.ndarray:
-    """Read a class map uint8 (H,W) from an array of integers (H,W). A damaged file may raise anything.
-
-    Args:
-        threshold: values from here on are 255 and all others 0, which integers and floats may be then.
+def load_plane(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """Return the array (H,W) of an ``.npy``, or the only one of an ``.npz``. A damaged file may raise anything.
 
     Raises:
-        ValueError: the array has another shape, other numbers than integers, or values beyond 0 to 255.
+        ValueError: there is no array, or several, or it has another shape.
     """
-    if path.suffix.lower() == ".mat":
-        return _read_sbd(path)
-    values = np.load(path, allow_pickle=False)
+    values = np.load(path, mmap_mode, allow_pickle=False)
     if not isinstance(values, np.ndarray):  # the arrays of an .npz by their names
         with values as arrays:
             if len(arrays.files) != 1:
@@ -26,6 +22,20 @@ def read_array(path: Path, threshold: float | None = None) -> np.ndarray:
             values = arrays[arrays.files[0]]
     if values.ndim != 2:
         raise ValueError(f"its array has the shape {values.shape}, expected (height, width)")
+    return values
+
+
+def read_array(path: Path, threshold: float | None = None) -> np.ndarray:
+    """Read a class map uint8 (H,W) from an array of integers (H,W). A damaged file may raise anything.
+
+    Args:
+        path: of the array.
+        threshold: values from here on are 255 and all others 0, which integers and floats may be then.
+
+    Raises:
+        ValueError: the array has another shape, other numbers than integers, or values beyond 0 to 255.
+    """
+    values = load_plane(path)
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(1 if threshold is None else 255)
     if threshold is not None:
@@ -39,7 +49,7 @@ def read_array(path: Path, threshold: float | None = None) -> np.ndarray:
     return values.astype(np.uint8)
 
 
-def _read_sbd(path: Path) -> np.ndarray:
+def read_sbd(path: Path) -> np.ndarray:
     """Read one of SBD's ``cls/*.mat`` files."""
     from scipy.io import loadmat  # here, since only SBD needs it
 

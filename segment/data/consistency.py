@@ -33,13 +33,15 @@ def palette_problem(headers: Mapping[Sample, PairHeaders], labels: Labels) -> Fi
     for sample, pair in headers.items():
         if pair.mask is not None and sample.mask is not None:
             palette = pair.mask.palette or GREY
-            groups[GREY if GREY.startswith(palette) else palette].append(sample.mask)
+            groups[GREY if GREY.startswith(palette.rstrip(b"\0")) else palette].append(sample.mask)
     if len(groups) > 1 and (grey := groups.get(GREY)):
         coloured = next(paths[0] for palette, paths in groups.items() if palette != GREY)
         return Finding("palette", f"{grey[0]} is a mask of grey values, {coloured} has a palette of colours: {WAY_ON}")
     differing = _differing_entries([*groups])
     used: dict[int, tuple[bytes, Path]] = {}
-    for path, palette in _in_turn(groups) if differing else ():
+    # The first mask of each palette, then the second of each, and so on: masks that disagree are found early.
+    rows = zip_longest(*groups.values()) if differing else ()
+    for palette, path in ((palette, path) for row in rows for palette, path in zip(groups, row, strict=True) if path):
         for index in sorted(differing.intersection(np.unique(labels.read_values(path)).tolist())):
             colour = palette[3 * index : 3 * index + 3]
             first, other = used.setdefault(index, (colour, path))
@@ -53,12 +55,6 @@ def _differing_entries(palettes: Sequence[bytes]) -> set[int]:
     """Return the indices that two palettes give different colours."""
     entries = zip_longest(*([palette[i : i + 3] for i in range(0, len(palette), 3)] for palette in palettes))
     return {index for index, colours in enumerate(entries) if len({*colours} - {None}) > 1}
-
-
-def _in_turn(groups: Mapping[bytes, Sequence[Path]]) -> list[tuple[Path, bytes]]:
-    """Return all paths with their palettes: the first of each palette, then the second of each, and so on."""
-    pairs = [(i, path, palette) for palette, paths in groups.items() for i, path in enumerate(paths)]
-    return [(path, palette) for i, path, palette in sorted(pairs)]
 
 
 def find_bits(paths: Iterable[Path], reading: Reading) -> int | None:
@@ -85,23 +81,17 @@ def find_bits(paths: Iterable[Path], reading: Reading) -> int | None:
 
 def header_notes(headers: Mapping[Sample, PairHeaders], reading: Reading) -> list[Finding]:
     """Return notes on facts that the headers leave open, and how the files are read."""
-    notes, of_all = [], f"of {len(headers)} images"
-    more = [sample.image for sample, pair in headers.items() if pair.image.bands != 3]
-    if more and reading.bands is None:
-        notes.append(
-            Finding(
-                "bands",
-                f"{len(more)} {of_all} have more bands than red, green and blue, such as {more[0]}: the first three "
-                "are read; data.bands=[0,1,2] chooses",
-            )
-        )
+    more = [sample.image for sample, pair in headers.items() if pair.image.bands != 3 and not reading.bands]
     turned = [sample.image for sample, pair in headers.items() if pair.turned_with_image and pair.fits_both_ways]
-    if turned and reading.mask_exif == "own":
-        notes.append(
-            Finding(
-                "EXIF",
-                f"{len(turned)} {of_all} are turned by their EXIF orientation, such as {turned[0]}; their masks are "
-                "read as drawn on the turned images; set data.mask_exif=image if they are drawn on the stored pixels",
-            )
-        )
-    return notes
+    if reading.mask_exif == "image":
+        turned = []
+    texts = {
+        "bands": "have more bands than red, green and blue: the first three are read, and data.bands=[0,1,2] chooses",
+        "EXIF": "are turned by their EXIF orientation: their masks are read as drawn on the turned images, and "
+        "data.mask_exif=image is for masks that are drawn on the stored pixels",
+    }
+    return [
+        Finding(kind, f"{len(found)} of {len(headers)} images, such as {found[0]}, {text}")
+        for (kind, text), found in zip(texts.items(), (more, turned), strict=True)
+        if found
+    ]

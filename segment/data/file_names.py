@@ -184,11 +184,14 @@ def _choose(candidates: Mapping[str, Path], wanted: str, image: Path) -> Path | 
 
 def suggest_patterns(image: str, mask: str) -> str:
     """Return the settings of the names' patterns by which an image and its mask would be found, given their paths."""
-    stems = [without_suffix(path)[0].rpartition("/")[::2] for path in (image, mask)]
+    (image, _), (mask, suffix) = map(without_suffix, (image, mask))
+    stems = [path.rpartition("/")[::2] for path in (image, mask)]
     match = SequenceMatcher(None, stems[0][1], stems[1][1], autojunk=False).find_longest_match()
     name = stems[0][1][match.a : match.a + match.size].strip("_-. ")
     settings = []
     for key, (folder, stem) in zip(("image_name", "mask_name"), stems, strict=True):
         pattern = ("{folder}/" if folder else "") + (stem.replace(name, "{name}", 1) if name else "{name}")
+        if without_suffix(pattern)[1]:  # a mask's name may have its image's suffix: 1.jpg.png
+            pattern += suffix
         settings += [f"data.{key}={pattern}"] if pattern != "{name}" or key == "mask_name" else []
     return " ".join(settings)

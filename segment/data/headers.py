@@ -6,6 +6,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image
 
+from segment.data.array_masks import ARRAY_SUFFIXES, load_plane
 from segment.data.png import PNG, PngHeader, may_have_exif
 from segment.data.tiff import bands_header, check_pixels
 
@@ -63,7 +64,10 @@ def image_header(path: Path) -> ImageHeader:
 
 
 def mask_header(path: Path) -> ImageHeader:
-    """Return the header of a mask, as PIL reads it. A damaged file may raise anything."""
+    """Return the header of a mask, as PIL or NumPy reads it. A damaged file may raise anything."""
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        height, width = load_plane(path, "r").shape
+        return ImageHeader((width, height), "L", "NPY", 1)
     with path.open("rb") as file:
         content = file.read() if file.read(len(PNG)) == PNG else b""
         file.seek(0)

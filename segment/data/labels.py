@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, from_numpy, frombuffer, uint8
 from torchvision.io import decode_image
 
-from segment.data.array_masks import ARRAY_SUFFIXES, read_array
+from segment.data.array_masks import ARRAY_SUFFIXES, read_array, read_sbd
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
 from segment.data.headers import open_image
 from segment.data.png import PNG, PngHeader, may_have_exif, unpack_png
@@ -71,17 +71,6 @@ class Labels:
         counts = Counter[int](values[unknown].tolist() if unknown.any() else ())
         return from_numpy(mask), dict(counts)
 
-    def key(self, value: int) -> str:
-        """Return a value as a key of ``data.classes``."""
-        return f"{value >> 16}/{value >> 8 & 255}/{value & 255}" if self.coloured else str(value)
-
-    def as_typed(self, unknown: Sequence[int] = ()) -> str:
-        """Return the table as ``data.classes`` on the command line, with NAME for each unknown value."""
-        names = {IGNORE: VOID, **dict(enumerate(self.names))}
-        keys = {v: "/".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in self.table}
-        known = [f"{keys[value]}:{names[label]}" for value, label in self.table.items()]
-        return f"{{{','.join([*known, *(f'{self.key(value)}:NAME' for value in unknown)])}}}"
-
     def read_values(self, path: Path) -> np.ndarray:
         """Read the values (H,W) of a mask file; a colour is one number of 24 bits.
 
@@ -89,6 +78,8 @@ class Labels:
             SegmentError: the file cannot be read.
         """
         try:
+            if path.suffix == ".mat":
+                return read_sbd(path)
             if path.suffix.lower() in ARRAY_SUFFIXES:
                 if self.coloured:
                     raise ValueError("data.classes is a table of colours, and an array holds numbers")

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from torch import Tensor, from_numpy
 
-from segment.data.array_masks import ARRAY_SUFFIXES
 from segment.data.headers import ImageHeader, image_header, mask_header, turn
 from segment.data.images import Reading, read_image
 from segment.data.labels import Labels
@@ -87,7 +86,7 @@ def read_headers(sample: Sample) -> PairHeaders | Finding:
     path = sample.image
     try:
         image = image_header(path)
-        if sample.mask is None or sample.drawing or sample.mask.suffix.lower() in ARRAY_SUFFIXES:
+        if sample.mask is None or sample.drawing or sample.mask.suffix == ".mat":
             return PairHeaders(image, None)
         path = sample.mask
         return PairHeaders(image, mask_header(path))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from segment.data.classes import IGNORE, Colour
 from segment.data.labels import VOID, Labels, ranges
 from segment.errors import SegmentError
 
@@ -58,14 +59,24 @@ def unknown_message(found: Sequence[UnknownValues], labels: Labels, total: int) 
     else:
         own = ranges(sorted(value for value in labels.table if isinstance(value, int)))
         head = f"the masks have {found_values} that this data set lacks, which has {own}: are they another data set's?"
-    name = ": NAME" if labels.names else ""
+    ordered = pixels.most_common()
+    keys = [as_key(value, labels) + f": NAME{i}" * bool(labels.names) for i, (value, _) in enumerate(ordered, 1)]
     rows = [
-        f"    {labels.key(value)}{name}  # {100 * count / total:.3g} % of the pixels, masks: {masks[value]}, such as "
-        f"{example[value]}"
-        for value, count in pixels.most_common(ROWS)
+        f"    {key}  # {100 * count / total:.3g} % of the pixels, masks: {masks[value]}, such as {example[value]}"
+        for key, (value, count) in zip(keys[:ROWS], ordered, strict=False)
     ]
     if len(pixels) > ROWS:
         rows.append(f"    # and {len(pixels) - ROWS} more")
     elif labels.names:
-        rows.append(f"  {shlex.quote(f'data.classes={labels.as_typed([value for value, _ in pixels.most_common()])}')}")
+        names = {IGNORE: VOID, **dict(enumerate(labels.names))}
+        known = [f"{as_key(value, labels)}:{names[label]}" for value, label in labels.table.items()]
+        table = ",".join([*known, *(key.replace(" ", "") for key in keys)])
+        rows.append(f"  {shlex.quote(f'data.classes={{{table}}}')}")
     return "\n".join([head, *rows])
+
+
+def as_key(value: int | Colour, labels: Labels) -> str:
+    """Return a mask's value, or a colour as three numbers or as one, as a key of ``data.classes``."""
+    if labels.coloured and isinstance(value, int):
+        value = value >> 16, value >> 8 & 255, value & 255
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -11,7 +11,7 @@ from rich.text import Text
 from segment.files import printable
 
 MANY = 40
-"""Number of classes above which the table has two columns of classes instead of bars."""
+"""Number of classes above which the table has two columns of classes with their IoU alone."""
 TITLES = {
     "mIoU": "mean IoU",
     "mIoU_without_background": "  without background",
@@ -19,9 +19,13 @@ TITLES = {
     "mIoU_stuff": "  of stuff",
     "pixel_accuracy": "pixel accuracy",
     "mean_accuracy": "mean accuracy",
-    "frequency_weighted_IoU": "frequency weighted IoU",
+    "frequency_weighted_IoU": "freq. weighted IoU",
 }
 """Metrics over all classes and their names, in the order of the table."""
+PER_CLASS = {"prec.": "precision", "recall": "recall", "Dice": "Dice"}
+"""Metrics of each class beside its IoU, by heading."""
+BAR = 19
+"""Length of the bar of an IoU of 100 per cent: the table has 80 columns."""
 
 
 def evaluation_table(metrics: Mapping[str, Any]) -> Table:
@@ -33,29 +37,33 @@ def evaluation_table(metrics: Mapping[str, Any]) -> Table:
     images = f"{metrics['images']} image{'s' * (metrics['images'] != 1)}"
     title = Text(printable(f"IoU on the {metrics['split']} split, {images}, per cent"))
     result = Table(title=title, title_justify="left")
-    classes = [(Text(printable(name)), percent(value), value) for name, value in metrics["per_class_IoU"].items()]
-    result.add_column("class")
-    result.add_column("IoU", justify="right")
-    if len(classes) > MANY:
-        result.add_column("class")
-        result.add_column("IoU", justify="right")
-        half = (len(classes) + 1) // 2
-        for left, right in itertools.zip_longest(classes[:half], classes[half:], fillvalue=("", "", None)):
-            result.add_row(*left[:2], *right[:2])
+    shown = {name: (Text(printable(name)), percent(value)) for name, value in metrics["per_class_IoU"].items()}
+    headings = ("class", "IoU") * 2 if len(shown) > MANY else ("class", "IoU", *PER_CLASS, "")
+    for heading in headings:
+        result.add_column(heading, justify="left" if heading in {"class", ""} else "right")
+    if len(shown) > MANY:
+        classes, half = list(shown.values()), (len(shown) + 1) // 2
+        for left, right in itertools.zip_longest(classes[:half], classes[half:], fillvalue=("", "")):
+            result.add_row(*left, *right)
     else:
-        result.add_column("", min_width=20)
-        for label, shown, value in classes:
-            result.add_row(label, shown, "[dim]absent" if value is None else "█" * round(20 * value))
+        for name, cells in shown.items():
+            others = [percent(metrics[f"per_class_{metric}"][name]) for metric in PER_CLASS.values()]
+            value = metrics["per_class_IoU"][name]
+            result.add_row(*cells, *others, "[dim]absent" if value is None else "█" * round(BAR * value))
     result.add_section()
+    between = [""] * (len(headings) - 3)
     for key, name in TITLES.items():
         if key in metrics:
             beside = interval_text(metrics) if key == "mIoU" else ""
-            result.add_row(f"[bold]{name}", f"[bold]{percent(metrics[key])}", beside)
+            result.add_row(f"[bold]{name}", f"[bold]{percent(metrics[key])}", *between, beside)
+    if "calibration" in metrics:
+        error = metrics["calibration"]["expected_calibration_error"]
+        result.add_row("[bold]calibration error", f"[bold]{percent(error)}", *between, "of the confidence")
     if "boundary" in metrics:
         result.add_section()
         result.add_row("[bold]boundary IoU", f"[bold]{percent(metrics['boundary']['boundary_IoU'])}")
         for width, band in metrics["boundary"]["trimap"].items():
-            result.add_row(f"mean IoU within {width} px", percent(band["mIoU"]), "of a true boundary")
+            result.add_row(f"mean IoU within {width} px", percent(band["mIoU"]), *between, "of a true boundary")
     return result
 
 

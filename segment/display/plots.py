@@ -75,6 +75,27 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     return figure
 
 
+def reliability_diagram(bins: Sequence[Mapping[str, Any]]) -> Figure:
+    """Plot the accuracy of each bin of confidence beside the diagonal, on which a calibrated net lies.
+
+    Args:
+        bins: each with its ``pixels``, ``confidence`` and ``accuracy``, the last two None where it is empty.
+    """
+    figure = Figure(figsize=(5, 5.5), layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(4, 1))
+    edges = np.arange(len(bins)) / len(bins)
+    upper.bar(edges, [part["accuracy"] or 0 for part in bins], 1 / len(bins), align="edge", edgecolor="white")
+    found = [(part["confidence"], part["accuracy"]) for part in bins if part["pixels"]]
+    upper.plot(*zip(*found, strict=True) if found else ([], []), "o", color="tab:orange", label="mean confidence")
+    upper.plot([0, 1], [0, 1], "--", color="grey", label="calibrated")
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+    upper.legend()
+    total = max(1, sum(part["pixels"] for part in bins))
+    lower.bar(edges, [part["pixels"] / total for part in bins], 1 / len(bins), align="edge", color="grey")
+    lower.set(xlabel="confidence", ylabel="share of pixels")
+    return figure
+
+
 def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) -> Figure:
     """Plot each class's share of the pixels as bars, on a logarithmic scale that shows rare classes.
 

@@ -15,9 +15,13 @@ from segment.data.dataset import Batch
 from segment.data.samplers import in_order
 from segment.errors import SegmentError
 from segment.evaluation.boundary import BoundaryScores
+from segment.evaluation.calibration import CalibrationScores
 from segment.evaluation.metrics import SegmentationScores, confusion_metrics
 from segment.models.net import SegmentationNet
-from segment.prediction.inference import Inference
+from segment.prediction.inference import Inference, highest
+
+Predictor = Callable[[Tensor, str], Tensor]
+"""A function from an image uint8 (3,H,W) and its id to class indices (H,W)."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Evaluation:
     """The result of an evaluation over all images and processes.
 
     Attributes:
-        metrics: see :func:`segment.evaluation.metrics.confusion_metrics`; with ``boundary``, if it was measured.
+        metrics: see :func:`segment.evaluation.metrics.confusion_metrics`; with ``boundary`` and ``calibration``,
+            if they were measured.
         confusion: int64 (C,C), counted pixels by true class (rows) and predicted class (columns).
         counts: int64 (N,3,C), correct, true and predicted pixels of each image, in the data set's order.
         classes: names and colours of the C classes.
@@ -58,17 +63,24 @@ class EvaluationAccumulator(nn.Module):
         1.0
     """
 
-    def __init__(self, classes: Classes, boundary: bool = False) -> None:
+    def __init__(self, classes: Classes, boundary: bool = False, calibration: bool = False) -> None:
         super().__init__()
         self.classes = classes
         self.scores = SegmentationScores(len(classes))
         self.boundary = BoundaryScores(len(classes)) if boundary else None
+        self.calibration = CalibrationScores() if calibration else None
 
-    def update(self, prediction: Tensor, mask: Tensor) -> None:
-        """Count class indices (N,H,W) against labels (N,H,W), where 255 is ignored."""
+    def update(self, prediction: Tensor, mask: Tensor, confidence: Tensor | None = None) -> None:
+        """Count class indices (N,H,W) against labels (N,H,W), where 255 is ignored.
+
+        Args:
+            confidence: probability (N,H,W) of the predicted class, for calibration.
+        """
         self.scores.update(prediction, mask)
         if self.boundary is not None:
             self.boundary.update(prediction, mask)
+        if self.calibration is not None and confidence is not None:
+            self.calibration.update(prediction, mask, confidence)
 
     def pop_result(self, world_size: int, images: int) -> Evaluation:
         """Merge the counts of all processes, and reset them. All processes have to call this.
@@ -81,9 +93,10 @@ class EvaluationAccumulator(nn.Module):
             confusion, counts = self.scores.confmat.cpu(), self.scores.per_image().cpu().numpy()
         self.scores.reset()
         metrics = confusion_metrics(confusion)
-        if self.boundary is not None:
-            metrics["boundary"] = self.boundary.compute()
-            self.boundary.reset()
+        for name, further in (("boundary", self.boundary), ("calibration", self.calibration)):
+            if further is not None:
+                metrics[name] = further.compute()
+                further.reset()
         return Evaluation(metrics, confusion.numpy(), in_order(counts, world_size, images), self.classes)
 
 
@@ -103,25 +116,37 @@ class NetPredictor(nn.Module):
         """Return the class indices int64 (H,W) of an image uint8 (3,H,W)."""
         return self.inference.class_map(self.net, image)
 
+    def with_confidence(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the class indices of an image, and the probability float32 (H,W) of the class of each pixel."""
+        classes, confidence = self.inference.run(self.net, image, highest)
+        assert confidence is not None
+        return classes, confidence[0]
+
 
 class EvaluationModule(L.LightningModule):
     """Evaluate predictions with Lightning's ``Trainer.validate``.
 
     Args:
         predictor: maps an image uint8 (3,H,W) and its id to class indices (H,W).
-        classes: classes of the data set.
-        boundary: whether the metrics of boundaries are measured, too.
+        classes: of the data set.
+        boundary, calibration: see :class:`EvaluationAccumulator`; calibration needs a :class:`NetPredictor`.
     """
 
-    def __init__(self, predictor: Callable[[Tensor, str], Tensor], classes: Classes, boundary: bool = False) -> None:
+    def __init__(
+        self, predictor: Predictor, classes: Classes, boundary: bool = False, calibration: bool = False
+    ) -> None:
         super().__init__()
-        self.predictor = predictor
-        self.accumulator = EvaluationAccumulator(classes, boundary)
+        self.predictor: Any = predictor
+        self.accumulator = EvaluationAccumulator(classes, boundary, calibration)
         self.evaluation: Evaluation | None = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        found = [self.predictor(image, id) for image, id in zip(batch["image"], batch["id"], strict=True)]
-        self.accumulator.update(torch.stack(found), batch["mask"])
+        images = zip(batch["image"], batch["id"], strict=True)
+        if self.accumulator.calibration is None:
+            self.accumulator.update(torch.stack([self.predictor(image, id) for image, id in images]), batch["mask"])
+        else:
+            classes, confidence = zip(*(self.predictor.with_confidence(image) for image, _ in images), strict=True)
+            self.accumulator.update(torch.stack(classes), batch["mask"], torch.stack(confidence))
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
@@ -135,22 +160,23 @@ def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) ->
 
 def evaluate_split(
     trainer: L.Trainer,
-    predictor: Callable[[Tensor, str], Tensor],
+    predictor: Predictor,
     data: SegmentationDataModule,
     split: str,
     boundary: bool = False,
+    calibration: bool = False,
 ) -> Evaluation:
     """Evaluate predictions on a split of a data set, on all processes of the trainer.
 
     Args:
-        predictor: see :class:`EvaluationModule`.
+        predictor, boundary, calibration: see :class:`EvaluationModule`.
 
     Raises:
         SegmentError: no image is left to evaluate, or an image has no group.
     """
     groups = data.image_groups(split)
     data.trainer = trainer
-    module = EvaluationModule(predictor, data.classes, boundary)
+    module = EvaluationModule(predictor, data.classes, boundary, calibration)
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
     module.to(trainer.strategy.root_device)  # Lightning moved a net to the CPU, and pictures are made next
     if module.evaluation is None:

@@ -12,15 +12,17 @@ from segment.records.metrics_json import none_if_nan
 
 
 def confusion_metrics(confusion: Tensor) -> dict[str, Any]:
-    """Compute the four metrics of Long et al. (2015), section 5, and the IoU of each class.
+    """Compute the four metrics of Long et al. (2015), section 5, and the metrics of each class.
 
     Args:
         confusion: (C,C), counted pixels by true class (rows) and predicted class (columns).
 
     Returns:
         ``mIoU``, ``pixel_accuracy``, ``mean_accuracy`` and ``frequency_weighted_IoU`` as floats in 0..1, NaN if no
-        pixel was counted. ``per_class_IoU`` is a list of C floats, None for a class without a pixel in truth and
-        prediction. Such classes are left out of mIoU; classes without true pixels are left out of mean accuracy.
+        pixel was counted. ``per_class_IoU``, ``per_class_precision``, ``per_class_recall`` and ``per_class_Dice`` (F1)
+        are lists of C floats. IoU and Dice are None for a class without a pixel in truth and prediction, precision for
+        one that is not predicted, recall for one without true pixels. Classes whose IoU is None are left out of mIoU,
+        those whose recall is None of mean accuracy.
 
     Example:
         >>> metrics = confusion_metrics(torch.tensor([[3, 1], [0, 4]]))
@@ -30,14 +32,15 @@ def confusion_metrics(confusion: Tensor) -> dict[str, Any]:
     confusion = confusion.cpu().double()  # one transfer; and Apple's GPUs have no float64
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     union = truth + predicted - hits
-    per_class, accuracy = hits / union, hits / truth  # NaN for a class without pixels
+    per_class = {"IoU": hits / union, "precision": hits / predicted, "recall": hits / truth}  # NaN without pixels
+    per_class["Dice"] = 2 * hits / (truth + predicted)
     total = truth.sum()
     return {
-        "mIoU": float(per_class.nanmean()),
+        "mIoU": float(per_class["IoU"].nanmean()),
         "pixel_accuracy": float(hits.sum() / total),
-        "mean_accuracy": float(accuracy.nanmean()),
-        "frequency_weighted_IoU": float((truth * per_class).nansum() / total),
-        "per_class_IoU": [none_if_nan(value) for value in per_class.tolist()],
+        "mean_accuracy": float(per_class["recall"].nanmean()),
+        "frequency_weighted_IoU": float((truth * per_class["IoU"]).nansum() / total),
+        **{f"per_class_{name}": [none_if_nan(v) for v in values.tolist()] for name, values in per_class.items()},
     }
 
 

@@ -1,6 +1,6 @@
 """The files and the table of an evaluation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from segment.data.datamodule import SegmentationDataModule, count_shared
 from segment.data.dataset import SegmentationDataset
 from segment.display.metrics_table import evaluation_table, percent
 from segment.display.pictures import example_figure, save_figure
-from segment.display.plots import confusion_matrix, training_curves
+from segment.display.plots import confusion_matrix, reliability_diagram, training_curves
 from segment.evaluation.evaluator import Evaluation
 from segment.evaluation.examples import Example
 from segment.evaluation.intervals import mean_iou, miou_interval
@@ -30,8 +30,7 @@ PROTOCOL = "one image at a time at original resolution, one confusion matrix, la
 def all_metrics(evaluation: Evaluation) -> dict[str, Any]:
     """Return the metrics of an evaluation by name and by class name, with the interval of mIoU."""
     names = evaluation.classes.names
-    metrics = dict(evaluation.metrics)
-    metrics["per_class_IoU"] = dict(zip(names, metrics["per_class_IoU"], strict=True))
+    metrics = {key: _by_class(key, value, names) for key, value in evaluation.metrics.items()}
     interval = miou_interval([evaluation.counts], groups=evaluation.groups)
     metrics["mIoU_interval"] = None if np.isnan(interval.low) else [interval.low, interval.high]
     metrics["mIoU_interval_images"] = interval.images
@@ -40,10 +39,14 @@ def all_metrics(evaluation: Evaluation) -> dict[str, Any]:
     metrics["mIoU_interval_covers"] = interval.describe()
     metrics["mIoU_interval_note"] = interval.note
     metrics |= mean_over_groups(metrics["per_class_IoU"], evaluation.classes)
-    if "boundary" in metrics:
-        per_class = dict(zip(names, metrics["boundary"]["per_class_boundary_IoU"], strict=True))
-        metrics["boundary"] = {**metrics["boundary"], "per_class_boundary_IoU": per_class}
     return metrics
+
+
+def _by_class(key: str, value: Any, names: Sequence[str]) -> Any:
+    """Return a metric with the values of classes by class name."""
+    if isinstance(value, Mapping):
+        return {name: _by_class(name, part, names) for name, part in value.items()}
+    return dict(zip(names, value, strict=True)) if key.startswith("per_class_") else value
 
 
 def describe_data(data: SegmentationDataModule, split: str, images: int) -> dict[str, Any]:
@@ -150,6 +153,8 @@ def write_results(
         figure = example_figure(example.image, example.truth, example.prediction, classes, title)
         save_figure(figure, path)
     save_figure(confusion_matrix(evaluation.confusion, classes.names), folder.confusion_plot)
+    if "calibration" in metrics:
+        save_figure(reliability_diagram(metrics["calibration"]["bins"]), folder.calibration_plot)
     if folder.metrics_csv.is_file():
         save_figure(training_curves(read_rows(folder.metrics_csv)), folder.curves_plot)
     counts = ImageCounts(np.array(ids), evaluation.counts, classes.names, evaluation.groups)

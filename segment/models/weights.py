@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from segment.errors import SegmentError
-from segment.files import kind, user_path
+from segment.files import readable_file
 from segment.models.file_checks import check_content, check_file, check_finite
 
 IMAGENET = "imagenet"
@@ -34,15 +34,8 @@ def load_file(path: str | Path) -> dict[str, Any]:
     Raises:
         SegmentError: the file is missing, damaged, was not written by ``torch.save``, or would run code.
     """
-    path = user_path(path, "checkpoint")
-    try:
-        if not path.is_file():
-            raise SegmentError(
-                f"{path} is {kind(path)}, not a file" if path.exists() else f"the file {path} does not exist"
-            )
-        zipped = check_file(path)
-    except OSError as error:
-        raise SegmentError(f"cannot read the file {path}: {error.strerror}") from None
+    path = readable_file(path, "checkpoint")
+    zipped = check_file(path)
     try:
         # Memory-mapped, so that unused content such as an optimiser's gigabyte takes no memory.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)

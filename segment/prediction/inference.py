@@ -1,6 +1,6 @@
 """Protocols of inference: whole images or sliding windows, test-time augmentation, and a memory limit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import inf
 from typing import Any
@@ -91,35 +91,39 @@ class Inference:
         return self.run(net, image)[0]
 
     @torch.no_grad()
-    def run(self, net: SegmentationNet, image: Tensor, probabilities: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Return class indices, as :meth:`class_map` does, and probabilities uint8 (classes,H,W) in whole 255ths.
+    def run(
+        self, net: SegmentationNet, image: Tensor, keep: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return class indices, as :meth:`class_map` does, and what is kept of the probabilities.
+
+        The class indices are the same whatever is kept.
 
         Args:
-            probabilities: whether they are wanted. The class indices are the same with and without them.
+            keep: maps probabilities float32 (classes,H,W) to (N,H,W), such as :func:`whole_255ths`; None for nothing.
         """
-        parts = self._parts(net, image, probabilities)
+        parts = self._parts(net, image, keep is not None)
         if len(parts) == 1:
-            return self._segment(net, image, probabilities)
+            return self._segment(net, image, keep)
         size, device = image.shape[-2:], net.mean.device
-        classes = torch.empty(size, dtype=torch.int64, device=device)
-        shares = torch.empty((net.num_classes, *size), dtype=torch.uint8, device=device) if probabilities else None
+        classes, kept = torch.empty(size, dtype=torch.int64, device=device), None
         for y, x in parts:
-            seen_classes, seen_shares = self._segment(net, image[:, y.seen, x.seen], probabilities)
+            seen_classes, seen = self._segment(net, image[:, y.seen, x.seen], keep)
             classes[y.kept, x.kept] = seen_classes[y.inside, x.inside]
-            if shares is not None and seen_shares is not None:
-                shares[:, y.kept, x.kept] = seen_shares[:, y.inside, x.inside]
-        return classes, shares
+            if seen is not None:
+                kept = torch.empty((len(seen), *size), dtype=seen.dtype, device=device) if kept is None else kept
+                kept[:, y.kept, x.kept] = seen[:, y.inside, x.inside]
+        return classes, kept
 
-    def _segment(self, net: SegmentationNet, image: Tensor, probabilities: bool) -> tuple[Tensor, Tensor | None]:
-        """Segment as :meth:`run`, without a limit on memory."""
+    def _segment(
+        self, net: SegmentationNet, image: Tensor, keep: Callable[[Tensor], Tensor] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Do what :meth:`run` does, without a limit on memory."""
         if self._is_plain:
             scores = net.scores(net.normalize(image[None]))
             classes = net.best_classes(scores, *image.shape[-2:])[0]
-            total = net.upsample(scores, *image.shape[-2:]).softmax(1)[0] if probabilities else scores
-        else:
-            total = self._average(net, image)
-            classes = argmax_classes(total[None])[0]
-        return classes, total.mul_(255).round_().to(torch.uint8) if probabilities else None
+            return classes, keep(net.upsample(scores, *image.shape[-2:]).softmax(1)[0]) if keep else None
+        total = self._average(net, image)
+        return argmax_classes(total[None])[0], keep(total) if keep else None
 
     def _average(self, net: SegmentationNet, image: Tensor) -> Tensor:
         """Return the probabilities (classes,H,W), averaged over scales, mirrored images and windows."""
@@ -192,6 +196,16 @@ class Inference:
         seen = min(scaled, self.window[0] * self.window[1]) if self.window else scaled
         copies = 3 if self._is_plain else 5  # of all scores, as float32
         return (weights + self._costs[net] * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
+
+
+def whole_255ths(probabilities: Tensor) -> Tensor:
+    """Return probabilities (classes,H,W) as uint8, in whole 255ths."""
+    return probabilities.mul(255).round_().to(torch.uint8)
+
+
+def highest(probabilities: Tensor) -> Tensor:
+    """Return the probability (1,H,W) of each pixel's most probable class."""
+    return probabilities.amax(0, keepdim=True)
 
 
 def _require(fits: bool, name: str, value: Any, expected: str) -> None:

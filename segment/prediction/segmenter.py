@@ -19,7 +19,7 @@ from segment.display.pictures import overlay, palette_image
 from segment.errors import SegmentError
 from segment.files import user_path, whole_file
 from segment.models.net import SegmentationNet
-from segment.prediction.inference import Inference
+from segment.prediction.inference import Inference, whole_255ths
 from segment.records.checkpoint import load_checkpoint, load_net, read_classes, trained_reading
 from segment.records.folder import checkpoint_path
 
@@ -143,7 +143,7 @@ class Segmenter:
             SegmentError: the image cannot be read, is of another type, or is too small or too large for the net.
         """
         pixels = to_rgb_tensor(image, self.reading)
-        classes, found = self.inference.run(self.net, pixels, probabilities)
+        classes, found = self.inference.run(self.net, pixels, whole_255ths if probabilities else None)
         rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
         return Segmentation(rgb, mask, self.classes, None if found is None else found.cpu().numpy())
 

@@ -1,13 +1,14 @@
 """The files of a run folder: one name for each, and the rule for what may be deleted."""
 
 import os
+import shlex
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from segment.errors import SegmentError
-from segment.files import user_path, whole_file
+from segment.files import readable_file, shown, user_path, whole_file
 
 
 def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
@@ -18,10 +19,10 @@ def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
         key: the key that the path was given for, for error messages.
 
     Raises:
-        SegmentError: the path is empty.
+        SegmentError: the path is empty, or there is no file that can be read.
     """
     path = user_path(given, key)
-    return RunFolder(path).best_checkpoint if path.is_dir() else path
+    return readable_file(RunFolder(path).best_checkpoint if path.is_dir() else path, key)
 
 
 class RunFolder:
@@ -47,6 +48,7 @@ class RunFolder:
         self.per_image = path / "per_image.npz"
         self.confusion_csv = path / "confusion.csv"
         self.confusion_plot = path / "confusion.png"
+        self.calibration_plot = path / "calibration.png"
         self.curves_plot = path / "curves.png"
         self.predictions = path / "predictions"
         self.provenance = path / "provenance.json"
@@ -82,11 +84,18 @@ class RunFolder:
         return any(map(os.path.isfile, (self.metrics, self.job_status, self.last_checkpoint)))
 
     @property
+    def way_on(self) -> str:
+        """The words by which an interrupted run can be continued."""
+        if not self.last_checkpoint.is_file():
+            return "nothing was saved yet, so start it again"
+        return f"{shlex.quote(f'resume={shown(self.path)}')} continues from its last checkpoint"
+
+    @property
     def result_files(self) -> tuple[Path, ...]:
         """The files of results with fixed names."""
         return (
             self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
-            self.best_checkpoint, self.last_checkpoint,
+            self.calibration_plot, self.best_checkpoint, self.last_checkpoint,
         )  # fmt: skip
 
     def claim(self) -> None:

@@ -12,10 +12,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segment.errors import SegmentError
-from segment.files import shown
 from segment.records.folder import RunFolder
 from segment.records.run_lock import lock_folder
-from segment.training.lightning_internals import end_other_processes
+from segment.training.lightning_internals import end_other_processes, observe_started_processes
+from segment.training.processes import OWN_END, ProcessWatch
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -56,42 +56,61 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
     """End the processes and loggers of a run in any case, and turn known errors into messages.
 
     Raises:
-        SegmentError: the disk is full, or something called ``sys.exit`` before the run was complete.
+        SegmentError: the disk is full, a process of the run has died, or something called ``sys.exit`` before the run
+            was complete.
         SystemExit: the run was stopped by a signal; the code is 143, or 130 for Ctrl-C.
     """
-    run, failed = ActiveRun(), 1
+    run, failed, watch = ActiveRun(), 1, ProcessWatch(folder)
+    observe_started_processes(watch.begin)
+    watch.announce()
     try:
         yield run
         failed = 0
     except SIGTERMException as stop:
-        # A code other than 0 from DDP's other processes looks like a crash to Lightning, which then kills this one.
+        # A code other than 0 from DDP's other processes looks like a crash to the first one.
         sys.exit((stop.code or 128 + signal.SIGTERM) if run.trainer.is_global_zero else 0)
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C outside of training
-            print(f"interrupted; resume={shown(folder.path)} continues", file=sys.stderr)
+            print(f"interrupted; {folder.way_on}", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
         if end.code:
             raise
         raise SegmentError("something ended this run with sys.exit before it was complete: it has no metrics") from end
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, OSError) as error:
+        message = explain(error, folder, watch)
+        if message is None:
             raise
-        reason = " ".join(str(error).split())
-        raise SegmentError(
-            f"a loader's worker died ({reason[:150]}): memory or shared memory may be full; use data.num_workers=0 or "
-            f"a smaller data.batch_size, and continue with resume={shown(folder.path)}"
-        ) from None
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise SegmentError(
-            f"cannot write {error.filename or folder.path} ({error.strerror}); earlier files are unchanged: "
-            f"make room, and continue with resume={shown(folder.path)}"
-        ) from None
+        raise SegmentError(message) from None
     finally:
+        watch.end()
         if failed and run.trainer is not None:
             end_other_processes(run.trainer)
         for logger in run.loggers:
             # Otherwise the next run of this process would continue wandb's run.
             if hasattr(logger.experiment, "finish"):
                 logger.experiment.finish(exit_code=failed)
+
+
+def explain(error: RuntimeError | OSError, folder: RunFolder, watch: ProcessWatch) -> str | None:
+    """Return the message for a full disk or a process that died; None for another error.
+
+    Raises:
+        SystemExit: another process has died, and another one says so.
+    """
+    reason = " ".join(str(error).split())[:150]
+    if isinstance(error, OSError):
+        if error.errno not in DISK_FULL:
+            return None
+        place = f"{error.filename or folder.path} ({error.strerror})"
+        return f"cannot write {place}, earlier files are unchanged: make room; {folder.way_on}"
+    if "DataLoader worker" in reason:
+        return (
+            f"a loader's worker died ({reason}): memory or shared memory may be full; use data.num_workers=0 or a "
+            f"smaller data.batch_size; {folder.way_on}"
+        )
+    if "gloo" not in reason and not type(error).__name__.startswith("Dist"):  # torch's errors of NCCL and its store
+        return None
+    found = watch.dead_process(OWN_END)
+    if not watch.speaks:
+        sys.exit(1)
+    return found[0] if found else f"the connection to another process broke ({reason}); {folder.way_on}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule
-from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segment.errors import SegmentError
@@ -119,6 +119,9 @@ class LastCheckpoint(Checkpoint):
         if checkpoint["folder"] == str(self.path.parent):
             self._saved = checkpoint["global_step"]
         states = checkpoint["callbacks"].values()
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint):  # it saves its current score, and does not load it
+                callback.current_score = checkpoint["callbacks"].get(callback.state_key, {}).get("current_score")
         # Early stopping remembers that it stopped the training, but does not stop it again.
         trainer.should_stop = any(state.get("stopping_reason") for state in states)
         for state in states:

@@ -4,9 +4,12 @@
 """
 
 import signal
+from collections.abc import Callable
+from subprocess import Popen
 from typing import Any
 
 from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies.launchers import subprocess_script
 
 
 def requeue_signal(trainer: Any) -> signal.Signals | None:
@@ -81,3 +84,11 @@ def end_other_processes(trainer: Any) -> None:
     kill = getattr(getattr(trainer.strategy, "launcher", None), "kill", None)
     if kill is not None:
         kill(signal.SIGKILL)
+
+
+def observe_started_processes(observe: Callable[[list[Popen]], None]) -> None:
+    """Call a function with the processes that a Trainer starts for DDP, in place of Lightning's own observer.
+
+    That one kills this process without a word when one of them has failed.
+    """
+    subprocess_script._launch_process_observer = observe  # type: ignore[assignment]  # named otherwise

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
 
@@ -27,6 +27,21 @@ class EpochLine(Callback):
             f"loss {loss:.4g}  mIoU {float(metrics['val/mIoU']):.4f}",
             flush=True,
         )
+
+
+class EpochBar(RichProgressBar):
+    """Show Lightning's progress bar with epochs from 1, as the printed lines count, and without a logger's version.
+
+    Example:
+        >>> callbacks = [EpochBar(refresh_rate=4)]  # for lightning.Trainer(callbacks=callbacks)
+    """
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> Any:
+        return {key: value for key, value in super().get_metrics(trainer, pl_module).items() if key != "v_num"}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        last = f"/{self.trainer.max_epochs}" if (self.trainer.max_epochs or -1) > 0 else ""
+        return f"Epoch {current_epoch + 1}{last}".ljust(len(self.validation_description))
 
 
 class Throughput(Callback):

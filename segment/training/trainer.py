@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint, ProgressBar, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, LambdaCallback, ModelCheckpoint, ProgressBar, WeightAveraging
 
 from segment.cli.build import instantiate
 from segment.errors import SegmentError
 from segment.records.checkpoint import WholeCheckpoints
 from segment.training.last_checkpoint import LastCheckpoint
+from segment.training.progress import EpochBar
 from segment.training.resume import RunStart
 
 MONITORS = ("val/mIoU", "val/pixel_accuracy", "val/mean_accuracy", "val/frequency_weighted_IoU", "train/loss")
@@ -32,12 +33,15 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     """
     first = LambdaCallback(on_train_start=lambda trainer, _: on_start(trainer))
     last = LastCheckpoint(start.folder.last_checkpoint, config.checkpoint.every_n_steps)
-    callbacks = list((instantiate(config.get("callbacks")) or {}).values())
+    named = instantiate(config.get("callbacks")) or {}
+    if wrong := [name for name, one in named.items() if not isinstance(one, Callback)]:
+        raise SegmentError(f"callbacks.{wrong[0]} is no callback: expected a table with _target_, its class")
+    callbacks = list(named.values())
     # WeightAveraging restores the trained weights when a validation ends; all other callbacks have to come before.
     callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
     check_trainer_config(config, callbacks)
     if config.trainer.enable_progress_bar and not any(isinstance(one, ProgressBar) for one in callbacks):
-        callbacks.append(RichProgressBar(PROGRESS_RATE))
+        callbacks.append(EpochBar(PROGRESS_RATE))
     trainer = instantiate(
         config.trainer,
         logger=loggers,

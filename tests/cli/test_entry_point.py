@@ -18,7 +18,8 @@ def command(monkeypatch, tmp_path):
     """Run a function as the command ``check``, with a command line."""
 
     def start(run, *overrides, prepare=None):
-        monkeypatch.setattr(sys, "argv", ["check", *overrides, f"hydra.run.dir={tmp_path / 'run'}"])
+        place = [] if any("hydra.run.dir" in one for one in overrides) else [f"hydra.run.dir={tmp_path / 'run'}"]
+        monkeypatch.setattr(sys, "argv", ["check", *overrides, *place])
         monkeypatch.chdir(tmp_path)
         GlobalHydra.instance().clear()
         entry_point("check", run, prepare)
@@ -46,12 +47,23 @@ def test_the_configuration_of_the_command_line(command):
         (SegmentError("no \x1b[2J mask"), "error: no \\x1b[2J mask"),
         (ValueError("`val_check_interval` (500) too large. If"), "error: trainer.val_check_interval (500) too large"),
         (type("MisconfigurationException", (Exception,), {})("no\n accelerator"), "error: no accelerator"),
+        (PermissionError(13, "Permission denied", "a\nb/run.lock"), "error: a\\nb/run.lock: Permission denied"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_message(command, error, message):
     with pytest.raises(SystemExit) as stopped:
         command(raising(error))
     assert stopped.value.code == message
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(command, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"^error: .*file/run: Not a directory$"):
+        command(print, f"hydra.run.dir={tmp_path / 'file' / 'run'}")
+    (tmp_path / "runs").touch()
+    monkeypatch.setattr(sys, "argv", ["check"])
+    with pytest.raises(SystemExit, match=r"^error: cannot make runs/.* \(File exists\): choose another folder with"):
+        entry_point("check", print)
 
 
 def test_a_missing_value_and_an_unknown_interpolation_name_the_key(command):

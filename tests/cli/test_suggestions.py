@@ -2,8 +2,9 @@
 
 import pytest
 
+from segment.cli.build import instantiate
 from segment.cli.config import load_config
-from segment.cli.suggestions import check_added_keys, explain_hydra_error
+from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
 from segment.errors import SegmentError
 
 
@@ -16,6 +17,13 @@ from segment.errors import SegmentError
         ("ckpt=a", "ckpt= is not known: did you mean checkpoint=?"),
         ("model=fcn8", "model=fcn8: there is no such option: did you mean fcn8s?"),
         ("model/encoder=resnet51", "model/encoder=resnet51: there is no such option: did you mean resnet50?"),
+        ("trainer=dpd", "trainer=dpd: there is no such option: did you mean ddp?"),
+        ("callbacks=[default,emma]", "callbacks=emma: there is no such option: did you mean ema?"),
+        ("encoder=unet", "encoder= is not known: did you mean model/encoder=?"),
+        ("max_epochs=3", "max_epochs= is not known: did you mean trainer.max_epochs=?"),
+        ("learning_rate=3", "learning_rate= is not known: did you mean optimizer.lr=?"),
+        ("hydra.run.dri=x", "hydra.run.dri= is not known: did you mean hydra.run.dir=?"),
+        ("~mdoel", "mdoel= is not known: did you mean model=?"),
         ("zzz=1", "zzz= is not known; --help lists all keys"),
     ],
 )
@@ -28,8 +36,31 @@ def test_suggestions(override, message):
 @pytest.mark.parametrize("override", ["+modle=fcn8s", "++modle.x=1", "+trainre.max_epochs=3", "+zzz=1"])
 def test_an_added_key_of_an_unknown_group_is_refused(override):
     with pytest.raises(SegmentError, match="is not known"):
-        check_added_keys([override], "train")
+        check_overrides([override], "train")
 
 
 def test_added_keys_of_known_groups():
-    check_added_keys(["+trainer.profiler=simple", "+callbacks.mine={}", "model=fcn8s", "+experiment=x"], "train")
+    check_overrides(["+trainer.profiler=simple", "+callbacks.mine={}", "model=fcn8s", "+experiment=x"], "train")
+
+
+def test_a_command_s_own_groups_and_keys_are_suggested():
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        load_config(["model=[fcn8s]"], "summary")
+    assert explain_hydra_error(error.value, "summary") == "model= is not known: did you mean models=?"
+
+
+def test_an_option_for_a_table_is_refused():
+    with pytest.raises(SegmentError, match=r"^model.encoder= is a table of keys: did you mean model/encoder=res"):
+        check_overrides(["model.encoder=resnet50"], "train")
+
+
+def test_flags():
+    check_flags(["--config-dir", "x", "-cd=x", "-m", "--cfg=job", "--info=all"])
+    with pytest.raises(SegmentError, match=r"^--confg-dir is not known: did you mean --config-dir\?$"):
+        check_flags(["-m", "--confg-dir=x"])
+
+
+def test_an_argument_that_a_part_does_not_take():
+    config = {"_target_": "segment.training.CrossEntropy", "reduction": "mean", "reducton": "sum"}
+    with pytest.raises(SegmentError, match=r"unexpected keyword argument 'reducton': did you mean reduction\?$"):
+        instantiate(config)

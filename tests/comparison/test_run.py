@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from segment.comparison.nets import load_nets
 from segment.comparison.run import read_counts, read_run
+from segment.comparison.sections import build_sections
 from segment.errors import SegmentError
 from segment.files import checkpoint_digest
 from segment.records.folder import RunFolder
@@ -28,6 +30,24 @@ def test_an_evaluation_has_the_settings_of_its_nets_training(tmp_path):
     assert run.data_config["root"] == "/elsewhere"
     assert run.net == str(trained.best_checkpoint)
     assert not run.is_training
+
+
+def test_predictions_of_another_program_are_runs_without_a_net(tmp_path, report):
+    """Each folder of masks is a row, although no checkpoint tells them apart."""
+    trained = write_run(tmp_path / "runs/trained", {"optimizer.lr": 0.1}, random_pixels(20, 0.5, 0))
+    config = {"checkpoint": None, "predictions.folder": "x", "inference.flip": False, "data.root": "/elsewhere"}
+    for name, skill in (("ours", 0.6), ("theirs", 0.7)):
+        folder = write_run(tmp_path / f"runs/{name}", config, random_pixels(20, skill, 1))
+        change_metrics(folder.path, predictions=f"/masks/of/{name}", checkpoint=None)
+    run = read_run(folder)
+    assert run.settings == {"predictions": "of/theirs"}
+    assert (run.data_config["root"], run.has_net, run.is_training) == ("/elsewhere", False, False)
+    assert read_run(trained).has_net
+    shown, rows = report(tmp_path / "runs")
+    assert len(rows) == 3
+    assert "predictions=of/theirs" in shown
+    assert load_nets(build_sections([run], paper=False)[0], {}) == {}
+    assert shown.count("neither cost nor pictures") == 1  # of the net whose checkpoint is gone
 
 
 def test_paths_are_compared_by_file_and_folder(tmp_path):

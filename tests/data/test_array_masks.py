@@ -46,6 +46,7 @@ def test_arrays(tmp_path, kind, suffix):
         (np.array([[0.0, 0.7]]), r"its values are float64, expected integers; data.threshold=0.5 makes two classes"),
         (np.array([[0, 300]]), "its values are 0 to 300, expected 0 to 255, where 255 is ignored"),
         (np.array([[-1, 3]]), "its values are -1 to 3, expected 0 to 255"),
+        (np.zeros((2, 3, 1), np.uint8), r"its array has the shape"),
         (np.array([[None]]), "Object arrays cannot be loaded"),
     ],
 )
@@ -71,6 +72,17 @@ def test_an_array_of_another_size_is_named(tmp_path):
     root = folder_of(tmp_path, lambda path: np.save(path, TRUTH[1:]), ".npy")
     with pytest.raises(SegmentError, match=r"\.npy is 24x15, its image 24x16"):
         first_mask(root)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_arrays_drawn_on_stored_pixels_are_turned_with_their_images(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # turned by 180 degrees, so that the sizes agree
+    root = folder_of(tmp_path, lambda path: (np.savez if suffix == ".npz" else np.save)(path, TRUTH), suffix)
+    for path in (root / "images").iterdir():
+        Image.open(path).save(path, exif=exif)
+    assert np.array_equal(first_mask(root, mask_exif="image"), TRUTH[::-1, ::-1])
+    assert np.array_equal(first_mask(root), TRUTH)
 
 
 @pytest.mark.parametrize("classes", [NAMES, {0: "background", 1: "cell"}, {0: "background", 255: "cell"}])

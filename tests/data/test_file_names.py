@@ -44,6 +44,7 @@ def pairs_of(root: Path, files: str, image_name: str = "{name}", mask_name: str 
         ("i/a/1.jpg m/1.png", {"image_name": "{folder}/{name}"}, {"a/1": "1.png"}),
         ("i/a/photo.jpg i/a/mask.png", {"image_name": "{folder}/photo", "mask_name": "{folder}/mask"},
          {"a/photo": "a/mask.png"}),
+        ("i/1.jpg m/1.jpg.png", {"mask_name": "{name}.jpg.png"}, {"1": "1.jpg.png"}),
         ("i/1.jpg i/._1.jpg m/._1.png m/1.png", {}, {"1": "1.png"}),
     ],
 )  # fmt: skip
@@ -69,6 +70,7 @@ def test_names_in_another_unicode_form(tmp_path):
         ("i/1.jpg i/1.png", {}, "lie in one folder, .*mask_name={name} has to tell .* as {name}_mask or {name}.png"),
         ("i/c_0_left.png m/x/c_0_gt.png", {}, "set data.image_name={name}_left data.mask_name={folder}/{name}_gt$"),
         ("i/c/1.jpg m/1.png", {}, "for c/1.jpg and 1.png, set data.image_name={folder}/{name} data.mask_name={name}$"),
+        ("i/1.jpg m/1.jpg.png", {}, "for 1.jpg and 1.jpg.png, set data.mask_name={name}.jpg.png$"),
         ("i/1.jpg m/1.txt", {}, r"no mask in .*m \(.bmp, .gif, .jpeg"),
         ("i/1.txt m/1.png", {}, r"no image in .*i \(.bmp, .jpeg"),
     ],

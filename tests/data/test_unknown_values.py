@@ -13,9 +13,9 @@ from segment.errors import SegmentError
 COLOURS = np.array([(0, 0, 0), (128, 64, 128), (220, 20, 60), (0, 0, 142)], np.uint8)
 GIVEN = {"0/0/0": "ground", "128/64/128": "road"}
 TABLE = """\
-    220/20/60: NAME  # 25 % of the pixels, masks: 4, such as {0}/masks/0.png
-    0/0/142: NAME  # 6.25 % of the pixels, masks: 1, such as {0}/masks/3.png
-  'data.classes={{0/0/0:ground,128/64/128:road,220/20/60:NAME,0/0/142:NAME}}'"""
+    220/20/60: NAME1  # 25 % of the pixels, masks: 4, such as {0}/masks/0.png
+    0/0/142: NAME2  # 6.25 % of the pixels, masks: 1, such as {0}/masks/3.png
+  'data.classes={{0/0/0:ground,128/64/128:road,220/20/60:NAME1,0/0/142:NAME2}}'"""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_training_lists_those_of_its_split(coloured, main):
         main("train", "data=folder", f"data.root={coloured}", "data.classes={0/0/0:ground,128/64/128:road}")
     lines = str(end.value.code).splitlines()
     assert lines[0].startswith("error: the masks have 2 colours that data.classes does not name")
-    assert lines[1].startswith("    220/20/60: NAME  # 25 % of the pixels, masks: 3")
+    assert lines[1].startswith("    220/20/60: NAME1  # 25 % of the pixels, masks: 3")
     assert lines[3] == TABLE.format(coloured).splitlines()[2]
     assert len(lines) == 4
 
@@ -60,8 +60,8 @@ def test_labels_of_a_list_and_of_a_published_data_set(tmp_path):
     masks = [tmp_path / "1.png", tmp_path / "none.png"]
     labels = FolderDataModule("x", ["a", "b"]).labels
     message = unknown_message(count_unknown(masks, labels), labels, 4)
-    assert f"\n    5: NAME  # 50 % of the pixels, masks: 1, such as {tmp_path}/1.png\n" in message
-    assert message.endswith("  'data.classes={0:a,1:b,255:void,5:NAME}'")
+    assert f"\n    5: NAME1  # 50 % of the pixels, masks: 1, such as {tmp_path}/1.png\n" in message
+    assert message.endswith("  'data.classes={0:a,1:b,255:void,5:NAME1}'")
     published = unknown_message(count_unknown(masks, index_labels(2)), index_labels(2), 4)
     assert published.startswith("the masks have 1 label that this data set lacks, which has 0 to 1 and 255: are they")
     assert published.endswith(f"\n    5  # 50 % of the pixels, masks: 1, such as {tmp_path}/1.png")

@@ -1,6 +1,7 @@
 """The table of an evaluation."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -14,20 +15,23 @@ def lines_of(**metrics: Any) -> list[str]:
     known = {"images": 3, "split": "val", "mIoU": 0.5, "pixel_accuracy": 0.9, "mean_accuracy": 0.8}
     known |= {"frequency_weighted_IoU": None, "mIoU_interval": [0.4, 0.6]}
     known["per_class_IoU"] = {"cat": 0.25, "[red]dog": None, "\x1b[31m:cat:": None}
+    known |= {"per_class_precision": {**known["per_class_IoU"], "cat": 0.8}, "per_class_Dice": known["per_class_IoU"]}
+    known["per_class_recall"] = {**known["per_class_IoU"], "cat": 1.0}
     file = io.StringIO()
     Console(file=file, width=80).print(evaluation_table(known | metrics))
+    assert "…" not in file.getvalue()
     return [line.strip("│ ") for line in file.getvalue().splitlines()]
 
 
 def test_classes_then_metrics():
     lines = lines_of()
     assert lines[0] == "IoU on the val split, 3 images, per cent"
-    assert any(line.startswith("cat ") and line.endswith("25.0 │ █████") for line in lines)
+    assert any(line.startswith("cat ") and line.endswith("25.0 │  80.0 │  100.0 │ 25.0 │ █████") for line in lines)
     assert any(line.startswith("[red]dog ") and line.endswith("- │ absent") for line in lines)
     assert any(line.startswith(r"\x1b[31m:cat: ") for line in lines)
     [line] = [line for line in lines if line.startswith("mean IoU")]
-    assert line.endswith("50.0 │ 40.0 to 60.0 (95 %)")
-    assert any(line.startswith("frequency weighted IoU") and line.endswith(" -") for line in lines)
+    assert re.search(r"50.0 [ │]+ 40.0 to 60.0 \(95 %\)$", line)
+    assert any(re.fullmatch("freq. weighted IoU [ │]+-[ │]*", line) for line in lines)
 
 
 def test_no_interval_and_one_image():
@@ -46,7 +50,14 @@ def test_many_classes_have_two_columns_and_no_bars():
 def test_metrics_of_boundaries():
     lines = lines_of(boundary={"boundary_IoU": 0.3, "trimap": {"4": {"mIoU": 0.2}}})
     assert any(line.startswith("boundary IoU") and "30.0" in line for line in lines)
-    assert any(line.startswith("mean IoU within 4 px") and "20.0 │ of a true boundary" in line for line in lines)
+    assert any(
+        line.startswith("mean IoU within 4 px") and re.search("20.0 [ │]+ of a true boundary", line) for line in lines
+    )
+
+
+def test_calibration():
+    lines = lines_of(calibration={"expected_calibration_error": 0.123})
+    assert any(re.search("^calibration error [ │]+12.3 [ │]+ of the confidence$", line) for line in lines)
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "-"), (float("nan"), "-"), (0.0, "0.0"), (0.12345, "12.3")])

@@ -3,7 +3,14 @@
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from segment.display.plots import CostPoint, class_shares, confusion_matrix, score_against_cost, training_curves
+from segment.display.plots import (
+    CostPoint,
+    class_shares,
+    confusion_matrix,
+    reliability_diagram,
+    score_against_cost,
+    training_curves,
+)
 
 
 def test_training_curves_have_the_rows_that_were_logged():
@@ -25,6 +32,15 @@ def test_confusion_matrix_in_shares_of_the_true_class():
 
 def test_confusion_matrix_of_many_classes_has_no_numbers():
     assert not confusion_matrix(np.eye(150, dtype=int), [f"{i}" for i in range(150)]).axes[0].texts
+
+
+def test_reliability_diagram():
+    empty = {"pixels": 0, "confidence": None, "accuracy": None}
+    upper, lower = reliability_diagram([empty, {"pixels": 4, "confidence": 0.7, "accuracy": 0.5}]).axes
+    assert [bar.get_height() for bar in upper.patches] == [0, 0.5]
+    assert [bar.get_height() for bar in lower.patches] == [0, 1]
+    assert upper.lines[0].get_xydata().tolist() == [[0.7, 0.5]]
+    assert reliability_diagram([empty] * 15).axes
 
 
 def test_class_shares_have_a_bar_for_each_split_and_class():

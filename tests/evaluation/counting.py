@@ -11,7 +11,8 @@ def metrics_by_hand(prediction: np.ndarray, truth: np.ndarray, classes: int) -> 
         if t != 255:
             n[t][p] += 1
     t = [sum(n[i]) for i in range(classes)]
-    union = [t[i] + sum(n[j][i] for j in range(classes)) - n[i][i] for i in range(classes)]
+    predicted = [sum(n[j][i] for j in range(classes)) for i in range(classes)]
+    union = [t[i] + predicted[i] - n[i][i] for i in range(classes)]
     iou = [n[i][i] / union[i] if union[i] else None for i in range(classes)]
     accuracy = [n[i][i] / t[i] for i in range(classes) if t[i]]
     occurring = [value for value in iou if value is not None]
@@ -21,6 +22,9 @@ def metrics_by_hand(prediction: np.ndarray, truth: np.ndarray, classes: int) -> 
         "mean_accuracy": sum(accuracy) / len(accuracy),
         "frequency_weighted_IoU": sum(t[i] * iou[i] for i in range(classes) if t[i]) / sum(t),
         "per_class_IoU": iou,
+        "per_class_precision": [n[i][i] / predicted[i] if predicted[i] else None for i in range(classes)],
+        "per_class_recall": [n[i][i] / t[i] if t[i] else None for i in range(classes)],
+        "per_class_Dice": [2 * n[i][i] / (t[i] + predicted[i]) if union[i] else None for i in range(classes)],
     }
 
 

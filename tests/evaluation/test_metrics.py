@@ -10,7 +10,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import MulticlassJaccardIndex
+from torchmetrics.classification import (
+    MulticlassF1Score,
+    MulticlassJaccardIndex,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
 
 from segment.evaluation.metrics import SegmentationScores, confusion_metrics, count_pairs
 from tests.evaluation.counting import counts_by_hand, metrics_by_hand, mixed_cases, random_case
@@ -24,7 +29,9 @@ def test_metrics_equal_a_count_by_hand(seed):
         metric.update(p[None], t[None])
     found, expected = metric.compute(), metrics_by_hand(prediction.numpy(), truth.numpy(), 6)
     assert found["per_class_IoU"][4] is None
-    assert found.pop("per_class_IoU") == pytest.approx(expected.pop("per_class_IoU"))
+    assert found["per_class_recall"][2] is None
+    for name in ("IoU", "precision", "recall", "Dice"):
+        assert found.pop(f"per_class_{name}") == pytest.approx(expected.pop(f"per_class_{name}"))
     assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -38,12 +45,21 @@ def test_miou_and_confusion_matrix_equal_torchmetrics():
     assert ours.compute()["mIoU"] == pytest.approx(float(theirs.compute()), rel=1e-6)
 
 
+def test_precision_recall_and_dice_equal_torchmetrics():
+    prediction, truth = random_case(8)
+    options = {"num_classes": 6, "average": "none", "ignore_index": 255}
+    found = confusion_metrics(count_pairs(prediction, truth, 6).sum(0))
+    for name, metric in (("precision", MulticlassPrecision), ("recall", MulticlassRecall), ("Dice", MulticlassF1Score)):
+        values = [0.0 if value is None else value for value in found[f"per_class_{name}"]]
+        assert values == pytest.approx(metric(**options)(prediction, truth).tolist(), abs=1e-6)
+
+
 def test_ignored_pixels_alone_give_nan_and_no_class():
     metric = SegmentationScores(3)
     metric.update(torch.zeros(1, 4, 4, dtype=torch.int64), torch.full((1, 4, 4), 255))
     found = metric.compute()
     assert found["per_class_IoU"] == [None] * 3
-    assert all(found[key] != found[key] for key in found if key != "per_class_IoU")
+    assert all(found[key] != found[key] for key in found if not key.startswith("per_class_"))
 
 
 def test_counts_beyond_float32_stay_exact():

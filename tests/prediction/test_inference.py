@@ -11,7 +11,7 @@ from segment.cli.build import instantiate
 from segment.cli.config import load_config
 from segment.errors import SegmentError
 from segment.models.costs.memory import bytes_per_pixel
-from segment.prediction.inference import Inference
+from segment.prediction.inference import Inference, highest, whole_255ths
 from segment.prediction.parts import window_weights
 
 
@@ -41,9 +41,10 @@ def probabilities(net, image, size=None):
 def test_by_default_it_is_the_net_s_own_prediction(net, image):
     assert torch.equal(Inference().class_map(net, image), net.predict(image[None])[0])
     expected = probabilities(net, net.normalize(image[None]))[0]
-    classes, whole = Inference().run(net, image, probabilities=True)
+    classes, whole = Inference().run(net, image, whole_255ths)
     assert torch.equal(classes, expected.argmax(0))
     assert (whole / 255 - expected).abs().max() <= 0.5001 / 255
+    torch.testing.assert_close(Inference().run(net, image, highest)[1][0], expected.amax(0))
 
 
 def test_windows_cover_the_image_and_are_blended(net, image):
@@ -112,7 +113,7 @@ def test_the_classes_do_not_depend_on_what_is_written(net, settings, copies):
     counts = []
     for share in (0.85, 1.1):
         inference = Inference(**settings, max_memory=400 * 330 * (20 + 5 + share * cost) / 2**30)
-        classes, probabilities = inference.run(net, image, probabilities=True)
+        classes, probabilities = inference.run(net, image, whole_255ths)
         assert torch.equal(classes, inference.class_map(net, image))
         assert probabilities.dtype == torch.uint8
         counts.append(len(inference._parts(net, image, False)))
@@ -125,7 +126,7 @@ def test_room_for_probabilities_is_given_up_only_where_they_are_not_wanted(net):
     tight = Inference(max_memory=1.001 * least)
     assert len(tight._parts(net, image, False)) == 1
     with pytest.raises(SegmentError, match="an image of 300x300 with its probabilities needs"):
-        tight.run(net, image, probabilities=True)
+        tight.run(net, image, whole_255ths)
 
 
 def test_the_protocol_is_described():

@@ -1,5 +1,6 @@
 """Every file of a run folder has one path, and only files of this package are deleted."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,15 @@ def test_a_foreign_file_under_the_name_of_a_result_is_found(tmp_path):
 
 
 def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):
+    with pytest.raises(SegmentError, match=r"^the file .*best.ckpt does not exist$"):
+        checkpoint_path(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    for path in (RunFolder(tmp_path).best_checkpoint, tmp_path / "epoch=12.ckpt"):
+        path.touch()
     assert checkpoint_path(str(tmp_path)) == RunFolder(tmp_path).best_checkpoint
     assert checkpoint_path(tmp_path / "epoch=12.ckpt") == tmp_path / "epoch=12.ckpt"
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(SegmentError, match=r"fifo is a named pipe, not a file$"):
+        checkpoint_path(tmp_path / "fifo")
     with pytest.raises(SegmentError, match="checkpoint is empty"):
         checkpoint_path("")

@@ -16,6 +16,7 @@ import torch
 
 from segment.records.checkpoint import load_checkpoint
 from segment.records.folder import RunFolder
+from segment.training.last_checkpoint import _moved
 from segment.training.module import SegmentationModule
 
 TINY = (
@@ -53,11 +54,12 @@ def outcome(run: Path) -> dict[str, Any]:
         rows = [
             {**row, "train/images_per_second": bool(row["train/images_per_second"])} for row in csv.DictReader(file)
         ]
-    keys = ("global_step", "state_dict", "current_model_state", "optimizer_states", "lr_schedulers")
+    keys = ("global_step", "state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers")
     return hash_tensors(
         {
             **{key: last.get(key) for key in keys},
             "best": (best["global_step"], best["state_dict"], scores),
+            "callbacks": _moved(last["callbacks"], last["folder"], ""),
             "metrics": {**read_metrics_of(run), "checkpoint_digest": None},
             "rows": rows,
         }

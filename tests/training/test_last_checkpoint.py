@@ -139,7 +139,7 @@ def test_a_best_checkpoint_keeps_its_score_in_another_folder(tmp_path):
         "callbacks": {"ModelCheckpoint": state},
         "loops": {"fit_loop": loops},
     }
-    trainer = SimpleNamespace(datamodule=SimpleNamespace(), should_stop=None)
+    trainer = SimpleNamespace(datamodule=SimpleNamespace(), should_stop=None, checkpoint_callbacks=[])
     LastCheckpoint(tmp_path / "new" / "last.ckpt").on_load_checkpoint(trainer, None, checkpoint)
     assert state == {"dirpath": new, "best_model_path": f"{new}/best.ckpt", "best_k_models": {f"{new}/best.ckpt": 0.5}}
     assert trainer.datamodule.start == (1, 2)

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 
-from segment.training.progress import EpochLine, Throughput
+from segment.training.progress import EpochBar, EpochLine, Throughput
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,16 @@ def test_the_line_after_a_validation(capsys, changes, line):
     }
     EpochLine().on_validation_end(SimpleNamespace(**{**values, **changes}), None)
     assert capsys.readouterr().out == line
+
+
+@pytest.mark.parametrize(("max_epochs", "shown"), [(5, "Epoch 2/5"), (-1, "Epoch 2"), (None, "Epoch 2")])
+def test_the_bar_counts_epochs_as_the_line_does_and_shows_no_version(tmp_path, max_epochs, shown):
+    """Lightning's own bar begins at 0, and shows the end of TensorBoard's version as v_num=oard."""
+    bar, logger = EpochBar(), TensorBoardLogger(tmp_path, "", "tensorboard")
+    bar._trainer = SimpleNamespace(max_epochs=max_epochs)
+    assert bar._get_train_description(1).rstrip() == shown
+    trainer = SimpleNamespace(loggers=[logger], progress_bar_metrics={"loss": 0.5})
+    assert bar.get_metrics(trainer, None) == {"loss": 0.5}
 
 
 def test_throughput_is_that_of_all_processes_without_validation(monkeypatch):

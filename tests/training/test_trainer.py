@@ -25,7 +25,7 @@ def test_the_callbacks_of_a_run_and_their_order(tmp_path):
     assert names[0] == "LambdaCallback"
     assert names[-2:] == ["ModelCheckpoint", "LastCheckpoint"]  # the last one saves the states of the others
     assert names.index("EMAWeightAveraging") > names.index("WandbMedia")
-    assert names.count("RichProgressBar") == 1
+    assert names.count("EpochBar") == 1
     last = trainer.callbacks[-1]
     assert isinstance(last, LastCheckpoint)
     assert (last.path, last.every_n_steps) == (tmp_path / "checkpoints" / "last.ckpt", 7)
@@ -35,7 +35,12 @@ def test_the_callbacks_of_a_run_and_their_order(tmp_path):
 
 def test_a_progress_bar_of_the_user_s_replaces_ours(tmp_path):
     bar = "+callbacks.bar._target_=lightning.pytorch.callbacks.TQDMProgressBar"
-    assert "RichProgressBar" not in {type(callback).__name__ for callback in build(tmp_path, bar).callbacks}
+    assert "EpochBar" not in {type(callback).__name__ for callback in build(tmp_path, bar).callbacks}
+
+
+def test_a_callback_without_a_class_is_refused(tmp_path):
+    with pytest.raises(SegmentError, match=r"^callbacks.mine is no callback: expected a table with _target_"):
+        build(tmp_path, "+callbacks.mine.x=1")
 
 
 def test_training_begins_with_the_given_function(tmp_path):

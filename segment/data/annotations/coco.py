@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from segment.data.annotations.objects import (
-    MAX_PIXELS,
+    MAX_AREA,
     AnnotatedObject,
     Annotation,
     PackedMask,
@@ -16,7 +16,7 @@ from segment.data.annotations.objects import (
     canonical,
     clip,
 )
-from segment.data.annotations.sources import ImageFolder, flag, read_json, read_points, read_size, split_name, typed
+from segment.data.annotations.sources import ImageFolder, flag, load_json, read_points, read_size, split_name, typed
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
@@ -33,7 +33,7 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
     Raises:
         SegmentError: nothing of the file can be read.
     """
-    content = typed(read_json(path), dict, str(path))
+    content = typed(load_json(path), dict, str(path))
     images, categories, items = (
         [one for one in typed(content.get(key, []), list, f"{path}: {key}") if isinstance(one, dict)]
         for key in ("images", "categories", "annotations")
@@ -104,7 +104,7 @@ def _run_length(code: Mapping[str, Any], size: tuple[int, int] | None, place: st
     counts = code.get("counts")
     try:
         runs = np.array(decode_counts(counts) if isinstance(counts, str) else counts, dtype=np.int64)
-        fits = runs.ndim == 1 and (runs >= 0).all() and (runs <= MAX_PIXELS).all() and runs.sum() == own[0] * own[1]
+        fits = runs.ndim == 1 and (runs >= 0).all() and (runs <= MAX_AREA).all() and runs.sum() == own[0] * own[1]
     except (ValueError, TypeError, OverflowError):
         fits = False
     if not fits:

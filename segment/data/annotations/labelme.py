@@ -10,12 +10,12 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from segment.data.annotations.objects import MAX_PIXELS, AnnotatedObject, Annotation, PackedMask, canonical
-from segment.data.annotations.sources import ImageFolder, flag, read_json, read_points, read_size, read_xml, typed
+from segment.data.annotations.objects import MAX_AREA, AnnotatedObject, Annotation, PackedMask, canonical
+from segment.data.annotations.sources import ImageFolder, flag, load_json, read_points, read_size, read_xml, typed
 from segment.data.headers import open_image
 from segment.errors import SegmentError
 
-SHAPES = {"polygon", "rectangle", "circle", "line", "linestrip", "point", "oriented_rectangle", "mask"}
+LABELME_SHAPES = {"polygon", "rectangle", "circle", "line", "linestrip", "point", "oriented_rectangle", "mask"}
 
 
 def is_labelme(content: Any) -> bool:
@@ -28,7 +28,7 @@ def read_labelme(path: Path, folder: ImageFolder) -> Annotation:
     Raises:
         SegmentError: it is broken, or its image is missing.
     """
-    content = typed(read_json(path), dict, str(path))
+    content = typed(load_json(path), dict, str(path))
     shapes = typed(content.get("shapes"), list, f"{path}: shapes")
     name = content.get("imagePath") or path.stem
     image = folder.find(typed(name, str, f"{path}: imagePath"), path.parent)
@@ -40,8 +40,10 @@ def read_labelme(path: Path, folder: ImageFolder) -> Annotation:
 def _shape(shape: Mapping[str, Any], path: str) -> AnnotatedObject:
     label = canonical(typed(shape.get("label"), str, f"{path}: a label"))
     kind = shape.get("shape_type") or "polygon"
-    if kind not in SHAPES:
-        raise SegmentError(f"{path}: unknown shape_type {kind!r:.40}; expected one of {', '.join(sorted(SHAPES))}")
+    if kind not in LABELME_SHAPES:
+        raise SegmentError(
+            f"{path}: unknown shape_type {kind!r:.40}; expected one of {', '.join(sorted(LABELME_SHAPES))}"
+        )
     flags = frozenset({"difficult"} if flag(shape.get("flags"), "difficult") else ())
     points = read_points(shape.get("points"), f"{path}: points of {label}")
     if kind == "mask":
@@ -54,7 +56,7 @@ def _mask(shape: Mapping[str, Any], points: np.ndarray, path: str) -> PackedMask
     try:
         content = base64.b64decode(typed(shape.get("mask"), str, f"{path}: a mask"), validate=True)
         with open_image(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > MAX_AREA:
                 raise SegmentError(f"{path}: a mask has {image.width}x{image.height} pixels")
             mask = np.array(image.convert("L")) > 0
     except SegmentError:

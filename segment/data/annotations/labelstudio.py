@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 import numpy as np
 
 from segment.data.annotations.objects import AnnotatedObject, Annotation, PackedMask, canonical
-from segment.data.annotations.sources import ImageFolder, read_json, read_points, read_size, typed
+from segment.data.annotations.sources import ImageFolder, load_json, read_points, read_size, typed
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
@@ -34,7 +34,7 @@ def read_labelstudio(path: Path, folder: ImageFolder) -> Iterator[Annotation | F
     Raises:
         SegmentError: nothing of the file can be read.
     """
-    for task in typed(read_json(path), list, str(path)):
+    for task in typed(load_json(path), list, str(path)):
         try:
             if results := _results(typed(task, dict, f"{path}: a task"), path):
                 yield _annotation(task, results[0], path, folder)

@@ -17,7 +17,7 @@ from segment.data.labels import VOID, Labels
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
-CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
+CLASS_MASKS, OBJECT_MASKS = "SegmentationClass", "SegmentationObject"
 """Folders of the masks."""
 NEIGHBOURS = np.ones((3, 3))
 """Pixels that touch at a corner belong to one object."""
@@ -52,8 +52,8 @@ class MaskAnnotation(Annotation):
         labels = _labels(tuple((value, numbers[label]) for value, label in self.table))
         mask, unknown = labels.translate(labels.read_values(self.file))
         if unknown:
-            keys = ", ".join(labels.key(value) for value in sorted(unknown)[:5])
-            raise SegmentError(f"{self.file} holds values that no class has: {keys}")
+            kind = "colours" if labels.coloured else "values"
+            raise SegmentError(f"{self.file} holds {len(unknown)} {kind} that no class has")
         return mask.numpy()
 
     def load(self) -> Annotation:
@@ -168,11 +168,11 @@ def read_layout(base: Path, table: Mapping[Any, str], root: Path) -> Iterator[An
         table: label of each mask value or colour.
         root: the data set's folder; images are looked for below it, first in ``base/JPEGImages``.
     """
-    masks, folder = ImageFolder(base / CLASSES), ImageFolder(root, (CLASSES, OBJECTS))
+    masks, folder = ImageFolder(base / CLASS_MASKS), ImageFolder(root, (CLASS_MASKS, OBJECT_MASKS))
     splits = _splits(base / "ImageSets" / "Segmentation")
     for path in masks.images:
         name = masks.id(path)
-        other = base / OBJECTS / path.relative_to(base / CLASSES)
+        other = base / OBJECT_MASKS / path.relative_to(base / CLASS_MASKS)
         xml = base / "Annotations" / f"{name}.xml"
         try:
             image = folder.find(path.stem, (base / "JPEGImages" / name).parent)

@@ -15,7 +15,7 @@ from segment.data.labels import VOID
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
-MAX_SIDE, MAX_PIXELS = 2**16, 2**28
+MAX_SIDE, MAX_AREA = 2**16, 2**28
 """Largest side and number of pixels of an image that can be annotated."""
 MAX_POINTS, MAX_PERIMETER = 10**5, 10**6
 """Largest number of points of an outline, and length in pixels, that is drawn within a second or so."""

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from segment.data.annotations.objects import MAX_PIXELS, MAX_SIDE
+from segment.data.annotations.objects import MAX_AREA, MAX_SIDE
 from segment.data.file_names import name_key
 from segment.data.images import IMAGE_SUFFIXES
 from segment.errors import SegmentError
@@ -25,7 +25,7 @@ def _read_text(path: Path) -> str:
         return content.decode("latin-1")
 
 
-def read_json(path: Path) -> Any:
+def load_json(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
@@ -98,9 +98,9 @@ def read_size(height: Any, width: Any, name: str) -> tuple[int, int] | None:
     if not height and not width:
         return None
     sides = [int(side) if isinstance(side, float) and side.is_integer() else side for side in (height, width)]
-    if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in sides) or sides[0] * sides[1] > MAX_PIXELS:
+    if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in sides) or sides[0] * sides[1] > MAX_AREA:
         shown = printable(f"{width!r:.20}x{height!r:.20}")
-        raise SegmentError(f"{name} declares {shown} pixels: expected whole numbers, at most {MAX_PIXELS} pixels")
+        raise SegmentError(f"{name} declares {shown} pixels: expected whole numbers, at most {MAX_AREA} pixels")
     return sides[0], sides[1]
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import contourpy
 import numpy as np
 
-LEVEL = 0.4
+CONTOUR_LEVEL = 0.4
 """Height of the contour between pixels of 0 and 1: below 0.5, pixels that touch at a corner are one object."""
 
 
@@ -28,7 +28,7 @@ def trace(mask: np.ndarray) -> list[list[Ring]]:
     """Return the rings of each connected part of a boolean mask (H,W): its outline, then its holes."""
     padded = np.pad(mask, 1).astype(np.float64)
     generator = contourpy.contour_generator(z=padded, fill_type=contourpy.FillType.OuterOffset)
-    filled: Any = generator.filled(LEVEL, 2.0)
+    filled: Any = generator.filled(CONTOUR_LEVEL, 2.0)
     return [
         [_ring(points[start : end - 1], padded) for start, end in pairwise(ends.tolist())]
         for points, ends in zip(*filled, strict=True)

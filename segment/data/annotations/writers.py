@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from segment.data.annotations.masks import CLASSES, OBJECTS
+from segment.data.annotations.masks import CLASS_MASKS, OBJECT_MASKS
 from segment.data.annotations.scenes import Picture, Scene, ShownObject
 from segment.data.classes import IGNORE, VOID_COLOUR, Classes, voc_palette
 from segment.data.headers import image_header
@@ -20,7 +20,7 @@ from segment.data.labels import VOID
 from segment.errors import SegmentError
 from segment.files import whole_file
 
-LISTS = Path("ImageSets", "Segmentation")
+SPLIT_LISTS = Path("ImageSets", "Segmentation")
 
 
 def void_border(numbers: np.ndarray, void: np.ndarray, size: int) -> np.ndarray:
@@ -115,7 +115,7 @@ class CVATWriter(Writer):
     """CVAT's "Segmentation mask 1.1": masks of classes and objects, and ``cvat.zip`` of them to import."""
 
     def last_file(self, picture: Picture) -> Path:
-        return self.output / CLASSES / f"{picture.name}.png"
+        return self.output / CLASS_MASKS / f"{picture.name}.png"
 
     def write(self, picture: Picture, scene: Scene) -> None:
         labels, kept = self.label_map(scene), self.kept_objects(scene)
@@ -125,7 +125,7 @@ class CVATWriter(Writer):
         objects = scene.values(lambda item: order.get(item.number, IGNORE)).astype(np.uint8)
         objects[labels == IGNORE] = IGNORE
         palette = [value for colour in voc_palette(256) for value in colour]
-        self.save_mask(self.output / OBJECTS / f"{picture.name}.png", objects, palette)
+        self.save_mask(self.output / OBJECT_MASKS / f"{picture.name}.png", objects, palette)
         self.write_further(picture, scene, kept)
         self.save_mask(self.last_file(picture), labels, self.classes.flat_palette())
 
@@ -137,10 +137,10 @@ class CVATWriter(Writer):
 
     def finish(self, pictures: Sequence[Picture]) -> None:
         self.write_labelmap()
-        _write_lines(self.output / LISTS / "default.txt", [picture.name for picture in pictures])
+        _write_lines(self.output / SPLIT_LISTS / "default.txt", [picture.name for picture in pictures])
         with whole_file(self.output / "cvat.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            masks = [f"{folder}/{one.name}.png" for one in pictures for folder in (CLASSES, OBJECTS)]
-            for name in ("labelmap.txt", f"{LISTS.as_posix()}/default.txt", *masks):
+            masks = [f"{folder}/{one.name}.png" for one in pictures for folder in (CLASS_MASKS, OBJECT_MASKS)]
+            for name in ("labelmap.txt", f"{SPLIT_LISTS.as_posix()}/default.txt", *masks):
                 archive.write(self.output / name, name)
 
 
@@ -163,8 +163,8 @@ class VOCWriter(CVATWriter):
 
     def finish(self, pictures: Sequence[Picture]) -> None:
         self.write_labelmap()
-        self.write_lists(self.output / LISTS, pictures)
-        _write_lines(self.output / LISTS / "trainval.txt", [picture.name for picture in pictures])
+        self.write_lists(self.output / SPLIT_LISTS, pictures)
+        _write_lines(self.output / SPLIT_LISTS / "trainval.txt", [picture.name for picture in pictures])
 
 
 def _voc_xml(filename: str, scene: Scene, objects: Sequence[ShownObject]) -> ElementTree.Element:

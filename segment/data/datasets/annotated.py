@@ -42,6 +42,7 @@ class AnnotationDataModule(FolderDataModule):
 
     Example:
         >>> _ = Path("a.json").write_text('{"shapes": [{"label": "dog", "points": [[0, 0], [9, 0], [0, 9]]}]}')
+        >>> from PIL import Image
         >>> Image.new("RGB", (16, 16)).save("a.jpg")
         >>> AnnotationDataModule(".", classes=["dog"]).classes.names
         ('background', 'dog')

@@ -8,9 +8,9 @@ from filelock import FileLock
 from segment.data.annotations.coco import is_coco, read_coco
 from segment.data.annotations.labelme import is_labelme, read_labelme, read_labelme_xml
 from segment.data.annotations.labelstudio import is_labelstudio, read_labelstudio
-from segment.data.annotations.masks import CLASSES, read_layout
+from segment.data.annotations.masks import CLASS_MASKS, read_layout
 from segment.data.annotations.objects import Annotation
-from segment.data.annotations.sources import ImageFolder, read_json
+from segment.data.annotations.sources import ImageFolder, load_json
 from segment.data.annotations.yolo import label_files, read_names, read_yolo
 from segment.data.classes import BACKGROUND, IGNORE
 from segment.data.datasets.voc import VOC
@@ -48,12 +48,12 @@ def find_format(folder: ImageFolder) -> str:
         SegmentError: it has none that is known.
     """
     names = {path.name for path in folder.files}
-    masks = any(CLASSES in path.relative_to(folder.root).parts for path in folder.files)
+    masks = any(CLASS_MASKS in path.relative_to(folder.root).parts for path in folder.files)
     if masks or "labelmap.txt" in names:
         return "cvat" if "labelmap.txt" in names else "voc"
     for path in folder.with_suffix(".json"):
         try:
-            content = read_json(path) if folder.contains(path) else None
+            content = load_json(path) if folder.contains(path) else None
         except SegmentError:
             continue
         for name, matches in (("labelme", is_labelme), ("coco", is_coco), ("labelstudio", is_labelstudio)):
@@ -132,9 +132,9 @@ def _cvat(folder: ImageFolder) -> Found:
 
 
 def _voc(folder: ImageFolder) -> Found:
-    masks = next((path.parent for path in folder.files if path.parent.name == CLASSES), None)
+    masks = next((path.parent for path in folder.files if path.parent.name == CLASS_MASKS), None)
     if masks is None:
-        raise SegmentError(f"no {CLASSES}/ below {folder.root}")
+        raise SegmentError(f"no {CLASS_MASKS}/ below {folder.root}")
     table = {**dict(enumerate(VOC.names)), IGNORE: VOID, VOC.names.index(BACKGROUND): BACKGROUND}
     return read_layout(masks.parent, table, folder.root)
 

@@ -6,7 +6,7 @@ from one distribution, so that colour says almost nothing about the class.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -30,14 +30,10 @@ DIFFICULT = 0.05
 """Share of the objects that are marked difficult: they are faint, and void in the mask."""
 
 
-def _polygon(angles: Sequence[float], radii: Sequence[float]) -> Points:
-    """Return corners in the unit circle from polar coordinates, with angles in turns."""
-    return [(r * math.cos(math.tau * a), r * math.sin(math.tau * a)) for a, r in zip(angles, radii, strict=True)]
-
-
 def _regular(corners: int, inner: float = 1.0) -> Points:
     """Return a regular polygon, or a star if every second corner has the radius ``inner`` below 1."""
-    return _polygon([k / corners for k in range(corners)], [1.0 if k % 2 == 0 else inner for k in range(corners)])
+    turns = [(1.0 if k % 2 == 0 else inner, math.tau * (k / corners)) for k in range(corners)]
+    return [(radius * math.cos(angle), radius * math.sin(angle)) for radius, angle in turns]
 
 
 def _cross(arm: float) -> Points:

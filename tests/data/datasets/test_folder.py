@@ -66,7 +66,7 @@ def test_values_of_one_name_are_one_class_and_void_is_ignored(tmp_path):
     save_pairs(tmp_path)
     mask = first_mask(tmp_path, classes={0: "a", 1: "void", 2: "a", 3: "b"})
     assert np.array_equal(mask.numpy(), np.where(TRUTH == 1, 255, 0))
-    with pytest.raises(SegmentError, match=r"have 1 label that data.classes does not name(.|\n)*    2: NAME  # 33"):
+    with pytest.raises(SegmentError, match=r"have 1 label that data.classes does not name(.|\n)*    2: NAME1  # 33"):
         first_mask(tmp_path, classes={0: "a", 1: "b"})
 
 
