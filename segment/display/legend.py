@@ -12,8 +12,6 @@ from segment.files import printable
 
 LONGEST = 40
 """Number of letters of a name that are shown."""
-MARGIN = 0.5
-"""Space around the entries and between them, in heights of the font; the box of colour is one high and one wide."""
 
 
 @lru_cache(maxsize=8)
@@ -34,7 +32,7 @@ def with_legend(picture: Image.Image, mask: np.ndarray, classes: Classes) -> Ima
     """
     width, height = picture.size
     size = max(12, round((width * height) ** 0.5 / 50))
-    font, gap = _font(size), round(size * MARGIN)
+    font, gap = _font(size), size // 2
     labels = np.flatnonzero(np.bincount(mask.ravel(), minlength=IGNORE)[:IGNORE]).tolist()
     if not labels:
         return picture
