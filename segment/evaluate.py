@@ -128,14 +128,18 @@ def build_evaluation_trainer(config: DictConfig, folder: RunFolder) -> Any:
 
 
 def write_submission(config: DictConfig, net: Any, data: Any, inference: Any, folder: RunFolder) -> None:
-    """Write the archive that VOC's evaluation server takes."""
-    from segment.prediction.voc_archive import check_submit_options, write_voc_archive
+    """Write the archive that the evaluation server of VOC or ADE20K takes."""
+    from segment.prediction.ade20k_archive import write_ade20k_archive
+    from segment.prediction.archive import check_submit_options
+    from segment.prediction.voc_archive import write_voc_archive
 
     check_submit_options(config.submit, config.competition, data)
     net.to(build_evaluation_trainer(config, folder).strategy.root_device)
-    write_voc_archive(
-        lambda image: inference.class_map(net, image), data, config.split, config.competition, folder.voc_archive
-    )
+    predict = functools.partial(inference.class_map, net)
+    if config.submit == "voc":
+        write_voc_archive(predict, data, config.split, config.competition, folder.voc_archive)
+    else:
+        write_ade20k_archive(predict, data, config.split, folder.ade20k_archive)
 
 
 def write_evaluation(
@@ -160,7 +164,7 @@ def write_evaluation(
     if not dataset.has_masks:
         raise SegmentError(
             f"the split {config.split} has no masks: there is nothing to compare with; "
-            "use segment.predict, or submit=voc for VOC's server"
+            "use segment.predict, or submit=voc or ade20k for the servers"
         )
     with ending_run(folder) as run:
         run.trainer = trainer = build_evaluation_trainer(config, folder)

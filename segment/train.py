@@ -55,7 +55,7 @@ def train(config: DictConfig) -> None:
         if not trainer.fast_dev_run:
             finish(trainer, module, data, start.folder)
         elif trainer.is_global_zero:
-            print("fast_dev_run is complete: one batch was trained and one evaluated, nothing was kept")
+            print("fast_dev_run is complete: nothing was kept")
 
 
 def check_config(config: DictConfig) -> None:

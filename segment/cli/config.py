@@ -93,7 +93,7 @@ def compose_command(arguments: Sequence[str], name: str = "train") -> tuple[dict
             del config["hydra"]
         return plain(config), settings
     except (HydraException, OmegaConfBaseException) as error:
-        raise SegmentError(str(error).partition("\n")[0]) from None
+        raise SegmentError(str(error).partition("\n")[0][:300]) from None
 
 
 def search_path(arguments: Sequence[str]) -> list[str]:

@@ -94,7 +94,8 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
         with fast_composition():
             hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
     except (HydraException, OmegaConfBaseException, OSError) as error:
-        message = _message(error) if isinstance(error, OSError) else explain_hydra_error(error, name)
+        of_hydra = isinstance(error, HydraException | OmegaConfBaseException)
+        message = explain_hydra_error(error, name) if of_hydra else _message(error)
         if OWN_ERRORS not in os.environ or message is None:  # the user asked for the traceback
             raise
         sys.exit(f"error: {message}")

@@ -122,7 +122,7 @@ def find_pairs(images: Path, masks: Path, image_name: NamePattern, mask_name: Na
         sample = Sample(_nfc(without_suffix(name)[0]), path, mask if masks.is_dir() else None)
         if (other := samples.setdefault(sample.id, sample)) is not sample:
             raise SegmentError(f"{other.image} and {path} have one name: whose is the mask?")
-        if (other := owners.setdefault(mask, sample)) is not sample:
+        if (other := owners.setdefault(mask, sample)) is not sample and masks.is_dir():
             raise SegmentError(f"{other.image} and {path} have one mask, {mask}: name them alike in data.mask_name")
     if masks.is_dir() and not any(mask.is_file() for mask in owners):
         raise _no_pairs(images, masks, image_name, mask_name)

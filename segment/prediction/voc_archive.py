@@ -5,61 +5,27 @@ It is a tar file, gzipped or not, with a palette PNG of class indices for each i
 """
 
 import tarfile
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import numpy as np
-from PIL import UnidentifiedImageError
 from rich.progress import track
 from torch import Tensor
 
 from segment.data.classes import IGNORE
 from segment.data.datasets.voc import VOC, VOCDataModule
 from segment.data.downloads.unpack import tar_members
-from segment.data.headers import open_image
 from segment.data.pairs import Finding
-from segment.data.png import PNG, unpack_png
 from segment.display.pictures import palette_image
 from segment.errors import SegmentError
 from segment.files import printable, whole_file
-
-COMPETITIONS = {"comp5": "trained on VOC's own data alone", "comp6": "trained on any data, such as ImageNet"}
-MASK_BYTES = 2**24
-"""Largest part of a mask's file that is read, in bytes. VOC's masks have some thousands."""
+from segment.prediction.archive import COMPETITIONS, MASK_BYTES, image_sizes, mask_fault, missing_images
 
 
 def masks_folder(year: int, competition: str, split: str) -> PurePosixPath:
     """Return the folder of the masks inside the archive."""
     return PurePosixPath("results", f"VOC{year}", "Segmentation", f"{competition}_{split}_cls")
-
-
-def image_sizes(data: VOCDataModule, split: str) -> dict[str, tuple[int, int]]:
-    """Return (width, height) of a split's images by id, read from the files' headers."""
-    sizes = {}
-    for sample in data.dataset(split).samples:
-        with open_image(sample.image) as image:
-            sizes[sample.id] = image.size
-    return sizes
-
-
-def check_submit_options(server: str, competition: str, data: Any) -> None:
-    """Check that the server and the competition exist and that the data set is VOC.
-
-    Raises:
-        SegmentError: one of them is something else.
-    """
-    if server != "voc":
-        raise SegmentError(f"submit={server}: expected voc, or null to compute metrics")
-    if competition not in COMPETITIONS:
-        known = " or ".join(f"{name} ({meaning})" for name, meaning in COMPETITIONS.items())
-        raise SegmentError(f"competition={competition}: expected {known}")
-    if not isinstance(data, VOCDataModule):
-        found = type(data).__name__
-        raise SegmentError(f"submit=voc: expected PASCAL VOC's images (data=voc data.root=DIR), got {found}")
 
 
 def write_voc_archive(
@@ -115,7 +81,7 @@ def archive_faults(
                 yield Finding("duplicate", f"{name} is in the archive more than once")
             elif content and name.stem not in sizes:
                 yield Finding("extra image", f"{name} is not in VOC{year}'s list {split}.txt")
-            elif content and (fault := mask_fault(name, content.read(MASK_BYTES), sizes[name.stem])):
+            elif content and (fault := mask_fault(name, content.read(MASK_BYTES), sizes[name.stem], label_fault)):
                 yield fault
     except Exception as error:  # tarfile may raise anything on a broken file
         reason = f"reading failed after {files.total()} files: {error}"
@@ -125,9 +91,7 @@ def archive_faults(
     parents, found = {name.parent for name in files}, {name.stem for name, count in files.items() if count}
     if parents.issuperset(folders):
         yield Finding("layout", f"masks lie in {' and in '.join(map(str, folders))}: an archive is for one competition")
-    for image in sizes:
-        if image not in found:
-            yield Finding("missing image", f"{image}.png is missing: {split}.txt lists {len(sizes)} images")
+    yield from missing_images(found, sizes)
 
 
 def member_fault(member: tarfile.TarInfo, name: PurePosixPath, folders: list[PurePosixPath]) -> Finding | None:
@@ -143,29 +107,9 @@ def member_fault(member: tarfile.TarInfo, name: PurePosixPath, folders: list[Pur
     return None
 
 
-def mask_fault(name: PurePosixPath, content: bytes, size: tuple[int, int]) -> Finding | None:
-    """Return the fault of a file that is not a mask of VOC's classes for an image of this (width, height)."""
-    if not content.startswith(PNG):
-        return Finding("unreadable", f"{name} is not a PNG")
-    try:
-        with warnings.catch_warnings(action="ignore"), open_image(BytesIO(content)) as image:  # PIL warns of large ones
-            if image.size != size:
-                got, expected = (f"{w}x{h}" for w, h in (image.size, size))
-                return Finding("size", f"{name} is {got}, its image {expected} (width x height)")
-            if image.mode not in {"P", "L"}:
-                return Finding("mode", f"{name} has mode {image.mode}: expected class indices, a PNG of mode P (or L)")
-            unpack_png(content)
-            labels = np.unique(np.asarray(image)).tolist()
-            palette = image.getpalette() or [] if image.mode == "P" else VOC.flat_palette()
-    except UnidentifiedImageError:
-        return Finding("unreadable", f"{name} is not a readable PNG: its header is damaged")
-    except Exception as error:  # PIL may raise anything on a broken file
-        return Finding("unreadable", f"{name} is not a readable PNG: {error or type(error).__name__}")
-    return label_fault(name, labels, palette)
-
-
-def label_fault(name: PurePosixPath, labels: list[int], palette: list[int]) -> Finding | None:
+def label_fault(name: PurePosixPath, labels: list[int], palette: list[int] | None) -> Finding | None:
     """Return the fault of a mask with labels, in ascending order, or colours that are not those of VOC's classes."""
+    palette = VOC.flat_palette() if palette is None else palette
     if IGNORE in labels:
         return Finding("void", f"{name} has label {IGNORE}, which is for the ground truth: give each pixel a class")
     if labels[-1] >= len(VOC):

@@ -42,6 +42,7 @@ def occupied(folder: RunFolder, wait: bool = False) -> Iterator[None]:
     if rank_zero_only.rank:  # type: ignore[attr-defined]  # set when lightning is imported
         yield
         return
+    folder.check_links()
     lock = lock_folder(folder.lock, wait)
     try:
         folder.claim()
@@ -103,6 +104,8 @@ def explain(error: RuntimeError | OSError, folder: RunFolder, watch: ProcessWatc
             return None
         place = f"{error.filename or folder.path} ({error.strerror})"
         return f"cannot write {place}, earlier files are unchanged: make room; {folder.way_on}"
+    if reason.startswith("Early stopping conditioned on metric"):  # one that the user's own callback does not log
+        return reason
     if "DataLoader worker" in reason:
         return (
             f"a loader's worker died ({reason}): memory or shared memory may be full; use data.num_workers=0 or a "

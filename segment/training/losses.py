@@ -43,7 +43,7 @@ class CrossEntropy(nn.Module):
             raise SegmentError(f"loss.label_smoothing={label_smoothing:g}: expected a share from 0 to 1")
         self.reduction, self.label_smoothing = reduction, label_smoothing
         weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-        if weight is not None and not (weight.min() >= 0 and 0 < weight.max() < float("inf")):
+        if weight is not None and not (len(weight) and weight.min() >= 0 and 0 < weight.max() < float("inf")):
             raise SegmentError(f"loss.class_weights={list(class_weights or ())}: expected numbers from 0, not all 0")
         self.register_buffer("weight", weight, persistent=False)
 

@@ -61,7 +61,7 @@ class SegmentationModule(L.LightningModule):
         self.net, self.classes, self.loss, self.metadata = net, classes, loss, metadata or {}
         self._optimizer, self._scheduler = optimizer, scheduler
         self._planned_steps: int | None = None
-        self._noted = False
+        self._noted, self._learned = False, False
         self.inference = inference or Inference()
         self.accumulator = EvaluationAccumulator(classes)
         if loss is not None:  # a wrong number of class weights shows here, and not at the first step
@@ -97,11 +97,17 @@ class SegmentationModule(L.LightningModule):
                 f"{', '.join(batch['id'][:4])}{', ...' if len(batch['id']) > 4 else ''}): "
                 "lower optimizer.lr, set trainer.gradient_clip_val=1 or use trainer.precision=32"
             )
+        self._learned |= bool(loss != 0)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         if getattr(self.loss, "reduction", "mean") == "sum":
             # DDP averages the gradients of its processes, and Lightning those of accumulated batches.
             loss = loss * (self.trainer.world_size * self.trainer.accumulate_grad_batches)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        if not self._learned and self.global_rank == 0:
+            print("note: the loss was 0 throughout: no pixel of the training split seems labelled; see segment.check")
+        self._learned = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.accumulator.update(predict_batch(self.net, self.inference, batch["image"]), batch["mask"])

@@ -115,6 +115,8 @@ def apply_recorded_overrides() -> None:
         if not path.exists():
             raise SegmentError(f"{key}={value}: there is no such file or folder")
         folder = RunFolder(path) if path.is_dir() or key == "repeat" else RunFolder.of_checkpoint(path)
+        if key == "resume":
+            folder.check_links()  # before Hydra writes into the folder
         record = read_provenance(folder)
         if record is None:
             raise SegmentError(
@@ -124,7 +126,12 @@ def apply_recorded_overrides() -> None:
         check_recorded_overrides([*record["overrides"]], str(folder.path))
         flags, overrides = split_flags(sys.argv[1:])
         place = [f"hydra.run.dir={quote(str(folder.path.absolute()))}"] if key == "resume" else []
-        flags = flags if config_dirs(flags) else [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
+        if not config_dirs(flags):
+            if gone := [path for path in record["config_dirs"] if not os.path.isdir(path)]:
+                raise SegmentError(
+                    f"{key}={value}: its --config-dir {gone[0]!r:.100} is no folder: give --config-dir DIR"
+                )
+            flags = [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
         sys.argv[1:] = [*flags, *recorded_overrides(record, keys), *overrides, *place]
         check_recorded_config(str(folder.path))
     sys.argv += slurm_overrides()

@@ -66,6 +66,13 @@ def test_a_folder_that_cannot_be_made_is_one_message(command, monkeypatch, tmp_p
         entry_point("check", print)
 
 
+def test_an_unknown_option_of_a_list_is_one_message(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "callbacks=[default,emma]"])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit, match=r"^error: callbacks=emma: there is no such option"):
+        entry_point("train", print)
+
+
 def test_a_missing_value_and_an_unknown_interpolation_name_the_key(command):
     config = OmegaConf.create({"a": {"b": "???", "c": "${x}"}})
     for key, error, message in (

@@ -52,6 +52,14 @@ def test_patterns(tmp_path, files, patterns, expected):
     assert pairs_of(tmp_path, files, **patterns) == expected
 
 
+def test_images_of_one_name_in_two_folders_need_no_masks(tmp_path):
+    for folder in "ab":
+        (tmp_path / "i" / folder).mkdir(parents=True)
+        (tmp_path / "i" / folder / "1.jpg").touch()
+    samples = find_pairs(tmp_path / "i", tmp_path / "none", *name_patterns("{folder}/{name}", "{name}"))
+    assert [(sample.id, sample.mask) for sample in samples] == [("a/1", None), ("b/1", None)]
+
+
 def test_names_in_another_unicode_form(tmp_path):
     apart = unicodedata.normalize("NFD", UMLAUT)
     assert pairs_of(tmp_path, f"i/{apart}.jpg m/{UMLAUT}.png") == {UMLAUT: f"{UMLAUT}.png"}

@@ -14,7 +14,8 @@ from PIL import Image
 
 from segment.data.datasets.voc import VOC, VOCDataModule
 from segment.errors import SegmentError
-from segment.prediction.voc_archive import archive_faults, check_submit_options, image_sizes, write_voc_archive
+from segment.prediction.archive import check_submit_options, image_sizes
+from segment.prediction.voc_archive import archive_faults, write_voc_archive
 from tests.conftest import without_rows, write_pair
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
@@ -58,7 +59,7 @@ LABELS = np.full((40, 50), 3)
 GOOD = png(LABELS)
 FAULTS = {
     # the members in place of the first mask, and the fault that has to be found
-    "missing": ({}, "missing image: 2008_000006.png is missing: test.txt lists 3 images"),
+    "missing": ({}, "missing image: 2008_000006.png is missing: the split has 3 images"),
     "extra": (
         {ONE: GOOD, f"{FOLDER}/2008_999999.png": GOOD},
         "extra image: .*2008_999999.png is not in VOC2012",
@@ -189,9 +190,10 @@ def test_wrong_options(voc_root):
     data = VOCDataModule(str(voc_root))
     check_submit_options("voc", "comp5", data)
     for options, message in (
-        (("kitti", "comp6", data), "submit=kitti: expected voc, or null to compute metrics"),
+        (("kitti", "comp6", data), "submit=kitti: expected voc or ade20k, or null to compute metrics"),
         (("voc", "comp3", data), "competition=comp3: expected comp5 .* or comp6 "),
         (("voc", "comp6", None), "submit=voc: expected PASCAL VOC's images .*, got NoneType"),
+        (("ade20k", "comp6", data), r"submit=ade20k: expected ADE20K's images \(data=ade20k .*, got VOCDataModule"),
     ):
         with pytest.raises(SegmentError, match=message):
             check_submit_options(*options)

@@ -53,6 +53,8 @@ def test_all_ignored_is_zero_with_zero_gradient(case, reduction, weights):
 def test_wrong_arguments_are_named(case):
     with pytest.raises(SegmentError, match="expected mean or sum"):
         CrossEntropy("average")
+    with pytest.raises(SegmentError, match=r"^loss.class_weights=\[\]: expected numbers from 0, not all 0$"):
+        CrossEntropy(class_weights=[])
     with pytest.raises(SegmentError, match="3 values for 4 classes"):
         CrossEntropy(class_weights=[1, 1, 1])(*case)
 

@@ -42,6 +42,15 @@ def test_a_summed_loss_makes_up_for_averaged_gradients():
     assert float(parts) == pytest.approx(6 * float(one))
 
 
+@pytest.mark.parametrize("label", [255, 0])
+def test_a_training_split_without_a_label_is_said(label, capsys):
+    module = make_module(global_rank=0)
+    module.training_step({**batch(), "mask": torch.full((2, 48, 48), label)}, 0)
+    module.on_train_epoch_end()
+    module.on_train_epoch_end()
+    assert capsys.readouterr().out.count("no pixel of the training split seems labelled") == (label == 255)
+
+
 def test_a_loss_for_another_number_of_classes_is_refused_at_once():
     with pytest.raises(SegmentError, match=r"loss.class_weights has 2 values for 6 classes"):
         make_module(CrossEntropy(class_weights=[1, 2]))

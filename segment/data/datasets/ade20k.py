@@ -29,6 +29,8 @@ CHALLENGE = "ADEChallengeData2016"
 """Name of the challenge's folder and archive."""
 SUBFOLDERS = {"train": "training", "val": "validation"}
 """Folder of each split."""
+TEST_FOLDER = ("release_test", "testing")
+"""Folder of the test images, which have an archive of their own."""
 
 
 class ADE20KDataModule(SegmentationDataModule):
@@ -76,15 +78,25 @@ class ADE20KDataModule(SegmentationDataModule):
         return super().folder(*parts)
 
     def samples(self, split: str) -> list[Sample]:
-        """Return every JPEG of the split's folder and its mask, in the order of their names."""
+        """Return every JPEG of the split's folder and its mask, in the order of their names; test images have none."""
+        if split == "test":
+            return [Sample(image.stem, image, None) for image in self._test_images()]
         if split not in SUBFOLDERS:
-            raise SegmentError(f"ADE20K has the splits train and val, not {split!r}: the test set has no masks")
+            raise SegmentError(f"ADE20K has the splits train, val and test, not {split!r}")
         base = self.folder(CHALLENGE)
         images = sorted((base / "images" / SUBFOLDERS[split]).glob("*.jpg"))
         if not images:
             raise SegmentError(f"no image in {base / 'images' / SUBFOLDERS[split]}: expected {self.layout}")
         masks = base / "annotations" / SUBFOLDERS[split]
         return [Sample(image.stem, image, masks / f"{image.stem}.png") for image in images]
+
+    def _test_images(self) -> list[Path]:
+        """Return the images of ``release_test/testing``, which lies below ``root`` or beside the challenge's folder."""
+        folders = (self.find_folder(*TEST_FOLDER), self.root.parent.joinpath(*TEST_FOLDER))
+        images = next((sorted(folder.glob("*.jpg")) for folder in folders if folder and folder.is_dir()), [])
+        if not images:
+            raise SegmentError(f"no test images at data.root={self.root}: expected {'/'.join(TEST_FOLDER)}/*.jpg")
+        return images
 
     def scenes(self) -> dict[str, str]:
         """Return the scene of each image ("street", "bedroom"), by its id.
