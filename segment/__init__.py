@@ -2,7 +2,7 @@
 
 The flow of data, from the commands down::
 
-    conf/*.yaml --> train  evaluate  predict  export  check  summary  report  submission     commands
+    conf/*.yaml --> train  evaluate  predict  convert  export  check  summary  report  submission     commands
                         |  the commands, cli and sweeps import Hydra; the other folders do not
        data ------------+                         models
        files -> batches |                         batches -> scores

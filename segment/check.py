@@ -27,6 +27,9 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
 SHOWN = 5
 """Number of findings of one kind on the screen; check.json has all."""
 
+COUNTS_SHOWN = 40
+"""Number of rows of a table of counts on the screen; check.json has all."""
+
 
 def check(config: DictConfig) -> None:
     """Report image sizes, class shares and all findings of a data set as tables, plot and JSON.
@@ -67,6 +70,8 @@ def check_data(config: DictConfig, folder: RunFolder) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(screen_table(sizes_grid(report)))
     console.print(screen_table(shares_grid(shares, classes)))
+    for title, counts in report.counts.items():
+        console.print(screen_table(counts_grid(title, counts)))
     for title, findings in (("notes", report.notes), ("problems", report.problems)):
         console.print(*finding_lines(title, findings), sep="\n", markup=False)
     plot = f", {folder.data_plot.name} plots the shares" if plotted else ""
@@ -95,6 +100,16 @@ def shares_grid(shares: dict[str, list[float]], names: Sequence[str]) -> Grid:
     for i, name in enumerate(names):
         cells = [f"{100 * values[i]:.2f}" if values[i] else "-" for values in shares.values()]
         grid.rows.append([name, *cells])
+    return grid
+
+
+def counts_grid(title: str, counts: dict[str, int]) -> Grid:
+    """Return the largest of some counts by name; check.json has all."""
+    grid = Grid(title, [title, "number"])
+    rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
+    grid.rows = [[name, str(count)] for name, count in rows[:COUNTS_SHOWN]]
+    if len(rows) > COUNTS_SHOWN:
+        grid.rows.append([f"and {len(rows) - COUNTS_SHOWN} more", str(sum(count for _, count in rows[COUNTS_SHOWN:]))])
     return grid
 
 

@@ -142,6 +142,14 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         """Return the name, without a suffix, of a mask's image; None if the file is no mask."""
         return mask.stem
 
+    def findings(self) -> tuple[list[Finding], list[Finding]]:
+        """Return problems and notes that no single pair shows, for ``segment.check``."""
+        return [], []
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return tables of what the annotations hold, such as objects by label, for ``segment.check``."""
+        return {}
+
     def missing(self) -> list[Release]:
         """Return the releases to download.
 

@@ -46,12 +46,14 @@ class DataReport:
         problems: findings that would spoil a training or its metrics.
         unknown: values of the masks that the labels lack; :func:`examine` makes one problem of them.
         notes: findings that may be harmless.
+        counts: see :meth:`segment.data.datamodule.SegmentationDataModule.counts`.
     """
 
     splits: dict[str, SplitTotals] = field(default_factory=dict)
     problems: list[Finding] = field(default_factory=list)
     unknown: list[UnknownValues] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add_problem(self, kind: str, message: str) -> None:
         self.problems.append(Finding(kind, message))
@@ -76,6 +78,7 @@ class DataReport:
                 }
                 for name, split in self.splits.items()
             },
+            "counts": self.counts,
             "problems": [problem._asdict() for problem in self.problems],
             "notes": [note._asdict() for note in self.notes],
         }
@@ -92,7 +95,8 @@ def examine(
         progress: wraps the iterable of a split's pairs, as ``rich.progress.track`` does; it gets the iterable, the
             split's name and the number of pairs.
     """
-    report = DataReport(notes=data.find_bits())
+    problems, notes = data.findings()
+    report = DataReport(problems=problems, notes=[*data.find_bits(), *notes], counts=data.counts())
     images: dict[str, dict[str, str]] = {}  # by split: id by hash
     samples: list[Sample] = []
     headers: dict[Sample, PairHeaders] = {}

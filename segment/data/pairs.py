@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from glob import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from segment.data.headers import ImageHeader, image_header, mask_header, turn
 from segment.data.images import Reading, read_image
@@ -16,8 +16,28 @@ from segment.data.unknown_values import UnknownValues
 from segment.errors import SegmentError
 
 
+class Drawing(Protocol):
+    """Mask that is drawn from a file of outlines."""
+
+    def frame_problem(self, image: ImageHeader) -> "Finding | None":
+        """Return a problem if the outlines do not belong to an image of this size."""
+
+    def draw(self, image: ImageHeader) -> np.ndarray:
+        """Return the labels uint8 (H,W) of the upright image.
+
+        Raises:
+            SegmentError: they cannot be drawn.
+        """
+
+
 class Sample(NamedTuple):
     """Files of one image and its mask; the mask is None where masks are not public.
+
+    Args:
+        id: name of the sample.
+        image: path of the image.
+        mask: path of the mask, or of the file that ``drawing`` was read from.
+        drawing: draws the mask where the file holds outlines.
 
     Example:
         >>> Sample("cat", Path("images/cat.jpg"), Path("masks/cat.png")).image.name
@@ -27,6 +47,7 @@ class Sample(NamedTuple):
     id: str
     image: Path
     mask: Path | None
+    drawing: Drawing | None = None
 
 
 class Finding(NamedTuple):
@@ -65,7 +86,7 @@ def read_headers(sample: Sample) -> PairHeaders | Finding:
     path = sample.image
     try:
         image = image_header(path)
-        if sample.mask is None or sample.mask.suffix == ".mat":
+        if sample.mask is None or sample.drawing or sample.mask.suffix == ".mat":
             return PairHeaders(image, None)
         path = sample.mask
         return PairHeaders(image, mask_header(path))
@@ -86,6 +107,8 @@ def header_problem(sample: Sample, headers: PairHeaders, labels: Labels, reading
         return Finding("several pages", f"{path} has several pages: save each as an image file")
     if reading.bands and max(reading.bands) >= image.bands:
         return Finding("bands", f"{path} has the bands 0 to {image.bands - 1}, and data.bands={[*reading.bands]}")
+    if sample.drawing:
+        return sample.drawing.frame_problem(image)
     if mask is None or sample.mask is None:
         return None
     if mask.lossy and labels.threshold is None:
@@ -141,6 +164,8 @@ def read_pair(
         if sample.mask is None:
             return image, None
         kind = "unreadable mask"
+        if sample.drawing:
+            return image, from_numpy(sample.drawing.draw(image_header(sample.image)))
         values = labels.read_values(sample.mask)
         if reading.mask_exif == "image":
             headers = read_headers(sample)

@@ -22,6 +22,8 @@ EXPORT_TOLERANCE = 1e-3
 """Tolerance: fraction of pixels with another class, or score difference relative to the highest score."""
 OUTPUT_TYPES = {"classes": "classes: uint8 (N,H,W)", "scores": "scores: float32 (N,classes,H,W)"}
 """Name, type and shape of each output that a program can have."""
+AXES = {0: "batch", 2: "height", 3: "width"}
+"""Names of the axes of any size, by position; those of the input and of the output."""
 Program = Callable[[Tensor], Tensor]
 
 
@@ -53,7 +55,11 @@ def export_net(segmenter: Segmenter, format: str, output: str) -> bytes:
         SegmentError: the net cannot be exported, or the program's output differs from the net's.
     """
     net, convert = ExportedNet(segmenter.net, output), {"onnx": to_onnx, "torch_export": to_torch_export}[format]
-    content, program = convert(trace_net(net), export_metadata(segmenter, output))
+    print("tracing the net, up to some minutes", flush=True)
+    graph = trace_net(net)
+    print(f"writing it as {format}, as long again", flush=True)
+    content, program = convert(graph, export_metadata(segmenter, output))
+    print("comparing the program with the net", flush=True)
     compare_with_net(program, net)
     return content
 
@@ -68,21 +74,19 @@ def trace_net(net: ExportedNet) -> ExportedProgram:
         raise SegmentError("unet_paper cannot be exported: it cuts an image into tiles, as many as its size needs")
     net.eval().to(memory_format=torch.contiguous_format)  # channels last would fix the batch size
     logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # it lists unproven constraints
-    example, auto = torch.zeros(2, 3, 96, 128, dtype=torch.uint8), torch.export.Dim.AUTO
+    example, sizes = torch.zeros(2, 3, 96, 128, dtype=torch.uint8), dict.fromkeys(AXES, torch.export.Dim.AUTO)
     # Without this the program refuses images so small that some layer's features are one pixel wide.
     any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # torch adds it
     with torch.no_grad(), any_size:
-        return torch.export.export(net, (example,), dynamic_shapes={"image": {0: auto, 2: auto, 3: auto}})
+        return torch.export.export(net, (example,), dynamic_shapes={"image": sizes})
 
 
 def export_metadata(segmenter: Segmenter, output: str) -> dict[str, Any]:
     """Return the facts that a user of the program needs: classes, colours, normalisation, inputs."""
-    net = segmenter.net
-    mean, std = net.mean.flatten().tolist(), net.std.flatten().tolist()
     return {
         "classes": segmenter.classes.names,
         "palette": segmenter.classes.palette,
-        "normalization": {"mean": mean, "std": std, "order": "BGR" if net.bgr else "RGB", "inside": True},
+        "normalization": {**segmenter.net.normalization, "inside": True},
         "input": "image: uint8 (N,3,H,W), RGB",
         "output": OUTPUT_TYPES[output],
         "segment": __version__,
@@ -103,7 +107,14 @@ def to_onnx(graph: ExportedProgram, metadata: dict[str, Any]) -> tuple[bytes, Pr
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     name = metadata["output"].partition(":")[0]
     with warnings.catch_warnings(action="ignore"):
-        onnx = torch.onnx.export(graph, dynamo=True, input_names=["image"], output_names=[name], verbose=False)
+        onnx = torch.onnx.export(
+            graph,
+            dynamo=True,
+            input_names=["image"],
+            output_names=[name],
+            dynamic_shapes={"image": AXES},
+            verbose=False,
+        )
     assert onnx is not None
     onnx.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     content = onnx.model_proto.SerializeToString()

@@ -4,7 +4,9 @@ import json
 import os
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,16 @@ TEXT_KEY = "segment"
 """Key of a text in the mask's PNG. Its first line is the mask's origin, its second line the suffixes of its files."""
 JOURNAL = ".segment_predict.txt"
 """File in each output folder with the names of the files that are written there, recorded before they are written."""
-EXTRAS = {"_overlay.jpg": "overlay", ".json": "json", ".npz": "probabilities"}
+OVERLAY, LARGE_OVERLAY, JPEG_SIDE = "_overlay.jpg", "_overlay.png", 65_500
+"""Suffixes of overlays, and the longest side, in pixels, that Pillow writes as a JPEG."""
+EXTRAS = {OVERLAY: "overlay", ".json": "json", ".npz": "probabilities"}
 """Suffix of each file that can be written beside a mask, and the setting that turns it on."""
 
 
 class OutputFiles:
     """The files of one image: the mask ``STEM.png`` and the extras beside it.
+
+    An overlay that is too large for a JPEG is a PNG.
 
     Args:
         stem: path of all of them, without suffix.
@@ -42,6 +48,11 @@ class OutputFiles:
         """Return the path of the file with this suffix."""
         return self.stem.with_name(self.stem.name + suffix)
 
+    def existing(self, suffix: str) -> Path:
+        """Return the path of the file with this suffix, or of the large overlay where that is in its place."""
+        large = self.path(LARGE_OVERLAY)
+        return large if suffix == OVERLAY and large.is_file() else self.path(suffix)
+
     def recorded(self) -> tuple[str, list[str]]:
         """Return the origin in the existing mask and the suffixes that it lists; both empty if it records none."""
         try:
@@ -50,22 +61,24 @@ class OutputFiles:
         except Exception:  # PIL may raise anything on a broken file
             return "", []
         # Only known suffixes: these files may be removed, and the text is untrusted.
-        return origin, [suffix for suffix in suffixes.split() if suffix in {".png", *EXTRAS}]
+        return origin, [suffix for suffix in suffixes.split() if suffix in {".png", LARGE_OVERLAY, *EXTRAS}]
 
     def are_complete(self, origin: str) -> bool:
         """Return whether all files exist and the mask is undamaged and of this origin."""
-        exist = all(self.path(suffix).is_file() for suffix in self.suffixes)
+        exist = all(self.existing(suffix).is_file() for suffix in self.suffixes)
         with suppress(ValueError, zlib.error):
             return exist and self.recorded()[0] == origin and bool(unpack_png(self.path(".png").read_bytes()))
         return False
 
-    def foreign(self) -> list[Path]:
-        """Return existing files under these names that ``segment.predict`` did not write, by the folder's journal."""
-        try:
-            own = {*self.journal.read_text(encoding="utf-8", errors="surrogateescape").splitlines()}
-        except OSError:
-            own = set()
-        return [path for path in map(self.path, self.suffixes) if os.path.lexists(path) and path.name not in own]
+    def foreign(self, own: frozenset[str], suffixes: Sequence[str] = ()) -> list[Path]:
+        """Return existing files under these names that ``segment.predict`` did not write.
+
+        Args:
+            own: names in the folder's journal, see :func:`written_names`.
+            suffixes: suffixes of the files; by default those of an image of common size.
+        """
+        paths = map(self.path, suffixes or self.suffixes)
+        return [path for path in paths if os.path.lexists(path) and json.dumps(path.name) not in own]
 
     def write(self, result: Segmentation, image: Path, origin: str) -> None:
         """Record the names in the folder's journal, write all files and move them into place, the mask last.
@@ -73,22 +86,30 @@ class OutputFiles:
         Args:
             image: path that the JSON file names.
             origin: everything that the mask depends on, in one line.
+
+        Raises:
+            SegmentError: a file of another program has the name of the large overlay.
         """
+        overlay = result.overlay(legend=True) if OVERLAY in self.suffixes else None
+        is_large = overlay is not None and max(overlay.size) > JPEG_SIDE
+        suffixes = [LARGE_OVERLAY if is_large and suffix == OVERLAY else suffix for suffix in self.suffixes]
+        if is_large:
+            refuse_foreign(self.foreign(written_names(self.journal), [LARGE_OVERLAY]))
         self.journal.parent.mkdir(parents=True, exist_ok=True)
-        with self.journal.open("a", encoding="utf-8", errors="surrogateescape") as journal:
-            journal.writelines(f"{self.path(suffix).name}\n" for suffix in self.suffixes)
+        with self.journal.open("a", encoding="utf-8") as journal:
+            journal.writelines(f"{json.dumps(self.path(suffix).name)}\n" for suffix in suffixes)
         earlier, others = self.recorded()
         if earlier != origin:  # extras that belong to another mask
-            for suffix in {*others} - {*self.suffixes}:
+            for suffix in {*others} - {*suffixes}:
                 self.path(suffix).unlink(missing_ok=True)
             others = []
         text = PngInfo()
-        text.add_text(TEXT_KEY, f"{origin}\n{' '.join(dict.fromkeys([*self.suffixes, *others]))}")
+        text.add_text(TEXT_KEY, f"{origin}\n{' '.join(dict.fromkeys([*suffixes, *others]))}")
         with ExitStack() as stack:  # the file that is opened first is moved last
-            files = {suffix: stack.enter_context(whole_file(self.path(suffix), "wb")) for suffix in self.suffixes}
+            files = {suffix: stack.enter_context(whole_file(self.path(suffix), "wb")) for suffix in suffixes}
             result.palette_image().save(files[".png"], "PNG", pnginfo=text)
-            if "_overlay.jpg" in files:
-                result.overlay().save(files["_overlay.jpg"], "JPEG", quality=92)
+            if overlay is not None:
+                overlay.save(files[LARGE_OVERLAY if is_large else OVERLAY], "PNG" if is_large else "JPEG", quality=92)
             if ".json" in files:
                 height, width = result.mask.shape
                 content = {"image": str(image), "width": width, "height": height, "pixels": result.counts()}
@@ -97,6 +118,20 @@ class OutputFiles:
             if ".npz" in files:
                 assert result.probabilities is not None
                 np.savez_compressed(files[".npz"], probabilities=result.probabilities, classes=result.classes.names)
+
+
+def written_names(journal: Path) -> frozenset[str]:
+    """Return the names that a folder's journal lists, as JSON, since a name may have line ends."""
+    try:
+        return frozenset(journal.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError):
+        return frozenset()
+
+
+def refuse_foreign(paths: list[Path]) -> None:
+    """Raise a SegmentError that names the first of some files which another program wrote."""
+    if paths:
+        raise SegmentError(f"{paths[0]} exists, and segment.predict did not write it: choose another folder")
 
 
 def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]) -> dict[Path, OutputFiles]:
@@ -114,7 +149,7 @@ def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]
     for image, name in zip(images, names, strict=True):
         stem = name.with_suffix("")
         plan[image] = files = OutputFiles(output / (stem if taken[stem] == 1 else name), extras)
-        for target in (files.path(".png"), files.path("_overlay.jpg")):
+        for target in (files.path(".png"), files.path(OVERLAY)):
             if os.path.realpath(target) in inputs:
                 raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
     return plan
@@ -127,9 +162,9 @@ def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
         SegmentError: a foreign file exists under one of the names, or ``output`` is a file.
         OSError: the folder cannot be created.
     """
+    names = cache(written_names)
     for files in plan.values():
-        for path in files.foreign():
-            raise SegmentError(f"{path} exists, and segment.predict did not write it: choose another folder")
+        refuse_foreign(files.foreign(names(files.journal)))
     if output.is_file():
         raise SegmentError(f"output={output}: it is a file, expected a folder")
     output.mkdir(parents=True, exist_ok=True)

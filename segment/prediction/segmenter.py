@@ -15,6 +15,7 @@ from torch import Tensor
 
 from segment.data.classes import Classes
 from segment.data.images import Reading, check_header, read_image, to_rgb
+from segment.display.legend import with_legend
 from segment.display.pictures import overlay, palette_image
 from segment.errors import SegmentError
 from segment.files import user_path, whole_file
@@ -59,9 +60,10 @@ class Segmentation:
         found = np.bincount(self.mask.ravel(), minlength=len(self.classes))
         return dict(zip(self.classes.names, found.tolist(), strict=True))
 
-    def overlay(self, opacity: float = 0.55) -> Image.Image:
-        """Return the image with the classes' colours laid over it."""
-        return Image.fromarray(overlay(self.image, self.mask, self.classes, opacity))
+    def overlay(self, opacity: float = 0.55, legend: bool = False) -> Image.Image:
+        """Return the image with the classes' colours laid over it, and with a legend below it if that is wanted."""
+        picture = Image.fromarray(overlay(self.image, self.mask, self.classes, opacity))
+        return with_legend(picture, self.mask, self.classes) if legend else picture
 
     def palette_image(self) -> Image.Image:
         """Return the mask as an image of class indices (mode P) with the classes' colours."""

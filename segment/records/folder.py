@@ -99,6 +99,19 @@ class RunFolder:
             self.calibration_plot, self.best_checkpoint, self.last_checkpoint,
         )  # fmt: skip
 
+    def check_links(self) -> None:
+        """Check that the folder's files lie in it: a link may be a stranger's, and lead to files of the user's.
+
+        Raises:
+            SegmentError: a part of the folder is a link.
+        """
+        for path in (self.checkpoints, self.predictions, self.hydra, self.lock):
+            if path.is_symlink():
+                raise SegmentError(
+                    f"{path} is a link, and a run writes into its own folder alone: remove it, or choose another "
+                    "hydra.run.dir"
+                )
+
     def claim(self) -> None:
         """Check that the files of a run that begins replace nobody else's, and record their names.
 
@@ -115,7 +128,8 @@ class RunFolder:
         """Return a path in ``predictions/`` for each name, and record them; other files there keep their names."""
         own, paths = self._written(), []
         for name in names:
-            plain = name.replace("/", "_")  # an image in a sub-folder has the folder's name in its own
+            # An image in a sub-folder has the folder's name in its own; a file's name has 255 bytes at most.
+            plain = os.fsencode(name.replace("/", "_"))[-200:].decode(errors="replace")
             candidates = (self.predictions / f"{plain}{f'_{i}' * (i > 1)}.png" for i in count(1))
             paths.append(next(path for path in candidates if path not in paths and not os.path.lexists(path)))
         self._record({*own, *map(self._name, paths)})
@@ -127,10 +141,9 @@ class RunFolder:
         Only files that ``written.txt`` lists are deleted, and no links: that list may come from an untrusted source.
         """
         own = self._written()
-        if not self.predictions.is_symlink():
-            for path in (self.metrics, *self.predictions.glob("*.png")):
-                if self._name(path) in own and path.is_file() and not path.is_symlink():
-                    path.unlink()
+        for path in (self.metrics, *self.predictions.glob("*.png")):
+            if self._name(path) in own and path.is_file() and not path.is_symlink():
+                path.unlink()
         if own:
             self._record({name for name in own if not name.startswith("predictions/")})
 

@@ -53,6 +53,10 @@ def lock_folder(path: Path, wait: bool = False) -> IO[str] | None:
             print(f"note: {path.parent} cannot be locked ({error.strerror}); do not start two runs in one folder")
             file.close()
             return None
+    file.seek(0)
+    if (content := file.read(100).strip()) and not content.isdigit():
+        file.close()
+        raise SegmentError(f"{path} exists, and no run of this package wrote it: choose another hydra.run.dir")
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

@@ -42,6 +42,7 @@ def occupied(folder: RunFolder, wait: bool = False) -> Iterator[None]:
     if rank_zero_only.rank:  # type: ignore[attr-defined]  # set when lightning is imported
         yield
         return
+    folder.check_links()
     lock = lock_folder(folder.lock, wait)
     try:
         folder.claim()

@@ -115,6 +115,8 @@ def apply_recorded_overrides() -> None:
         if not path.exists():
             raise SegmentError(f"{key}={value}: there is no such file or folder")
         folder = RunFolder(path) if path.is_dir() or key == "repeat" else RunFolder.of_checkpoint(path)
+        if key == "resume":
+            folder.check_links()  # before Hydra writes into the folder
         record = read_provenance(folder)
         if record is None:
             raise SegmentError(

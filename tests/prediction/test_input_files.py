@@ -76,7 +76,7 @@ def test_masks_of_an_earlier_run_are_no_input(photos):
         ),
         ("*.bmp", r"input=\*.bmp: no image matches"),
         ("nowhere.png", "input=nowhere.png: no such file or folder"),
-        ("broken.png", "input=broken.png: it is neither file nor folder"),
+        ("broken.png", "input=broken.png: it is a broken link, expected a file or folder"),
     ],
 )
 def test_nothing_found(tmp_path, monkeypatch, source, message):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segment.data.classes import Classes
 from segment.errors import SegmentError
-from segment.prediction.output_files import JOURNAL, OutputFiles, plan_outputs, prepare_folder
+from segment.prediction.output_files import JOURNAL, OutputFiles, plan_outputs, prepare_folder, written_names
 from segment.prediction.segmenter import Segmentation
 
 CLASSES = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
@@ -47,7 +47,7 @@ def test_all_files_are_written_and_record_their_origin(tmp_path):
     files.write(RESULT, Path("in/a.jpg"), "origin 1")
     names = ["a.json", "a.npz", "a.png", "a_overlay.jpg"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [JOURNAL, *names]
-    assert sorted((tmp_path / "new" / JOURNAL).read_text().split()) == names
+    assert sorted(map(json.loads, (tmp_path / "new" / JOURNAL).read_text().splitlines())) == names
     assert files.recorded() == ("origin 1", [".png", "_overlay.jpg", ".json", ".npz"])
     assert files.are_complete("origin 1")
     assert not files.are_complete("origin 2")
@@ -96,14 +96,43 @@ def test_files_of_a_killed_run_are_recognised(tmp_path):
     files = OutputFiles(tmp_path / "a", [".json"])
     files.write(RESULT, Path("a.jpg"), "origin")
     files.path(".png").unlink()
-    assert files.foreign() == []
+    assert files.foreign(written_names(files.journal)) == []
     assert not files.are_complete("origin")
     other = OutputFiles(tmp_path / "b", [".json"])
     other.path(".json").write_text("the user's")
-    assert other.foreign() == [other.path(".json")]
+    assert other.foreign(written_names(other.journal)) == [other.path(".json")]
 
 
 def test_a_name_of_240_letters_is_written(tmp_path):
     files = OutputFiles(tmp_path / ("a" * 240), ["_overlay.jpg"])
     files.write(RESULT, Path("a.jpg"), "origin")
     assert files.are_complete("origin")
+
+
+def test_an_overlay_beyond_a_jpeg_is_a_png(tmp_path, monkeypatch):
+    monkeypatch.setattr("segment.prediction.output_files.JPEG_SIDE", 30)
+    files = OutputFiles(tmp_path / "a", ["_overlay.jpg"])
+    files.path("_overlay.png").write_text("the user's")
+    with pytest.raises(SegmentError, match=r"a_overlay.png exists, and segment.predict did not write it"):
+        files.write(RESULT, Path("a.jpg"), "origin")
+    files.path("_overlay.png").unlink()
+    files.write(RESULT, Path("a.jpg"), "origin")
+    assert Image.open(files.path("_overlay.png")).size[0] > 30
+    assert files.are_complete("origin")
+    files.write(RESULT, Path("a.jpg"), "origin")
+    monkeypatch.undo()
+    files.write(RESULT, Path("a.jpg"), "origin 2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [JOURNAL, "a.png", "a_overlay.jpg"]
+
+
+@pytest.mark.parametrize(("width", "suffix"), [(65_500, "jpg"), (65_501, "png")])
+def test_the_longest_side_of_a_jpeg(tmp_path, width, suffix):
+    result = Segmentation(np.zeros((1, width, 3), np.uint8), np.zeros((1, width), np.uint8), CLASSES)
+    OutputFiles(tmp_path / "a", ["_overlay.jpg"]).write(result, Path("a.jpg"), "origin")
+    assert Image.open(tmp_path / f"a_overlay.{suffix}").size[0] == width
+
+
+def test_a_name_with_line_ends_is_recognised(tmp_path):
+    files = OutputFiles(tmp_path / "a\nb\u2028", [])
+    files.write(RESULT, Path("a.jpg"), "origin")
+    assert files.foreign(written_names(files.journal)) == []

@@ -1,12 +1,15 @@
 """Every file of a run folder has one path, and only files of this package are deleted."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder, checkpoint_path
+from segment.training.faults import occupied
+from segment.training.resume import apply_recorded_overrides
 
 
 def test_all_paths_lie_in_the_folder(tmp_path):
@@ -108,3 +111,29 @@ def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):
         checkpoint_path(tmp_path / "fifo")
     with pytest.raises(SegmentError, match="checkpoint is empty"):
         checkpoint_path("")
+
+
+@pytest.mark.parametrize("part", ["checkpoints", "predictions", ".hydra", "run.lock"])
+def test_a_part_of_a_folder_that_is_a_link_is_refused(tmp_path, monkeypatch, part):
+    own = tmp_path / "the user's"
+    own.write_text("a\n") if part == "run.lock" else own.mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / part).symlink_to(own)
+    message = rf"{part} is a link, and a run writes into its own folder alone"
+    with pytest.raises(SegmentError, match=message), occupied(RunFolder(tmp_path / "run")):
+        pass
+    monkeypatch.setattr(sys, "argv", ["train", f"resume={tmp_path / 'run'}"])
+    with pytest.raises(SegmentError, match=r"is a link"):
+        apply_recorded_overrides()
+    assert own.is_dir() or own.read_text() == "a\n"
+
+
+def test_pictures_of_images_with_any_names(tmp_path):
+    folder = RunFolder(tmp_path)
+    names = ["../x", "a/" + "b" * 250, "ä" * 120, "\udcff"]
+    folder.predictions.mkdir()
+    for path in folder.claim_pictures(names):
+        path.touch()
+        assert path.parent == folder.predictions
+    folder.clear_results()
+    assert not any(folder.predictions.iterdir())

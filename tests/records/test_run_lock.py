@@ -52,6 +52,13 @@ def test_a_resumed_run_waits_for_a_dying_one(tmp_path, monkeypatch):
     assert lock_folder(tmp_path / "run.lock", wait=True) is not None
 
 
+def test_a_file_of_the_user_s_is_no_lock(tmp_path):
+    (tmp_path / "run.lock").write_text("name = 'my project'")
+    with pytest.raises(SegmentError, match=r"run.lock exists, and no run of this package wrote it"):
+        lock_folder(tmp_path / "run.lock")
+    assert (tmp_path / "run.lock").read_text() == "name = 'my project'"
+
+
 def test_without_locks_there_is_one_line(tmp_path, monkeypatch, capsys):
     import fcntl
 

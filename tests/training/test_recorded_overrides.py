@@ -95,7 +95,7 @@ def test_damaged_records_are_one_line(tmp_path, monkeypatch, text):
 @pytest.mark.parametrize("path", ["gone", "a\0b", "a\n\x1b[31m", "a" * 5000])
 def test_a_config_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, path):
     folder = write_record(tmp_path / "run", [], [path])
-    with pytest.raises(SegmentError, match=r"its --config-dir '.{1,99}'? is no folder: give your own$"):
+    with pytest.raises(SegmentError, match=r"its --config-dir '.{1,99}'? is no folder: give --config-dir DIR$"):
         command_line(monkeypatch, f"repeat={folder}")
     (tmp_path / "conf").mkdir()
     assert command_line(monkeypatch, f"repeat={folder}", "--config-dir", str(tmp_path / "conf"))

@@ -1,6 +1,7 @@
 """Encoders from timm: any convolutional network that timm can split into features."""
 
 from typing import Any
+from unittest.mock import patch
 
 import timm
 import torch
@@ -62,6 +63,9 @@ class TimmEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """Map a normalised image (N,3,H,W) to the deepest feature of each stride: (N,channels,H/stride,W/stride)."""
+        if torch.compiler.is_exporting():
+            with patch("timm.layers.padding.get_same_padding", _constant_padding):
+                return dict(zip(self.strides, self.net(image), strict=True))
         return dict(zip(self.strides, self.net(image), strict=True))
 
     @property
@@ -88,6 +92,14 @@ class TimmEncoder(nn.Module):
             if name in ends:
                 groups.append(nn.ModuleList())
         return nn.ModuleList(group for group in groups if len(group))
+
+
+def _constant_padding(size: Any, kernel_size: int, stride: int, dilation: int) -> int:
+    """Return TensorFlow's padding "same" of a size that the stride divides, as those in a padded image are.
+
+    With timm's own function, which computes with the size, the export of a ``tf_`` network takes minutes.
+    """
+    return max(dilation * (kernel_size - 1) + 1 - stride, 0)
 
 
 def _feature_network(name: str, weights: str | None, output_stride: int) -> Any:

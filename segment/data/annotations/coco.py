@@ -1,0 +1,154 @@
+"""COCO: one JSON file for many images, with polygons and run lengths; pycocotools draws the polygons."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segment.data.annotations.objects import (
+    MAX_AREA,
+    AnnotatedObject,
+    Annotation,
+    PackedMask,
+    Region,
+    canonical,
+    clip,
+)
+from segment.data.annotations.sources import ImageFolder, flag, load_json, read_points, read_size, split_name, typed
+from segment.data.pairs import Finding
+from segment.errors import SegmentError
+
+
+def is_coco(content: Any) -> bool:
+    return isinstance(content, dict) and "images" in content
+
+
+def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]:
+    """Yield the annotation of each image of a file, or the finding that it is broken or its image is missing.
+
+    Large objects come before small ones, so that small ones are drawn over them.
+
+    Raises:
+        SegmentError: nothing of the file can be read.
+    """
+    content = typed(load_json(path), dict, str(path))
+    images, categories, items = (
+        [one for one in typed(content.get(key, []), list, f"{path}: {key}") if isinstance(one, dict)]
+        for key in ("images", "categories", "annotations")
+    )
+    names = {_key(one.get("id")): canonical(str(one.get("name", ""))) for one in categories}
+    by_image: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for item in items:
+        by_image[_key(item.get("image_id"))].append(item)
+    split = split_name(path)
+    for image in images:
+        try:
+            yield _annotation(image, by_image.pop(_key(image.get("id")), []), names, path, folder, split)
+        except SegmentError as error:
+            yield Finding("annotation", str(error))
+    if lost := sum(map(len, by_image.values())):
+        yield Finding("annotation", f"{path} has {lost} annotations of images that it does not list")
+
+
+def _key(identity: Any) -> str:
+    """Return an id for comparison: some tools write 7 in one place and "7" in another."""
+    return str(identity)
+
+
+def _annotation(
+    image: Mapping[str, Any],
+    items: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    path: Path,
+    folder: ImageFolder,
+    split: str | None,
+) -> Annotation:
+    name = typed(image.get("file_name"), str, f"{path}: a file_name")
+    place = f"{path}: {name}"
+    size = read_size(image.get("height"), image.get("width"), place)
+    file = folder.find(name, path.parent)
+    objects = [_object(item, names, size, place) for item in items]
+    objects.sort(key=AnnotatedObject.area, reverse=True)
+    return Annotation(folder.id(file), file, path, objects, size, split, draw_by_coco)
+
+
+def _object(item: Mapping[str, Any], names: Mapping[str, str], size: tuple[int, int] | None, place: str):
+    label = names.get(_key(item.get("category_id")))
+    if not label:
+        raise SegmentError(f"{place}: category_id {item.get('category_id')!r:.40} is in no category")
+    flags = frozenset(
+        ({"crowd"} if flag(item, "iscrowd") else set())
+        | {name for name in ("difficult", "occluded") if flag(item.get("attributes"), name)}
+    )
+    outline = item.get("segmentation")
+    if isinstance(outline, dict):
+        return AnnotatedObject(label, mask=PackedMask.pack(_run_length(outline, size, place)), flags=flags)
+    parts = typed([] if outline is None else outline, list, f"{place}: a segmentation")
+    if parts and not isinstance(parts[0], list):  # some tools write one polygon without a list around it
+        parts = [parts]
+    polygons = [read_points(part, f"{place}: segmentation of {label}") for part in parts]
+    return AnnotatedObject(label, tuple(polygons), flags=flags)
+
+
+def _run_length(code: Mapping[str, Any], size: tuple[int, int] | None, place: str) -> np.ndarray:
+    """Return the mask bool (H,W) of runs in columns, the first one of zeros.
+
+    Raises:
+        SegmentError: the size is not the image's, or the runs do not add up to it.
+    """
+    own = typed(code.get("size"), list, f"{place}: size of an RLE")
+    if len(own) != 2 or (size is not None and tuple(own) != size) or read_size(own[0], own[1], place) is None:
+        raise SegmentError(f"{place}: an RLE has the size {own!r:.60}; expected that of its image")
+    counts = code.get("counts")
+    try:
+        runs = np.array(decode_counts(counts) if isinstance(counts, str) else counts, dtype=np.int64)
+        fits = runs.ndim == 1 and (runs >= 0).all() and (runs <= MAX_AREA).all() and runs.sum() == own[0] * own[1]
+    except (ValueError, TypeError, OverflowError):
+        fits = False
+    if not fits:
+        raise SegmentError(f"{place}: the runs of an RLE do not add up to {own[1]}x{own[0]} pixels")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(own[1], own[0]).T
+
+
+def decode_counts(text: str) -> list[int]:
+    """Return the runs of a compressed RLE (``rleFrString`` in COCO's maskApi.c).
+
+    A run is written in groups of 5 bits, lowest first, one for each character from "0" on. Bit 5 says that a group
+    follows. From the fourth run on, the difference from the run before last is written.
+
+    Raises:
+        ValueError: a character is none of these, or the last run is cut off.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for code in text.encode("ascii"):
+        if not 48 <= code < 112 or shift > 60:
+            raise ValueError
+        bits = code - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            runs.append(value + runs[-2] if len(runs) > 2 else value)
+            value = shift = 0
+    if shift:
+        raise ValueError
+    return runs
+
+
+def draw_by_coco(item: AnnotatedObject, height: int, width: int) -> Region:
+    """Return an object's pixels in a frame as pycocotools draws them.
+
+    Raises:
+        SegmentError: pycocotools is missing.
+    """
+    try:
+        from pycocotools import mask as coco
+    except ImportError:
+        raise SegmentError("COCO's polygons need pycocotools: pip install 'segment-lightning[coco]'") from None
+    polygons = [clip(points, height, width) for points in item.outlines if len(points) >= 3]
+    codes = coco.frPyObjects([points.ravel().tolist() for points in polygons], height, width)
+    return Region(coco.decode(coco.merge(codes)).astype(bool))

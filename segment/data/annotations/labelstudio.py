@@ -1,0 +1,165 @@
+"""Label Studio's JSON export: tasks with polygons, rectangles, ellipses and brush strokes in per cent of the image."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlparse
+
+import numpy as np
+
+from segment.data.annotations.objects import AnnotatedObject, Annotation, PackedMask, canonical
+from segment.data.annotations.sources import ImageFolder, load_json, read_points, read_size, typed
+from segment.data.pairs import Finding
+from segment.errors import SegmentError
+
+LABELS = {"polygonlabels": "polygon", "rectanglelabels": "rectangle", "ellipselabels": "ellipse", "brushlabels": "mask"}
+"""Key of the labels in a result's value, and the shape it stands for."""
+UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+"""Prefix that Label Studio puts before an uploaded file's name."""
+CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 360)), np.sin(np.linspace(0, 2 * np.pi, 360))], 1)
+"""Points of a rectangle and of an ellipse of size 1; a result's rotation turns them around their origin."""
+
+
+def is_labelstudio(content: Any) -> bool:
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "data" in content[0]
+
+
+def read_labelstudio(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]:
+    """Yield the annotation of each task, or the finding that it is broken or its image is missing.
+
+    Tasks without an annotation are left out.
+
+    Raises:
+        SegmentError: nothing of the file can be read.
+    """
+    for task in typed(load_json(path), list, str(path)):
+        try:
+            if results := _results(typed(task, dict, f"{path}: a task"), path):
+                yield _annotation(task, results[0], path, folder)
+        except SegmentError as error:
+            yield Finding("annotation", str(error))
+
+
+def _results(task: Mapping[str, Any], path: Path) -> list[list[Mapping[str, Any]]]:
+    """Return the results of the last annotation that was not cancelled, in a list; an empty list if there is none."""
+    done = typed(task.get("annotations", task.get("completions", [])), list, f"{path}: annotations")
+    kept = [one for one in done if isinstance(one, dict) and not one.get("was_cancelled")]
+    return [typed(one.get("result", []), list, f"{path}: a result") for one in kept[-1:]]
+
+
+def _annotation(task: Mapping[str, Any], results: list, path: Path, folder: ImageFolder) -> Annotation:
+    place = f"{path}: task {task.get('id')!r:.40}"
+    results = [typed(one, dict, f"{place}: a result") for one in results]
+    image = _find_image(typed(task.get("data"), dict, f"{place}: data"), results, path, folder)
+    sizes = {read_size(one.get("original_height"), one.get("original_width"), place) for one in results} - {None}
+    if len(sizes) > 1:
+        raise SegmentError(f"{place}: its results declare images of different sizes")
+    size = sizes.pop() if sizes else None
+    objects = [item for one in results for item in _objects(one, size, place)]
+    return Annotation(folder.id(image), image, path, objects, size)
+
+
+def _find_image(data: Mapping[str, Any], results: list, path: Path, folder: ImageFolder) -> Path:
+    """Return the image that a task names. Its address is never opened: the name is looked for below the folder."""
+    keys = [one.get("to_name") for one in results]
+    values = [data[key] for key in (*keys, "image", *data) if isinstance(data.get(key), str)]
+    if not values:
+        raise SegmentError(f"{path}: a task names no image in its data")
+    address = urlparse(values[0])
+    name = parse_qs(address.query).get("d", [unquote(address.path)])[0].replace("\\", "/").rpartition("/")[2]
+    try:
+        return folder.find(name, path.parent)
+    except SegmentError:
+        if not UPLOAD.match(name):
+            raise
+        return folder.find(UPLOAD.sub("", name), path.parent)
+
+
+def _objects(result: Mapping[str, Any], size: tuple[int, int] | None, place: str) -> Iterator[AnnotatedObject]:
+    """Yield the object of a result once for each label; results of other kinds, such as choices, yield none."""
+    value = result.get("value")
+    key = next((key for key in LABELS if isinstance(value, dict) and key in value), None)
+    if key is None or not isinstance(value, dict):
+        return
+    if size is None:
+        raise SegmentError(f"{place}: a result lacks original_width and original_height")
+    for label in typed(value[key], list, f"{place}: {key}"):
+        label = canonical(typed(label, str, f"{place}: a label"))
+        if LABELS[key] == "mask":
+            yield AnnotatedObject(label, mask=PackedMask.pack(_brush(value, size, place)))
+        else:
+            yield AnnotatedObject(label, (_outline(value, LABELS[key], (size[1], size[0]), f"{place}: {label}"),))
+
+
+def _outline(value: Mapping[str, Any], shape: str, size: tuple[int, int], place: str) -> np.ndarray:
+    """Return points (n,2) in pixels, given the image's (width, height)."""
+    if shape == "polygon":
+        return read_points(value.get("points"), place) / 100 * size
+    keys = ("x", "y", "width", "height") if shape == "rectangle" else ("x", "y", "radiusX", "radiusY")
+    corner, sides = read_points([value.get(key) for key in keys], place) / 100 * size
+    unit = CORNERS if shape == "rectangle" else CIRCLE
+    ((angle, _),) = np.radians(read_points([value.get("rotation", 0), 0], f"{place}: rotation"))
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # clockwise, as y points down
+    return (unit * sides) @ turn + corner
+
+
+def _brush(value: Mapping[str, Any], size: tuple[int, int], place: str) -> np.ndarray:
+    """Return the mask bool (H,W) of brush strokes: the fourth channel of an RGBA image, in run lengths."""
+    code = value.get("rle")
+    if value.get("format") != "rle" or not isinstance(code, list):
+        raise SegmentError(f"{place}: brush strokes have the format {value.get('format')!r:.40}; expected rle")
+    try:
+        alpha = decode_brush(np.array(code, np.uint8) if code else np.zeros(0, np.uint8), 4 * size[0] * size[1])[3::4]
+    except (ValueError, TypeError, OverflowError, IndexError):
+        raise SegmentError(f"{place}: brush strokes do not add up to {size[1]}x{size[0]} pixels") from None
+    return alpha.reshape(size) > 0
+
+
+def decode_brush(code: np.ndarray, expected: int) -> np.ndarray:
+    """Return the values of Label Studio's run lengths.
+
+    The bits, highest first, are: 32 for the number of values, 5 for the size of a value minus 1, and 4 times 4 for the
+    sizes of a run's length minus 1. Then follow runs: a bit that is 1 if one value is repeated, 2 bits that choose the
+    size of the length, the length minus 1, and the value or values.
+
+    Args:
+        code: bytes.
+        expected: number of values.
+
+    Raises:
+        ValueError: there is another number of values.
+        IndexError: the bytes end too early.
+    """
+    bits = np.unpackbits(code)
+    at = 0
+
+    def number(size: int) -> int:
+        nonlocal at
+        if at + size > len(bits):
+            raise IndexError
+        found = int("".join(map(str, bits[at : at + size].tolist())), 2)
+        at += size
+        return found
+
+    count, word, sizes = number(32), number(5) + 1, [number(4) + 1 for _ in range(4)]
+    if count != expected or word > 8:
+        raise ValueError
+    values = np.zeros(count, np.uint8)
+    start = 0
+    while start < count:
+        repeated, size = number(1), sizes[number(2)]
+        length = number(size) + 1
+        if start + length > count:
+            raise ValueError
+        if repeated:
+            values[start : start + length] = number(word)
+        else:
+            if at + length * word > len(bits):
+                raise IndexError
+            words = bits[at : at + length * word].reshape(length, word)
+            values[start : start + length] = words @ (1 << np.arange(word)[::-1])
+            at += length * word
+        start += length
+    return values

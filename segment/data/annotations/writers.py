@@ -1,0 +1,193 @@
+"""Writers of masks: images and masks, VOC's layout, and CVAT's zip."""
+
+import shutil
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from segment.data.annotations.masks import CLASS_MASKS, OBJECT_MASKS
+from segment.data.annotations.scenes import Picture, Scene, ShownObject
+from segment.data.classes import IGNORE, VOID_COLOUR, Classes, voc_palette
+from segment.data.headers import image_header
+from segment.data.images import read_image
+from segment.data.labels import VOID
+from segment.errors import SegmentError
+from segment.files import whole_file
+
+SPLIT_LISTS = Path("ImageSets", "Segmentation")
+
+
+def void_border(numbers: np.ndarray, void: np.ndarray, size: int) -> np.ndarray:
+    """Return the pixels (H,W) whose window of ``size`` x ``size`` pixels sees two numbers; void pixels have none."""
+    highest = ndimage.maximum_filter(np.where(void, -1, numbers), size, mode="nearest")
+    lowest = ndimage.minimum_filter(np.where(void, numbers.max() + 1, numbers), size, mode="nearest")
+    return (highest > lowest) & (highest >= 0)
+
+
+class Writer:
+    """Writes the files of converted images below a folder.
+
+    Args:
+        output: the folder.
+        classes: names and colours of the classes.
+        border: side of the window for :func:`void_border`; 0 for no border.
+        tolerance: see :func:`segment.data.annotations.tracing.simplify`.
+        difficult: "void" to ignore difficult objects where a format has no flag for them, "class" to keep them.
+    """
+
+    def __init__(self, output: Path, classes: Classes, border: int, tolerance: float, difficult: str) -> None:
+        self.output, self.classes = output, classes
+        self.border, self.tolerance, self.difficult = border, tolerance, difficult
+
+    def last_file(self, picture: Picture) -> Path:
+        """Return the file of an image that is written last."""
+        raise NotImplementedError
+
+    def write(self, picture: Picture, scene: Scene) -> None:
+        """Write all files of an image."""
+        raise NotImplementedError
+
+    def finish(self, pictures: Sequence[Picture]) -> None:
+        """Write what belongs to all images, given those that are complete."""
+        raise NotImplementedError
+
+    def copy_image(self, picture: Picture, folder: str = "", suffix: str = "") -> Path:
+        """Copy an image, unchanged, under the picture's name."""
+        path = self.output / folder / f"{picture.name}{suffix or picture.image.suffix.lower()}"
+        if not path.exists():
+            with picture.image.open("rb") as source, whole_file(path, "wb") as file:
+                shutil.copyfileobj(source, file)
+        return path
+
+    def write_lists(self, folder: Path, pictures: Sequence[Picture]) -> None:
+        """Write a list of names for each split."""
+        for split in sorted({picture.split for picture in pictures}):
+            _write_lines(folder / f"{split}.txt", [one.name for one in pictures if one.split == split])
+
+    def write_labelmap(self) -> None:
+        """Write the names and colours of the classes and of void, as CVAT does."""
+        colours = dict(zip((*self.classes.names, VOID), (*self.classes.palette, VOID_COLOUR), strict=True))
+        lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in colours.items()]
+        _write_lines(self.output / "labelmap.txt", ["# label:color_rgb:parts:actions", *lines])
+
+    def label(self, item: ShownObject) -> int:
+        ignored = item.name == VOID or "crowd" in item.flags
+        difficult = "difficult" in item.flags and self.difficult == "void"
+        return IGNORE if ignored or difficult else self.classes.names.index(item.name)
+
+    def label_map(self, scene: Scene) -> np.ndarray:
+        """Return the class map uint8 (H,W) with void borders."""
+        labels = scene.values(self.label).astype(np.uint8)
+        if self.border:
+            void = scene.values(lambda item: item.name == VOID or "crowd" in item.flags) > 0
+            labels[void_border(scene.numbers, void, self.border)] = IGNORE
+        return labels
+
+    def save_mask(self, path: Path, mask: np.ndarray, palette: list[int]) -> None:
+        image = Image.fromarray(mask)
+        image.putpalette(palette)
+        with whole_file(path, "wb") as file:
+            image.save(file, "PNG")
+
+
+class MasksWriter(Writer):
+    """``images/``, ``masks/`` with class indices, ``labelmap.txt`` and lists of the splits, for data=folder."""
+
+    def last_file(self, picture: Picture) -> Path:
+        return self.output / "masks" / f"{picture.name}.png"
+
+    def write(self, picture: Picture, scene: Scene) -> None:
+        self.copy_image(picture, "images")
+        self.save_mask(self.last_file(picture), self.label_map(scene), self.classes.flat_palette())
+
+    def finish(self, pictures: Sequence[Picture]) -> None:
+        self.write_labelmap()
+        self.write_lists(self.output, pictures)
+
+
+class CVATWriter(Writer):
+    """CVAT's "Segmentation mask 1.1": masks of classes and objects, and ``cvat.zip`` of them to import."""
+
+    def last_file(self, picture: Picture) -> Path:
+        return self.output / CLASS_MASKS / f"{picture.name}.png"
+
+    def write(self, picture: Picture, scene: Scene) -> None:
+        labels, kept = self.label_map(scene), self.kept_objects(scene)
+        if len(kept) >= IGNORE:
+            raise SegmentError(f"{picture.image} has {len(kept)} objects; a mask of objects holds {IGNORE - 1}")
+        order = {item.number: i for i, item in enumerate(kept, 1)}
+        objects = scene.values(lambda item: order.get(item.number, IGNORE)).astype(np.uint8)
+        objects[labels == IGNORE] = IGNORE
+        palette = [value for colour in voc_palette(256) for value in colour]
+        self.save_mask(self.output / OBJECT_MASKS / f"{picture.name}.png", objects, palette)
+        self.write_further(picture, scene, kept)
+        self.save_mask(self.last_file(picture), labels, self.classes.flat_palette())
+
+    def kept_objects(self, scene: Scene) -> list[ShownObject]:
+        return [item for item in scene.objects if item.name != VOID and "crowd" not in item.flags]
+
+    def write_further(self, picture: Picture, scene: Scene, kept: Sequence[ShownObject]) -> None:
+        pass
+
+    def finish(self, pictures: Sequence[Picture]) -> None:
+        self.write_labelmap()
+        _write_lines(self.output / SPLIT_LISTS / "default.txt", [picture.name for picture in pictures])
+        with whole_file(self.output / "cvat.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            masks = [f"{folder}/{one.name}.png" for one in pictures for folder in (CLASS_MASKS, OBJECT_MASKS)]
+            for name in ("labelmap.txt", f"{SPLIT_LISTS.as_posix()}/default.txt", *masks):
+                archive.write(self.output / name, name)
+
+
+class VOCWriter(CVATWriter):
+    """VOC's layout: ``JPEGImages/``, both kinds of masks, ``Annotations/`` with difficult objects, ``ImageSets/``."""
+
+    def write_further(self, picture: Picture, scene: Scene, kept: Sequence[ShownObject]) -> None:
+        header = image_header(picture.image)
+        path = self.output / "JPEGImages" / f"{picture.name}.jpg"
+        if header.format == "JPEG" and header.orientation == 1:
+            self.copy_image(picture, "JPEGImages", ".jpg")
+        else:
+            pixels = read_image(picture.image).permute(1, 2, 0).numpy()
+            with whole_file(path, "wb") as file:
+                Image.fromarray(pixels).save(file, "JPEG", quality=95)
+        with whole_file(self.output / "Annotations" / f"{picture.name}.xml", "wb") as file:
+            tree = ElementTree.ElementTree(_voc_xml(path.name, scene, kept))
+            ElementTree.indent(tree)
+            tree.write(file, "utf-8")
+
+    def finish(self, pictures: Sequence[Picture]) -> None:
+        self.write_labelmap()
+        self.write_lists(self.output / SPLIT_LISTS, pictures)
+        _write_lines(self.output / SPLIT_LISTS / "trainval.txt", [picture.name for picture in pictures])
+
+
+def _voc_xml(filename: str, scene: Scene, objects: Sequence[ShownObject]) -> ElementTree.Element:
+    root = ElementTree.Element("annotation")
+    height, width = scene.numbers.shape
+    _add(root, filename=filename)
+    _add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
+    _add(root, segmented=1)
+    for item in objects:
+        rows, columns = item.box
+        element = ElementTree.SubElement(root, "object")
+        difficult = int("difficult" in item.flags)
+        _add(element, name=item.name, pose="Unspecified", truncated=0, difficult=difficult)
+        box = {"xmin": columns.start + 1, "ymin": rows.start + 1, "xmax": columns.stop, "ymax": rows.stop}
+        _add(ElementTree.SubElement(element, "bndbox"), **box)
+    return root
+
+
+def _add(parent: ElementTree.Element, **texts: Any) -> None:
+    for name, text in texts.items():
+        ElementTree.SubElement(parent, name).text = str(text)
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    with whole_file(path, encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)

@@ -1,0 +1,85 @@
+"""YOLO: a text file for each image, with a class and an outline in units of the image's size in each line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from segment.data.annotations.objects import AnnotatedObject, Annotation
+from segment.data.annotations.sources import ImageFolder
+from segment.data.headers import image_header
+from segment.errors import SegmentError
+
+MAX_YAML, MAX_BRACKETS = 10**5, 100
+"""Characters and brackets of a data.yaml; it has some hundreds and a few."""
+
+
+def label_files(folder: ImageFolder) -> list[Path]:
+    """Return the text files in a folder ``labels``, or beside their images."""
+    stems, depth = {path.with_suffix("") for path in folder.images}, len(folder.root.parts)
+    return [
+        path for path in folder.with_suffix(".txt") if "labels" in path.parts[depth:] or path.with_suffix("") in stems
+    ]
+
+
+def read_names(folder: ImageFolder) -> list[str]:
+    """Return the names of the classes, from data.yaml or a similar file, or from classes.txt."""
+    for path in (path for suffix in (".yaml", ".yml") for path in folder.with_suffix(suffix)):
+        if folder.contains(path) and (names := _yaml_names(path)):
+            return names
+    for path in folder.with_suffix(".txt"):
+        if path.name in {"classes.txt", "obj.names"} and folder.contains(path):
+            return [line.strip() for line in path.read_text("utf-8-sig", errors="replace").splitlines() if line.strip()]
+    return []
+
+
+def _yaml_names(path: Path) -> list[str]:
+    """Return the names of a data.yaml; an empty list if it has none."""
+    try:
+        text = path.read_text("utf-8-sig")
+        if len(text) > MAX_YAML or text.count("[") + text.count("{") > MAX_BRACKETS:
+            raise ValueError("it is too long, or nested too deep")
+        content = yaml.load(text, yaml.BaseLoader)  # no merging, which could take gigabytes
+        names = content.get("names") if isinstance(content, dict) else None
+        if isinstance(names, dict):
+            names = [names[key] for key in sorted(names, key=int)]
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        raise SegmentError(f"cannot read {path}: {str(error).splitlines()[0][:200]}") from None
+    return [name.strip() for name in names or [] if isinstance(name, str)]
+
+
+def read_yolo(path: Path, folder: ImageFolder, names: Sequence[str]) -> Annotation:
+    """Read a text file; lines ``CLASS X1 Y1 X2 Y2 ...`` become objects, of which small ones are drawn over large ones.
+
+    Raises:
+        SegmentError: it is broken, or its image is missing.
+    """
+    parts = path.parent.relative_to(folder.root).parts
+    image = folder.find(path.stem, folder.root.joinpath(*("images" if part == "labels" else part for part in parts)))
+    try:
+        width, height = image_header(image).size
+    except Exception as error:  # see image_header
+        raise SegmentError(f"cannot read {image}: {str(error)[:200] or type(error).__name__}") from None
+    lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+    objects = [_object(line.split(), names, (width, height), str(path)) for line in lines if line.strip()]
+    objects.sort(key=AnnotatedObject.area, reverse=True)
+    own = path.with_suffix("").relative_to(folder.root).parts
+    return Annotation("/".join(part for part in own if part != "labels"), image, path, objects)
+
+
+def _object(words: Sequence[str], names: Sequence[str], size: tuple[int, int], path: str) -> AnnotatedObject:
+    try:
+        number, values = int(words[0]), np.array(words[1:], np.float64)
+        if not np.isfinite(values).all() or len(values) % 2 or number < 0:
+            raise ValueError
+    except ValueError:
+        raise SegmentError(
+            f"{path}: expected CLASS X1 Y1 X2 Y2 ... in each line, got {' '.join(words)!r:.60}"
+        ) from None
+    if len(values) == 4:
+        raise SegmentError(f"{path}: a line has a box and no outline, {' '.join(words)!r:.60}: it is for detection")
+    if names and number >= len(names):
+        raise SegmentError(f"{path}: class {number}, but {len(names)} names are known")
+    label = names[number] if names else f"class {number}"
+    return AnnotatedObject(label, (values.reshape(-1, 2) * size,))

@@ -1,0 +1,188 @@
+"""A user's own photos with annotations of LabelMe, COCO, CVAT, Label Studio or YOLO."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities import rank_zero_only
+
+from segment.data.annotations.labels import class_names, class_of_labels, paste, spellings
+from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask
+from segment.data.annotations.sources import ImageFolder
+from segment.data.classes import IGNORE
+from segment.data.dataset import SegmentationDataset
+from segment.data.datasets.annotation_formats import READERS, find_format, read_annotations, unpacked
+from segment.data.datasets.folder import FolderDataModule
+from segment.data.headers import image_header
+from segment.data.labels import VOID
+from segment.data.pairs import Finding, Sample
+from segment.errors import SegmentError
+
+
+class AnnotationDataModule(FolderDataModule):
+    """Photos and the files of an annotation tool in one folder. Masks are drawn when they are needed.
+
+    Class 0 is the background, which is all that no object covers. Splits come from the annotation files where they
+    state them, and otherwise as in :class:`segment.data.datasets.folder.FolderDataModule`. Images without an annotation
+    are not used.
+
+    Args:
+        root: the folder, or the zip of an export, which is unpacked beside itself.
+        format: labelme, coco, cvat, labelstudio, yolo or voc; None to find out.
+        classes: labels, or a table from class to labels, ``{person: [man, woman], dog: dog}``; the classes "background"
+            and "void" collect labels as well. Without it, each label that occurs is a class.
+        others: "background" or "void" for labels that ``classes`` lacks; None to refuse them.
+        difficult: "void" to ignore objects that are flagged as difficult, "class" to keep them.
+        val_fraction, split_seed, name, loading: see :class:`segment.data.datasets.folder.FolderDataModule`.
+
+    Raises:
+        SegmentError: there are no annotations, a label has no class, or an argument is out of range.
+
+    Example:
+        >>> _ = Path("a.json").write_text('{"shapes": [{"label": "dog", "points": [[0, 0], [9, 0], [0, 9]]}]}')
+        >>> from PIL import Image
+        >>> Image.new("RGB", (16, 16)).save("a.jpg")
+        >>> AnnotationDataModule(".", classes=["dog"]).classes.names
+        ('background', 'dog')
+    """
+
+    def __init__(
+        self,
+        root: str,
+        format: str | None = None,
+        classes: Sequence[str] | Mapping[str, Any] | None = None,
+        others: str | None = None,
+        difficult: str = "void",
+        val_fraction: float = 0.2,
+        split_seed: int = 0,
+        name: str = "",
+        **loading: Any,
+    ) -> None:
+        if format not in {None, *READERS}:
+            raise SegmentError(f"data.format={format}: expected one of {', '.join(READERS)}, or null")
+        if difficult not in {"void", "class"}:
+            raise SegmentError(f"data.difficult={difficult}: expected void or class")
+        folder = ImageFolder(unpacked(Path(root).expanduser()))
+        if not folder.root.is_dir():
+            raise SegmentError(f"no data set at data.root={root}: expected a folder of images and annotations")
+        self.format = format or find_format(folder)
+        found = [*read_annotations(folder, self.format)]
+        self.annotations = [one for one in found if isinstance(one, Annotation)]
+        self.left_out = [one for one in found if isinstance(one, Finding)]
+        if not self.annotations:
+            raise SegmentError(f"no annotation below {folder.root} can be read: {self.left_out[0].message}")
+        self.found = Counter(label for one in self.annotations for label in one.labels())
+        self.class_of = class_of_labels(self.found, classes, others)
+        self.others, self.difficult = others, difficult
+        names = class_names(self.class_of)
+        images = "images" if self.format == "yolo" and (folder.root / "images").is_dir() else "."
+        super().__init__(str(folder.root), names, images, images, "{name}", "{name}", None, val_fraction, split_seed,
+                         None, name or self.format, **loading)  # fmt: skip
+        self.layout = f"images and annotations of the format {self.format}"
+        self.by_index, self.palette = False, "indices"
+        self._told = False
+        if classes is None:
+            rank_zero_only(print)(f"classes found: {paste(names)}")
+        self._folder = folder
+
+    def settings(self) -> dict[str, Any]:
+        """Record the table of labels, so that a checkpoint is evaluated with the same classes."""
+        table = {
+            name: [label for label, own in self.class_of.items() if own == name] for name in self.class_of.values()
+        }
+        return {**super().settings(), "classes": table, "format": self.format}
+
+    def samples(self, split: str) -> list[Sample]:
+        """Return the annotated images of a split."""
+        splits = {one.split for one in self.annotations} - {None}
+        if len(splits) < 2:
+            return super().samples(split)
+        if split not in splits:
+            shown = ", ".join(sorted(map(str, splits)))
+            raise SegmentError(f"no split {split!r} at data.root={self.root}: its annotations have {shown}")
+        return [self._sample(one) for one in self.annotations if one.split == split]
+
+    def _pairs(self, images: Path, masks: Path) -> list[Sample]:
+        return [self._sample(one) for one in self.annotations if images in one.image.parents]
+
+    def _sample(self, annotation: Annotation) -> Sample:
+        return Sample(
+            annotation.id, annotation.image, annotation.file, DrawnMask(annotation, self.class_of_object, self.label_of)
+        )
+
+    def class_of_object(self, item: AnnotatedObject) -> str:
+        """Return the class of an object, "background" or "void"."""
+        return self.class_of.get(item.label, item.label)
+
+    def label_of(self, item: AnnotatedObject) -> int:
+        """Return the label of an object's pixels; crowds are void."""
+        name = self.class_of_object(item)
+        ignored = "crowd" in item.flags or ("difficult" in item.flags and self.difficult == "void")
+        return IGNORE if ignored or name == VOID else self.classes.names.index(name)
+
+    def findings(self) -> tuple[list[Finding], list[Finding]]:
+        """Return the annotations that cannot be read, and what is odd about the others."""
+        notes = [finding for annotation in self.annotations for finding in annotation_notes(annotation)]
+        for group in spellings(self.found):
+            counts = ", ".join(f"{label!r} ({self.found[label]})" for label in group)
+            table = f"data.classes={{{group[0]}:[{','.join(group)}]}}"
+            notes.append(Finding("spelling", f"one class? {counts}; {table} merges them"))
+        known = {annotation.image for annotation in self.annotations}
+        if unknown := [
+            path for path in self._folder.images if path not in known and not path.parent.name.startswith(MASKS)
+        ]:
+            some = ", ".join(self._folder.id(path) for path in unknown[:5]) + ", ..." * (len(unknown) > 5)
+            notes.append(Finding("no annotation", f"{len(unknown)} images have none and are not used: {some}"))
+        if empty := [one.id for one in self.annotations if not one.labels()]:
+            some = ", ".join(empty[:5]) + ", ..." * (len(empty) > 5)
+            notes.append(Finding("no object", f"{len(empty)} images have no object and are all background: {some}"))
+        return [*self.left_out], notes
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of objects by label, and by flag."""
+        labels, flags = Counter[str](), Counter[str]()
+        for annotation in self.annotations:
+            with suppress(SegmentError):  # the pair's own problem
+                for item in annotation.load().objects:
+                    labels[item.label] += 1
+                    flags.update(item.flags)
+        return {"label": dict(labels)} | ({"flag": dict(flags)} if flags else {})
+
+    def image_stem(self, mask: Path) -> str | None:
+        return None
+
+    def check_dataset(self, dataset: SegmentationDataset) -> None:
+        """Check the headers, and say once which annotations are left out."""
+        super(FolderDataModule, self).check_dataset(dataset)  # that of folders reads values of mask files
+        if not self._told:
+            self._told = True
+            for finding in self.left_out:
+                rank_zero_only(print)(f"left out: {finding.message}")
+
+
+MASKS = "Segmentation"
+"""First part of the names of VOC's folders of masks."""
+
+
+def annotation_notes(annotation: Annotation) -> Iterator[Finding]:
+    """Yield a note on objects that are empty, unclosed or outside the image."""
+    objects = annotation.objects
+    unclosed = [item.label for item in objects if item.is_empty]
+    if unclosed:
+        yield Finding(
+            "unclosed", f"{annotation.file}: without pixels, or with too few points: {', '.join(unclosed[:5])}"
+        )
+    try:
+        _, height, width = annotation.frame(image_header(annotation.image))
+    except Exception:  # the pair's own problem, see image_header
+        return
+    boxes = [(item.label, item.box()) for item in objects if not item.is_empty]
+    outside = [label for label, (x, y, right, bottom) in boxes if x >= width or y >= height or right < 0 or bottom < 0]
+    if outside:
+        yield Finding("outside", f"{annotation.file}: outside the image: {', '.join(outside[:5])}")
+    beyond = sum(min(x, y) < -1 or right > width or bottom > height for _, (x, y, right, bottom) in boxes)
+    if beyond > len(outside):
+        count = beyond - len(outside)
+        yield Finding("outside", f"{annotation.file}: {count} objects reach beyond the image, and are cut")

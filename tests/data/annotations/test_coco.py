@@ -1,0 +1,117 @@
+"""COCO's polygons and run lengths, drawn as pycocotools draws them."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from segment.data.annotations.coco import decode_counts, read_coco
+from segment.data.annotations.objects import Annotation
+from segment.data.headers import image_header
+from segment.data.pairs import Finding
+from tests.data.annotations.conftest import save_photo
+
+coco = pytest.importorskip("pycocotools.mask")
+SQUARE = [2, 3, 10, 3, 10, 13, 2, 13]
+
+
+def item(segmentation, category=7, image=1, **other):
+    return {"image_id": image, "category_id": category, "segmentation": segmentation, "iscrowd": 0, **other}
+
+
+def content(*items, **other):
+    images = [{"id": 1, "file_name": "a.jpg", "height": 20, "width": 30}]
+    categories = [{"id": 7, "name": "dog"}, {"id": 90, "name": "cat"}]
+    return {"images": images, "categories": categories, "annotations": items, **other}
+
+
+def read(folder, value, name="coco.json"):
+    path = folder().root / name
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return [*read_coco(path, folder())]
+
+
+def one(folder, *items):
+    (found,) = read(folder, content(*items))
+    assert isinstance(found, Annotation), found
+    return found, found.object_map(image_header(found.image))
+
+
+def test_polygons_equal_pycocotools(folder):
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        polygons = [(random.random(2 * random.integers(3, 8)) * 40 - 5).tolist() for _ in range(2)]
+        expected = coco.decode(coco.merge(coco.frPyObjects(polygons, 20, 30)))
+        assert np.array_equal(one(folder, item(polygons))[1], expected)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_run_lengths_of_both_kinds(folder, compressed):
+    for seed in range(20):
+        mask = np.random.default_rng(seed).random((20, 30)) < (0.02, 0.5, 1.0, 0.0)[seed % 4]
+        code = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+        counts = code["counts"].decode()
+        own = {"size": [20, 30], "counts": counts if compressed else decode_counts(counts)}
+        assert np.array_equal(one(folder, item(own))[1] > 0, mask)
+
+
+def test_small_objects_are_drawn_over_large_ones_and_crowds_are_flagged(folder):
+    large = [0, 0, 25, 0, 25, 18, 0, 18]
+    found, drawn = one(folder, item([SQUARE], 90), item([large]), item([[12, 3, 20, 3, 20, 9]], iscrowd=1))
+    assert found.labels() == ["dog", "cat", "dog"]
+    assert [item.flags for item in found.objects] == [frozenset(), frozenset(), {"crowd"}]
+    assert np.bincount(drawn.ravel())[2] == 80
+
+
+def test_odd_files_are_read(folder):
+    found, drawn = one(folder, item(SQUARE, image="1", category="7"), item([]), item([[1, 2, 3, 4]]), item(None))
+    assert drawn.sum() == 80
+    assert sum(item.is_empty for item in found.objects) == 3
+    far = [-1e9, -1e9, 1e9, -1e9, 1e9, 1e9, -1e9, 1e9]
+    assert (one(folder, item([far]))[1] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "reason"),
+    [
+        ([[1, 2, float("nan"), 4, 5, 6]], "expected pairs of finite numbers"),
+        ([[1, 2, 1e400, 4, 5, 6]], "expected pairs of finite numbers"),
+        ([["1", 2, 3, 4, 5, 6]], "expected pairs"),
+        ("abc", "a segmentation is 'abc': expected list"),
+        ({"size": [20, 31], "counts": [620]}, r"an RLE has the size \[20, 31\]; expected that of its image"),
+        ({"size": [10**9, 10**9], "counts": [10**18]}, "an RLE has the size"),
+        ({"size": None, "counts": [600]}, "size of an RLE is None: expected list"),
+        ({"size": [20, 30], "counts": [599]}, "do not add up to 30x20 pixels"),
+        ({"size": [20, 30], "counts": [700, -100]}, "do not add up"),
+        ({"size": [20, 30], "counts": [10**30]}, "do not add up"),
+        ({"size": [20, 30], "counts": "\u1234"}, "do not add up"),
+        ({"size": [20, 30], "counts": "oooooooooooooooooooo"}, "do not add up"),
+        ({"size": [20, 30]}, "do not add up"),
+    ],
+)
+def test_a_broken_object_leaves_out_its_image_alone(folder, segmentation, reason):
+    save_photo(folder().root / "b.jpg")
+    value = content(item(segmentation), item([SQUARE], image=2))
+    value["images"].append({"id": 2, "file_name": "b.jpg", "height": 20, "width": 30})
+    first, second = read(folder, value)
+    assert isinstance(first, Finding)
+    assert re.search(reason, first.message)
+    assert second.id == "b"
+
+
+def test_lost_annotations_categories_and_images_are_named(folder):
+    value = content(item([SQUARE], 8), item([SQUARE], image=9))
+    value["images"].append({"id": 3, "file_name": "gone.jpg"})
+    messages = [found.message for found in read(folder, value)]
+    assert [message.partition("coco.json")[2] for message in messages] == [
+        ": a.jpg: category_id 8 is in no category",
+        "",
+        " has 1 annotations of images that it does not list",
+    ]
+    assert "no such image" in messages[1]
+
+
+@pytest.mark.parametrize(("name", "split"), [("instances_val2017.json", "val"), ("coco.json", None)])
+def test_the_split_is_in_the_name(folder, name, split):
+    assert read(folder, content(), name)[0].split == split
