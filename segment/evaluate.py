@@ -1,4 +1,7 @@
-"""Evaluate a net or predicted masks: ``python -m segment.evaluate checkpoint=FILE|predictions=FOLDER split=val``."""
+"""Evaluate a net: ``python -m segment.evaluate checkpoint=RUN/checkpoints/best.ckpt split=val``.
+
+With ``predictions=FOLDER data=NAME`` in place of a checkpoint, masks that any program predicted are evaluated.
+"""
 
 import functools
 import re

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from segment.cli.config import compose_command
+from segment.cli.config import compose_command, flatten
 from segment.cli.overrides import (
     ROUNDING,
     RUN_LENGTH,
@@ -26,6 +26,9 @@ from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
 from segment.records.trust import check_recorded_overrides, check_stranger_config
+
+FIXED_SETTINGS = r"(callbacks|launcher|job_logging|hydra_logging|job\.env_set|sweeper\._target_)(\..*)?"
+"""Keys of Hydra's own settings by which a record could run code."""
 
 
 @dataclass(eq=False)
@@ -143,14 +146,12 @@ def check_recorded_config(source: str) -> None:
     Raises:
         SegmentError: the configuration names a class that is not trusted, or changes Hydra's own settings.
     """
-    usual = compose_command([])[1]
+    usual = dict(flatten(compose_command([])[1]))
     config, settings = compose_command(sys.argv[1:])
     check_stranger_config(config, source, trust=typed_list("trust"))
-    for key in ("callbacks", "launcher", "job_logging", "hydra_logging"):
-        if settings[key] != usual[key]:
+    for key, value in flatten(settings):
+        if value != usual.get(key) and matches_key(key, FIXED_SETTINGS):
             raise SegmentError(f"{source}: refused, its configuration changes hydra.{key}")
-    if settings["job"]["env_set"] or settings["sweeper"]["_target_"] != usual["sweeper"]["_target_"]:
-        raise SegmentError(f"{source}: refused, its configuration changes hydra.job.env_set or hydra.sweeper")
 
 
 def recorded_overrides(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
@@ -163,15 +164,15 @@ def recorded_overrides(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
 
 def moved_paths(record: Mapping[str, Any], keys: Set[str]) -> list[str]:
     """Return overrides that make the relative paths of a run absolute, if it was started in another folder."""
-    started = Path(record["directory"])
-    overrides = []
-    for key in SWEPT_PATHS if started != Path.cwd() else ():
-        value: Any = record["config"]
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if isinstance(value, str) and key not in keys and (started / value).exists() and not Path(value).is_absolute():
-            overrides.append(f"{key}={quote(str(started / value))}")
-    return overrides
+    started, config = Path(record["directory"]), dict(flatten(record["config"]))
+    if started == Path.cwd():
+        return []
+    values = {key: value for key in SWEPT_PATHS if isinstance(value := config.get(key), str) and key not in keys}
+    return [
+        f"{key}={quote(str(started / value))}"
+        for key, value in values.items()
+        if not Path(value).is_absolute() and (started / value).exists()
+    ]
 
 
 def slurm_overrides() -> list[str]:

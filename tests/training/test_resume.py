@@ -131,12 +131,12 @@ def test_the_checkpoint_that_resume_names(tmp_path, monkeypatch):
     assert not find_start("run", RunFolder("other")).in_same_folder
 
 
-RECORD = {"overrides": ["data=voc", "seed=1"], "config_dirs": ["/own"], "directory": "/", "config": {}, "choices": {}}
+RECORD = {"overrides": ["data=voc", "seed=1"], "config_dirs": ["/"], "directory": "/", "config": {}, "choices": {}}
 
 
 def test_the_recorded_overrides_come_before_those_of_the_command_line(monkeypatch, tmp_path):
     (tmp_path / "provenance.json").write_text(json.dumps(RECORD))
-    recorded = ["--config-dir=/own", "data=voc"]
+    recorded = ["--config-dir=/", "data=voc"]
     monkeypatch.setattr(sys, "argv", ["train", f"repeat={tmp_path}", "seed=2"])
     apply_recorded_overrides()
     assert sys.argv == ["train", *recorded, f"repeat={tmp_path}", "seed=2"]
