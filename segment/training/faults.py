@@ -70,8 +70,9 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
     except SIGTERMException as stop:
         # A code other than 0 from DDP's other processes looks like a crash to the first one.
         sys.exit((stop.code or 128 + signal.SIGTERM) if run.trainer.is_global_zero else 0)
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C outside of training
+    except (SystemExit, KeyboardInterrupt) as end:
+        # SystemExit is Lightning's answer to Ctrl-C.
+        if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
             print(f"interrupted; {folder.way_on}", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
         if end.code:

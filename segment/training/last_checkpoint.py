@@ -57,12 +57,15 @@ class LastCheckpoint(Checkpoint):
     # ----- when to save
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit" and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._note_signal)
+        if stage == "fit":
+            handle_signals(self._note_signal, signal.SIGINT)
 
     def teardown(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit" and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if stage == "fit":
+            handle_signals(signal.default_int_handler, signal.SIGINT)
+
+    def on_exception(self, trainer: Any, pl_module: LightningModule, exception: BaseException) -> None:
+        self.teardown(trainer, pl_module, "fit")  # Lightning does not call it after an exception
 
     def on_sanity_check_start(self, trainer: Any, pl_module: LightningModule) -> None:
         self._install_handlers(trainer)
@@ -136,9 +139,7 @@ class LastCheckpoint(Checkpoint):
         Lightning restores the earlier handlers when training ends.
         """
         self._requeue_signal = requeue_signal(trainer)
-        if threading.current_thread() is threading.main_thread():
-            for number in filter(None, (signal.SIGTERM, self._requeue_signal)):
-                signal.signal(number, self._note_signal)
+        handle_signals(self._note_signal, signal.SIGTERM, self._requeue_signal)
 
     def _note_signal(self, number: int, frame: Any) -> None:
         if number == self._signal == signal.SIGINT:  # Ctrl-C twice: end at once
@@ -159,6 +160,13 @@ class LastCheckpoint(Checkpoint):
             if requeue:
                 requeue_job()
         raise SIGTERMException(128 + (signal.SIGINT if self._signal == signal.SIGINT else signal.SIGTERM))
+
+
+def handle_signals(handler: Any, *numbers: signal.Signals | None) -> None:
+    """Set the handler of signals, which only the main thread can do."""
+    if threading.current_thread() is threading.main_thread():
+        for number in filter(None, numbers):
+            signal.signal(number, handler)
 
 
 def requeue_job() -> None:

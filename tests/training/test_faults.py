@@ -48,14 +48,19 @@ def test_a_complete_run_ends_its_loggers_with_success(recorder):
     assert (recorder.exit_codes, recorder.signals) == ([0], [])
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("x"), KeyboardInterrupt(), OSError(errno.EACCES, "denied"), SystemExit(3)]
-)
+@pytest.mark.parametrize("error", [ValueError("x"), OSError(errno.EACCES, "denied"), SystemExit(3)])
 def test_other_errors_are_unchanged_and_end_the_processes(recorder, error):
     with pytest.raises(type(error)) as raised:
         end(recorder, error)
     assert raised.value is error
     assert (recorder.exit_codes, recorder.signals) == ([1], [signal.SIGKILL])
+
+
+def test_ctrl_c_outside_of_training_says_how_to_continue(recorder, capsys):
+    with pytest.raises(SystemExit) as ended:
+        end(recorder, KeyboardInterrupt())
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted; nothing was saved yet, so start it again\n"
 
 
 @pytest.mark.parametrize(("is_global_zero", "code"), [(True, 143), (False, 0)])

@@ -146,6 +146,14 @@ def test_a_best_checkpoint_keeps_its_score_in_another_folder(tmp_path):
     assert trainer.should_stop is False
 
 
+def test_ctrl_c_is_python_s_again_after_an_exception(tmp_path):
+    callback, before = LastCheckpoint(tmp_path / "last.ckpt"), signal.getsignal(signal.SIGINT)
+    callback.setup(None, None, "fit")
+    assert signal.getsignal(signal.SIGINT) != before
+    callback.on_exception(None, None, SystemExit())
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 def test_steps_between_two_saves_are_counted_from_one(tmp_path):
     with pytest.raises(SegmentError, match=r"^checkpoint.every_n_steps=0: expected a number from 1, or null$"):
         LastCheckpoint(tmp_path / "last.ckpt", 0)
