@@ -107,7 +107,9 @@ def test_every_option_of_a_training(group, option):
 @pytest.mark.parametrize("data", group_options("data"))
 def test_every_data_set(data, tmp_path):
     root = [] if data == "shapes" else [f"data.root={tmp_path}"]
-    config = load_config([f"data={data}", *root, *(["data.classes=[a,b]"] if data == "folder" else [])])
+    config = load_config(
+        [f"data={data}", *root, *(["data.classes=[a,b]"] if data in {"folder", "ade20k_full"} else [])]
+    )
     if config.data._target_.endswith("AnnotationDataModule"):  # its classes are those of its files
         with pytest.raises(SegmentError, match=r"no annotation|no labelmap"):
             instantiate(config.data)
