@@ -102,7 +102,7 @@ class VOCDataModule(SegmentationDataModule):
         return [(sample.id, *own) for sample, own in zip(dataset.samples, super().fingerprints(dataset), strict=True)]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return the number of objects by class in ``SegmentationObject/``, and of difficult ones in ``Annotations/``."""
+        """Return the number of objects of each class, and of difficult ones."""
         objects, difficult = Counter[str](), Counter[str]()
         table = (*enumerate(self.classes.names), (IGNORE, VOID))
         for split in dict.fromkeys((self.train_split, self.val_split)):
