@@ -1,8 +1,10 @@
 """Segment photos: ``python -m segment.predict checkpoint=FILE input=IMAGE_OR_FOLDER_OR_PATTERN output=FOLDER``."""
 
 import errno
+import os
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from segment.files import checkpoint_digest, kind, printable, user_path
 from segment.records.folder import checkpoint_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    from segment.data.classes import Classes
     from segment.data.images import Reading
     from segment.prediction.output_files import OutputFiles
     from segment.prediction.segmenter import Segmenter
@@ -33,6 +36,11 @@ def predict(config: DictConfig) -> None:
     from segment.prediction.segmenter import load_segmenter
 
     extras = [suffix for suffix, key in EXTRAS.items() if check_value(key, config[key], bool)]
+    tolerance = float(check_value("tolerance", config.tolerance, float))
+    if config.write not in {None, "labelme", "coco", "cvat"} or not tolerance >= 0:
+        raise SegmentError(
+            f"expected write=labelme, coco or cvat and tolerance from 0, got {config.write} and {tolerance}"
+        )
     inference = instantiate(config.inference)
     limit_image_size(inference.max_memory)
     source, output = (user_path(config[key], key) for key in ("input", "output"))
@@ -45,6 +53,8 @@ def predict(config: DictConfig) -> None:
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()}"
     note_bands(plan, segmenter.reading)
     new, existing = segment_images(segmenter, plan, origin, config.probabilities)
+    if config.write is not None:
+        write_annotations(plan, output, segmenter.classes, config.write, tolerance)
     names = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
     print(f"{new} image{'s' * (new != 1)} segmented, {existing} had their masks already: {output}/{names}")
     if failed := len(plan) - new - existing:
@@ -110,6 +120,34 @@ def segment_images(
                 reason = f"{path}: {reason.splitlines()[0]}"
             console.print(f"skipped: {printable(reason)}", style="yellow")
     return new, existing
+
+
+def write_annotations(
+    plan: "Mapping[Path, OutputFiles]", output: Path, classes: "Classes", name: str, tolerance: float
+) -> None:
+    """Write the predicted masks as annotations that a tool opens, into a folder of that name; corrected files are kept.
+
+    Raises:
+        SegmentError: the folder belongs to other predictions, or cannot be written.
+    """
+    from segment.data.annotations.conversion import WRITERS, claim_folder, convert_pictures
+    from segment.data.annotations.scenes import Picture, scene_of_mask
+
+    folder = output / name
+    pictures = [
+        Picture(
+            str(files.stem.relative_to(output)).replace(os.sep, "_"),
+            path,
+            "default",
+            partial(scene_of_mask, mask, classes),
+        )
+        for path, files in plan.items()
+        if (mask := files.path(".png")).is_file()
+    ]
+    claim_folder(folder, {"format": name, "tolerance": tolerance, "classes": [*classes.names]})
+    writer = WRITERS[name](folder, classes, 0, tolerance, "class")
+    new, existing = convert_pictures(pictures, writer, lambda message: print(f"skipped: {printable(message)}"))
+    print(f"{new} image{'s' * (new != 1)} annotated, {existing} had their annotations already: {folder}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def train(config: DictConfig) -> None:
     """Train a net, evaluate its best checkpoint, and write the results into the run folder."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
 
-    from segment.training.faults import ending_run, occupied
+    from segment.training.faults import ending_run, occupied, stoppable
     from segment.training.loggers import build_loggers
     from segment.training.trainer import build_trainer
 
@@ -53,7 +53,8 @@ def train(config: DictConfig) -> None:
         if start.checkpoint and not start.in_same_folder and trainer.global_step == start.step:
             raise SegmentError(f"resume={config.resume} was trained to its end: evaluate it with segment.evaluate")
         if not trainer.fast_dev_run:
-            finish(trainer, module, data, start.folder)
+            with stoppable(start.folder):
+                finish(trainer, module, data, start.folder)
         elif trainer.is_global_zero:
             print("fast_dev_run is complete: nothing was kept")
 

@@ -142,6 +142,9 @@ def test_strange_files_stop_nothing(main, checkpoint, tmp_path, capfd):
     assert len(list((tmp_path / "out").glob("*.png"))) == len(good)
     printed = capfd.readouterr().err
     assert "Traceback" not in printed
+    with pytest.raises(SystemExit):  # every name is recognised
+        main("predict", f"checkpoint={checkpoint}", f"input={photos}", f"output={tmp_path}/out", "overlay=false")
+    assert f"0 images segmented, {len(good)} had their masks already" in capfd.readouterr().out
     skipped = [line for line in printed.splitlines() if "skipped: cannot read the image" in line]
     assert len(skipped) == len(bad)
     assert all(any(repr(name)[1:-1] in line for line in skipped) for name in bad)

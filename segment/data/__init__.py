@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from segment.data.datamodule import SegmentationDataModule
     from segment.data.dataset import Batch, SegmentationDataset
     from segment.data.datasets.ade20k import ADE20KDataModule
+    from segment.data.datasets.ade20k_full import ADE20KFullDataModule
     from segment.data.datasets.annotated import AnnotationDataModule
     from segment.data.datasets.camvid import CamVidDataModule
     from segment.data.datasets.folder import FolderDataModule

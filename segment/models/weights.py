@@ -1,5 +1,6 @@
 """Weights of modules: initial ones, files and downloads, with errors that name the file and the keys."""
 
+import math
 import urllib.error
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,15 @@ def he_initialise(module: nn.Module) -> None:
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+
+
+def as_convolution(linear: nn.Linear, channels: int, padding: int = 0) -> nn.Conv2d:
+    """Return a linear layer as the convolution that gives its outputs for a square of features (channels,k,k)."""
+    size = math.isqrt(linear.in_features // channels)
+    convolution = nn.Conv2d(channels, linear.out_features, size, padding=padding)
+    weight = linear.weight.detach().view_as(convolution.weight)
+    convolution.load_state_dict({"weight": weight, "bias": linear.bias.detach()})
+    return convolution
 
 
 def load_file(path: str | Path) -> dict[str, Any]:

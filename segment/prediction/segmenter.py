@@ -1,7 +1,5 @@
 """A trained net with its classes: ``segment.load(checkpoint).predict(image)``."""
 
-import base64
-import html
 import io
 from collections import Counter
 from dataclasses import dataclass
@@ -83,21 +81,11 @@ class Segmentation:
             self.palette_image().save(file, "PNG")
 
     def _repr_png_(self) -> bytes:
-        picture = self.overlay()
+        """Return the overlay, reduced to the width of a notebook, with its legend."""
+        picture, content = self.overlay(), io.BytesIO()
         picture.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE))
-        content = io.BytesIO()
-        picture.save(content, "PNG")
+        with_legend(picture, self.mask, self.classes).save(content, "PNG")
         return content.getvalue()
-
-    def _repr_html_(self) -> str:
-        """Return the overlay above a legend of the classes that occur, with their shares of the pixels."""
-        legend = []
-        for (name, count), colour in zip(self.counts().items(), self.classes.palette, strict=True):
-            if count:
-                box = f"background:rgb{colour};display:inline-block;width:1em;height:1em;border:1px solid grey"
-                legend.append(f'<span style="{box}"></span> {html.escape(name)} {100 * count / self.mask.size:.1f} %')
-        picture = base64.b64encode(self._repr_png_()).decode()
-        return f'<img src="data:image/png;base64,{picture}"><br>' + " &emsp; ".join(legend)
 
 
 class Segmenter:

@@ -24,6 +24,13 @@ MAX_SETTINGS = 10_000
 """Number of values in the configurations of the net and the data; Hydra takes a minute for a million."""
 
 
+RESUMED = {
+    "global_step": int, "optimizer_states": list, "lr_schedulers": list, "callbacks": dict, "loops": dict,
+    "folder": str,
+}  # fmt: skip
+"""Keys of last.ckpt that a run is resumed from, beside the weights."""
+
+
 class WholeCheckpoints(TorchCheckpointIO):
     """Write each checkpoint completely or not at all.
 
@@ -80,7 +87,7 @@ def read_step(path: Path) -> int:
         SegmentError: see :func:`load_checkpoint`; or training cannot resume from it, since it has weights only.
     """
     checkpoint = load_checkpoint(path)
-    if "optimizer_states" not in checkpoint:
+    if any(not isinstance(checkpoint.get(key), kind) for key, kind in RESUMED.items()):
         raise SegmentError(
             f"resume: {path} has weights only; resume from last.ckpt, or start with model.weights={path}"
         )

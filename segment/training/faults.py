@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.run_lock import lock_folder
+from segment.training.last_checkpoint import handle_signals
 from segment.training.lightning_internals import end_other_processes, observe_started_processes
 from segment.training.processes import OWN_END, ProcessWatch
 
@@ -91,6 +92,26 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
             # Otherwise the next run of this process would continue wandb's run.
             if hasattr(logger.experiment, "finish"):
                 logger.experiment.finish(exit_code=failed)
+
+
+@contextmanager
+def stoppable(folder: RunFolder) -> Iterator[None]:
+    """End the work after a training at SIGTERM, with the way on; a resumed run does that work again.
+
+    Raises:
+        SystemExit: at SIGTERM.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        print(f"stop requested; {folder.way_on}", flush=True)
+        raise SIGTERMException(128 + number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    handle_signals(stop, signal.SIGTERM)
+    try:
+        yield
+    finally:
+        handle_signals(before, signal.SIGTERM)
 
 
 def explain(error: RuntimeError | OSError, folder: RunFolder, watch: ProcessWatch) -> str | None:

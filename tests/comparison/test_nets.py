@@ -42,6 +42,7 @@ def trained(tmp_path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.mark.slow
 def test_nets_are_measured_and_shown(trained, tmp_path, capsys):
     out = tmp_path / "a new" / "folder"
     report([str(trained), "--output", str(out), "--size", "64x96", "--images", "2"])

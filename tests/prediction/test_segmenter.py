@@ -1,5 +1,6 @@
 """Trained nets in Python: the kinds of images that they take, and the results, which can be shown and saved."""
 
+import io
 import re
 import subprocess
 import sys
@@ -100,9 +101,7 @@ def test_a_result_can_be_counted_shown_and_saved(segmenter, tmp_path):
     with pytest.raises(SegmentError, match=r"mask.jpg: expected a name that ends in .png"):
         result.save("mask.jpg")
     assert re.fullmatch(r"Segmentation\(\d+x\d+: (\w+ [\d.]+ %(, )?)+(\.\.\.)?\)", repr(result))
-    assert result._repr_png_().startswith(b"\x89PNG")
-    share = 100 * result.counts()["square"] / result.mask.size
-    assert f"square {share:.1f} %" in result._repr_html_()
+    assert Image.open(io.BytesIO(result._repr_png_())).height > len(result.mask)  # a legend
 
 
 def test_importing_segment_is_light():

@@ -58,8 +58,13 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(content, checkpoint):
 def test_training_resumes_from_the_step_of_a_full_checkpoint_only(content, checkpoint):
     with pytest.raises(SegmentError, match=r"^resume: .*best.ckpt has weights only; resume from last.ckpt, or"):
         read_step(checkpoint)
-    torch.save({**content, "optimizer_states": [], "global_step": 7}, checkpoint)
+    states = {"optimizer_states": [], "lr_schedulers": [], "callbacks": {}, "loops": {}, "folder": "run/checkpoints"}
+    torch.save({**content, **states, "global_step": 7}, checkpoint)
     assert read_step(checkpoint) == 7
+    for wrong in ({"global_step": "7"}, {"loops": None}, {"folder": ["run"]}):
+        torch.save({**content, **states, "global_step": 7, **wrong}, checkpoint)
+        with pytest.raises(SegmentError, match="weights only"):
+            read_step(checkpoint)
 
 
 class Evil:

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from segment.errors import SegmentError
 from segment.records.checkpoint import WholeCheckpoints, load_checkpoint
 from segment.records.folder import RunFolder
-from segment.training.faults import ending_run
+from segment.training.faults import ending_run, stoppable
 from tests.training.runs import TINY
 
 
@@ -54,6 +54,14 @@ def test_other_errors_are_unchanged_and_end_the_processes(recorder, error):
         end(recorder, error)
     assert raised.value is error
     assert (recorder.exit_codes, recorder.signals) == ([1], [signal.SIGKILL])
+
+
+def test_sigterm_after_a_training_says_how_to_continue(capsys):
+    with pytest.raises(SIGTERMException) as ended, stoppable(RunFolder("run")):
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 143
+    assert capsys.readouterr().out == "stop requested; nothing was saved yet, so start it again\n"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_ctrl_c_outside_of_training_says_how_to_continue(recorder, capsys):

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies.launchers import subprocess_script
@@ -13,6 +15,7 @@ from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.training.faults import ending_run
 from segment.training.processes import FIRST_PROCESS, ProcessWatch
+from tests.training.runs import TINY
 
 GLOO = RuntimeError(
     "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:53298"
@@ -111,3 +114,22 @@ def test_a_process_ends_with_the_first_one(tmp_path, rank, lines):
     assert len(errors) == lines
     for line in errors:
         assert line.startswith(f"error: process 0 of this training (pid {shell.pid}) has died; nothing was saved yet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_of_a_training(tmp_path, killed):
+    overrides = [*TINY, "trainer=ddp_cpu", "trainer.max_epochs=500", "hydra.run.dir=run"]
+    with (tmp_path / "log").open("w") as log:
+        first = psutil.Popen([sys.executable, "-m", "segment.train", *overrides], cwd=tmp_path, stdout=log, stderr=log)
+    while "epoch 2" not in (tmp_path / "log").read_text():
+        time.sleep(0.1)
+    [second] = first.children()
+    [first, second][killed].kill()
+    assert first.wait(60) == (1 if killed else -signal.SIGKILL)
+    psutil.wait_procs([second], 60)
+    errors = (tmp_path / "log").read_text().partition("epoch 2")[2].splitlines()
+    assert not any("Traceback" in line for line in errors)
+    [said] = (line for line in errors if line.startswith("error"))
+    assert said.startswith(f"error: process {killed} of this training (pid ")
+    assert said.endswith("resume=run continues from its last checkpoint")

@@ -56,12 +56,12 @@ def convert_pictures(
         Number of pictures that were written, and of those that had been written before.
 
     Raises:
-        SegmentError: two pictures have one name, or the disk can't be written.
+        SegmentError: two pictures have one name, a file of all lacks one, or the disk cannot be written.
     """
     twice = [name for name, count in Counter(picture.name for picture in pictures).items() if count > 1]
     if twice:
         raise SegmentError(f"several images would be written as {twice[0]}: rename them")
-    existing = [picture for picture in pictures if writer.last_file(picture).exists()]
+    existing = [picture for picture in pictures if writer.is_complete(picture)]
     new = [picture for picture in pictures if picture not in existing]
     written = []
     for picture in progress(new):

@@ -31,7 +31,7 @@ def class_of_labels(
             raise SegmentError("no object with a label was found: is it another format's folder?")
         return {label: label for label in labels}
     table: dict[str, str] = {}
-    for name, own in _entries(classes):
+    for name, own in class_entries(classes):
         for label in own:
             if table.setdefault(label, name) != name:
                 raise SegmentError(f"data.classes gives the label {label!r} to {table[label]!r} and to {name!r}")
@@ -44,7 +44,7 @@ def class_of_labels(
     return {**table, **dict.fromkeys(unknown, others or VOID)}
 
 
-def _entries(classes: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def class_entries(classes: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """Return each class with its labels."""
     if isinstance(classes, str):
         raise SegmentError(f"data.classes={classes}: expected a list [{classes},...] or a table {{{classes}:[LABEL]}}")

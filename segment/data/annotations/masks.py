@@ -145,7 +145,7 @@ def _flag_objects(objects: list[AnnotatedObject], boxes: list[ObjectBox]) -> lis
     flags: dict[int, frozenset[str]] = {}
     taken: set[int] = set()
     for overlap, i, j in sorted(pairs, reverse=True):
-        if overlap > 0.5 and i not in flags and j not in taken and objects[i].label in {boxes[j].label, VOID}:
+        if overlap > 0.5 and i not in flags and j not in taken and objects[i].label == boxes[j].label:
             flags[i] = boxes[j].flags
             taken.add(j)
     return [item._replace(flags=flags.get(i, frozenset())) for i, item in enumerate(objects)]

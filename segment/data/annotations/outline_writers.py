@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from segment.data.annotations.scenes import Picture, Scene, ShownObject
+from segment.data.annotations.sources import load_json
 from segment.data.annotations.tracing import Ring, simplify, trace
 from segment.data.annotations.writers import Writer
 from segment.data.classes import BACKGROUND
 from segment.data.labels import VOID
+from segment.errors import SegmentError
 from segment.files import whole_file
 
 
@@ -37,7 +39,8 @@ class LabelMeWriter(Writer):
             json.dump(content, file, ensure_ascii=False, indent=1)
 
     def finish(self, pictures: Sequence[Picture]) -> None:
-        self.write_lists(self.output, pictures)
+        if len({picture.split for picture in pictures}) > 1:
+            self.write_lists(self.output, pictures)
 
 
 def labelme_shapes(scene: Scene, tolerance: float) -> list[dict[str, Any]]:
@@ -86,17 +89,30 @@ class COCOWriter(Writer):
         super().__init__(*args)
         self._images: dict[str, list[dict[str, Any]]] = {}
         self._annotations: dict[str, list[dict[str, Any]]] = {}
+        self._known: dict[Path, set[str]] = {}
         self._numbers = {name: i for i, name in enumerate([*self.classes.names, VOID]) if name != BACKGROUND}
 
     def last_file(self, picture: Picture) -> Path:
         return self.output / "annotations" / f"instances_{picture.split}.json"
 
+    def is_complete(self, picture: Picture) -> bool:
+        path = self.last_file(picture)
+        if not super().is_complete(picture):
+            return False
+        names = self._known.setdefault(path, {str(one.get("file_name")) for one in load_json(path).get("images", [])})
+        if self._file_name(picture) not in names:
+            raise SegmentError(f"{path} is complete and lacks {picture.image}: choose another folder")
+        return True
+
+    def _file_name(self, picture: Picture) -> str:
+        return f"{picture.name}{picture.image.suffix.lower()}"
+
     def write(self, picture: Picture, scene: Scene) -> None:
-        image = self.copy_image(picture, "images")
+        self.copy_image(picture, "images")
         images = self._images.setdefault(picture.split, [])
         items = self._annotations.setdefault(picture.split, [])
         height, width = scene.numbers.shape
-        name = image.relative_to(self.output / "images").as_posix()
+        name = self._file_name(picture)
         images.append({"id": len(images) + 1, "file_name": name, "height": height, "width": width})
         for item in scene.objects:
             identity = {"id": len(items) + 1, "image_id": len(images), "category_id": self._numbers[item.name]}

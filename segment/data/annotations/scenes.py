@@ -11,7 +11,7 @@ from scipy import ndimage
 from segment.data.annotations.masks import component_numbers
 from segment.data.annotations.objects import AnnotatedObject, Annotation
 from segment.data.classes import BACKGROUND, IGNORE, Classes
-from segment.data.headers import image_header
+from segment.data.headers import image_header, open_image
 from segment.data.labels import VOID
 
 
@@ -93,6 +93,12 @@ def scene_of_labels(labels: np.ndarray, classes: Classes) -> Scene:
     own = labels.ravel()[first[found > 0]].tolist()
     kinds = [(VOID if label == IGNORE else classes.names[label], frozenset[str]()) for label in own]
     return _scene(numbers, kinds)
+
+
+def scene_of_mask(path: Path, classes: Classes) -> Scene:
+    """Return the scene of a mask of class indices, as ``segment.predict`` writes it."""
+    with open_image(path) as image:
+        return scene_of_labels(np.array(image), classes)
 
 
 def _scene(numbers: np.ndarray, kinds: Sequence[tuple[str, frozenset[str]]]) -> Scene:

@@ -49,6 +49,14 @@ class Writer:
         """Return the file of an image that is written last."""
         raise NotImplementedError
 
+    def is_complete(self, picture: Picture) -> bool:
+        """Return whether an image was written before.
+
+        Raises:
+            SegmentError: a file of all images exists that lacks this one.
+        """
+        return self.last_file(picture).exists()
+
     def write(self, picture: Picture, scene: Scene) -> None:
         """Write all files of an image."""
         raise NotImplementedError

@@ -1,6 +1,8 @@
 """PASCAL VOC's segmentation task (Everingham et al., 2010) and its extension SBD (Hariharan et al., 2011)."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,10 +10,13 @@ from typing import Any
 from torchvision.datasets import SBDataset
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-from segment.data.classes import Classes, voc_palette
+from segment.data.annotations.masks import CLASS_MASKS, OBJECT_MASKS, MaskAnnotation, ObjectBox, read_boxes
+from segment.data.annotations.objects import AnnotatedObject
+from segment.data.classes import IGNORE, Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
 from segment.data.downloads.fetch import Archive, Release
+from segment.data.labels import VOID
 from segment.data.pairs import Sample
 from segment.errors import SegmentError
 
@@ -95,6 +100,35 @@ class VOCDataModule(SegmentationDataModule):
     def fingerprints(self, dataset: SegmentationDataset) -> list[tuple[str, ...]]:
         """Add each image's id to its fingerprints: SBD's copy of an image has the same id, but other bytes."""
         return [(sample.id, *own) for sample, own in zip(dataset.samples, super().fingerprints(dataset), strict=True)]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of objects of each class, and of difficult ones."""
+        objects, difficult = Counter[str](), Counter[str]()
+        table = (*enumerate(self.classes.names), (IGNORE, VOID))
+        for split in dict.fromkeys((self.train_split, self.val_split)):
+            with suppress(SegmentError):  # reported as a problem of the split
+                for name in self.ids(split):
+                    found = self._objects(name, table)
+                    objects.update(item.label for item in found if item.label != VOID)
+                    difficult.update(box.label for box in self._boxes(name) if "difficult" in box.flags)
+        return {
+            title: dict(counts) for title, counts in (("object", objects), ("difficult object", difficult)) if counts
+        }
+
+    def _objects(self, name: str, table: tuple) -> Sequence[AnnotatedObject]:
+        """Return the objects of an image, if it has a mask of them that can be read."""
+        paths = [self.base() / folder / f"{name}.png" for folder in (CLASS_MASKS, OBJECT_MASKS)]
+        if not all(path.is_file() for path in paths):
+            return []
+        with suppress(SegmentError):
+            return MaskAnnotation(name, paths[0], paths[0], (), table=table, object_mask=paths[1]).load().objects
+        return []
+
+    def _boxes(self, name: str) -> Sequence[ObjectBox]:
+        path = self.base() / "Annotations" / f"{name}.xml"
+        with suppress(SegmentError):
+            return read_boxes(path) if path.is_file() else []
+        return []
 
     def samples(self, split: str) -> list[Sample]:
         """Return the pairs of :meth:`ids`; among the test splits, only that of 2007 has masks."""

@@ -5,7 +5,7 @@ from torchvision.models import VGG
 
 from segment.errors import SegmentError
 from segment.models.encoders.encoder import CeilMaxPool2d, Encoder
-from segment.models.weights import IMAGENET, he_initialise, torchvision_model
+from segment.models.weights import IMAGENET, as_convolution, he_initialise, torchvision_model
 
 
 def _vgg_blocks(features: nn.Sequential) -> list[list[nn.Module]]:
@@ -70,13 +70,10 @@ class VGGFullyConvolutional(Encoder):
             raise SegmentError(f"model.encoder.padding={padding}: expected 1, or 100 as in the paper")
         model = torchvision_model("vgg16", weights, VGG, unused=("classifier.6.",), init_weights=False)
         model.features[0].padding = (padding, padding)
-        fc6, fc7 = nn.Conv2d(512, 4096, 7, padding=3 if padding == 1 else 0), nn.Conv2d(4096, 4096, 1)
+        fc6 = as_convolution(model.classifier[0], 512, padding=3 if padding == 1 else 0)
+        fc7 = as_convolution(model.classifier[3], 4096)
         if weights is None:
             he_initialise(nn.ModuleList([model.features, fc6, fc7]))
-        else:
-            for convolution, linear in ((fc6, model.classifier[0]), (fc7, model.classifier[3])):
-                weight = linear.weight.detach().view_as(convolution.weight)
-                convolution.load_state_dict({"weight": weight, "bias": linear.bias.detach()})
         blocks = [nn.Sequential(*block, CeilMaxPool2d()) for block in _vgg_blocks(model.features)]
         relu, drop = nn.ReLU(inplace=True), nn.Dropout(dropout)
         head = nn.Sequential(blocks[4], fc6, relu, drop, fc7, relu, drop)

@@ -3,6 +3,8 @@
 from torch import nn
 from torchvision.models import VGG
 
+from segment.models.weights import as_convolution
+
 
 def convolutional_classifier(vgg: VGG) -> nn.Sequential:
     """Turn the linear layers of torchvision's VGG into convolutions: it then scores an image of any size.
@@ -24,14 +26,11 @@ def convolutional_classifier(vgg: VGG) -> nn.Sequential:
         torch.Size([1, 1000, 2, 3])
     """
     layers: list[nn.Module] = [vgg.features]
-    size, channels = 7, 512
+    channels = 512
     for layer in vgg.classifier:
         if isinstance(layer, nn.Linear):
-            convolution = nn.Conv2d(channels, layer.out_features, size)
-            weight = layer.weight.detach().view_as(convolution.weight)
-            convolution.load_state_dict({"weight": weight, "bias": layer.bias.detach()})
-            layers.append(convolution)
-            size, channels = 1, layer.out_features
+            layers.append(as_convolution(layer, channels))
+            channels = layer.out_features
         else:
             layers.append(layer)
     return nn.Sequential(*layers).train(vgg.training)

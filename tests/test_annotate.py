@@ -1,0 +1,78 @@
+"""The loop of docs/annotate.md: annotate, train, predict, correct, train."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import SMALL
+from tests.data.annotations.conftest import SIZE, save_photo, write_labelme
+
+PAGE = Path(__file__).parents[1] / "docs" / "annotate.md"
+TRAIN = (*SMALL, "trainer.max_epochs=1", "data.crop_size=[16,16]", "data.num_workers=0")
+
+
+@pytest.mark.slow
+def test_the_loop_of_the_page(main, tmp_path):
+    write_labelme(tmp_path / "photos")
+    for i in range(3):
+        save_photo(tmp_path / "more" / f"new{i}.jpg")
+    steps = re.findall(r"^        (python -m segment|mv )(.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert len(steps) == 5
+    for kind, rest in steps:
+        if kind == "mv ":
+            corrected = json.loads((tmp_path / "predicted/labelme/new0.json").read_text())
+            corrected["shapes"] = [{"label": "dog", "points": [[1, 1], [8, 1], [8, 8]], "shape_type": "polygon"}]
+            (tmp_path / "predicted/labelme/new0.json").write_text(json.dumps(corrected))
+            for path in (tmp_path / "predicted/labelme").glob("*"):
+                path.rename(tmp_path / "photos" / path.name)
+        else:
+            name, *overrides = shlex.split(rest)
+            main(name.removeprefix("."), *overrides, *(TRAIN if name == ".train" else ()))
+    metrics = json.loads((tmp_path / "runs/second/metrics.json").read_text())
+    assert metrics["images"] >= 1
+    mask = Image.open(tmp_path / "predicted" / "new1.png")
+    assert mask.size == SIZE
+
+
+@pytest.mark.parametrize("name", ["labelme", "coco", "cvat"])
+def test_predictions_open_in_a_tool_and_corrections_are_kept(main, checkpoint, tmp_path, name, capfd):
+    from segment.data.datasets.annotated import AnnotationDataModule
+
+    if name == "coco":
+        pytest.importorskip("pycocotools")
+    for i in range(2):
+        save_photo(tmp_path / "photos" / f"{i}.jpg")
+    command = [
+        f"checkpoint={checkpoint}",
+        f"input={tmp_path}/photos",
+        f"output={tmp_path}/out",
+        f"write={name}",
+        "tolerance=0",
+    ]
+    main("predict", *command)
+    assert "2 images annotated, 0 had their annotations already" in capfd.readouterr().out
+    root = tmp_path / "out" / name
+    if name == "cvat":
+        (root / "cvat.zip").rename(tmp_path / "photos" / "cvat.zip")
+        root = tmp_path / "photos"
+    masks = {path.stem: np.array(Image.open(path)) for path in (tmp_path / "out").glob("?.png")}
+    data = AnnotationDataModule(str(root), val_fraction=0.5, others="void")
+    for split in ("train", "val"):
+        dataset = data.make_dataset(split, None)
+        found = dataset.load(0)[1].numpy()
+        expected = masks[dataset.id(0).rpartition("/")[2]]
+        pairs = {*zip(found.ravel().tolist(), expected.ravel().tolist(), strict=True)}
+        assert len(pairs) == len(np.unique(expected))  # labels may have another order, but each has its pixels
+    if name == "labelme":
+        (root / "0.json").write_text("{}")
+        main("predict", *command)
+        assert (root / "0.json").read_text() == "{}"
+        with pytest.raises(SystemExit, match="was converted with other settings"):
+            main("predict", *command[:-1], "tolerance=2")
+    with pytest.raises(SystemExit, match="expected write=labelme, coco or cvat"):
+        main("predict", *command[:-2], "write=gif")
