@@ -27,13 +27,13 @@ def test_the_same_table_on_the_terminal_and_in_three_files(tmp_path, capsys):
     rows = [row for row in read_report(tmp_path) if not row["source"]]
     for row in rows:
         assert f"{100 * float(row['mIoU']):.1f} ± {100 * float(row['mIoU_deviation']):.1f}" in text
-    assert "skip_strides=[16,8] - skip_strides=[]" in text
+    assert "FCN-8s minus FCN-32s" in text
     assert "FCN-8s heavy at once" in text
     assert "Tiramisu" not in text
     lines = (tmp_path / "report.md").read_text().splitlines()
-    assert lines[2].startswith("| settings | seeds | mean IoU | 95 % |")
+    assert lines[2].startswith("| net | seeds | mean IoU | 95 % |")
     source = (tmp_path / "report.tex").read_text()
-    assert source.count(r"\toprule") == source.count(r"\bottomrule") == 2
+    assert source.count(r"\toprule") == source.count(r"\bottomrule") == 3
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -112,14 +112,18 @@ def test_trained_and_evaluated_nets(main, tmp_path, capsys):
     evaluated = capsys.readouterr().out
     report([str(tmp_path / "runs"), "--no-cost", "--output", str(tmp_path)])
     text, rows = capsys.readouterr().out, read_report(tmp_path)
-    assert [row["model.decoder.skip_strides"] for row in rows] == ["[]", "[16,8]", "[16,8]", "[16,8]"]
-    assert [row["split"] for row in rows] == ["val", "val", "test", "val"]
+    usual, flipped = (f"single scale, whole images{end}" for end in ("", ", flipped"))
+    assert [row["row"] for row in rows] == [f"FCN-32s, {usual}", f"FCN-8s, {usual}", f"FCN-8s, {flipped}", "FCN-8s"]
+    assert [row["split"] for row in rows] == ["val", "val", "val", "test"]
     assert "evaluation0 repeats the evaluation of another run" in text
-    assert "the measurements differ in split, images, protocol, files\n" in text
-    assert text.count("not compared, fewer than two images with equal truth in common") == 3
-    assert (tmp_path / "pictures.png").is_file()
+    assert "the measurements differ in protocol\n" in text
+    assert "not compared, fewer than two images" not in text
+    assert {path.name for path in tmp_path.glob("pictures*")} == {
+        "pictures_shapes_val_1.png",
+        "pictures_shapes_test_2.png",
+    }
     # metrics.json, the table of segment.evaluate and the report have the same intervals.
-    for row, name in zip(rows, ("0", "1", "evaluation1", "evaluation2"), strict=True):
+    for row, name in zip(rows, ("0", "1", "evaluation2", "evaluation1"), strict=True):
         interval = json.loads((tmp_path / "runs" / name / "metrics.json").read_text())["mIoU_interval"]
         assert [float(row["mIoU_low"]), float(row["mIoU_high"])] == pytest.approx(interval, abs=1e-12)
         low, high = (f"{100 * end:.1f}" for end in interval)

@@ -23,9 +23,11 @@ RUN_LENGTH = r"trainer\.max_(epochs|steps|time)"
 UNREADABLE_NAME = r"[^\s,:\[\]{}'\"](?:[^,:\[\]{}'\"]*[^\s,:\[\]{}'\"])?"
 """A name in a list or table of classes, without the spaces around it."""
 WITHOUT_EFFECT = (
-    r"resume|repeat|trust|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?|callbacks\.(?!best|ema|early_stopping).*"
+    r"resume|repeat|trust|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?"
+    r"|callbacks(\.(?!(best|ema|early_stopping)(\.|$)).*)?"
     r"|data\.(root|num_workers|download|url|checksum|groups\..*)"
-    r"|trainer\.(enable_.*|log_every_n_steps|num_sanity_val_steps|fast_dev_run|profiler|default_root_dir)(\..*)?"
+    r"|trainer\.(enable_.*|log_every_n_steps|num_sanity_val_steps|fast_dev_run|default_root_dir)"
+    r"|trainer\.(profiler|logger|callbacks)(\..*)?"
 )
 """Keys that do not change what a run learns: places, logging, loading."""
 ROUNDING = r"compile|channels_last|trainer\.(accelerator|strategy|plugins|benchmark|deterministic)(\..*)?"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from segment.cli.value_types import as_typed
-from segment.comparison.run import MEASUREMENT, TRAINING_FILES, Run
+from segment.comparison.names import NAMING_KEYS
+from segment.comparison.run import MEASUREMENT, OF_A_NET, TRAINING_FILES, Run
 from segment.evaluation.intervals import Interval
 from segment.records.per_image import ImageCounts
 
@@ -93,35 +94,69 @@ def _identity(settings: Mapping[str, Any], measurement: Mapping[str, Any]) -> st
     return repr((sorted(settings.items()), measurement))
 
 
+def measured_differently(runs: Sequence[Run]) -> list[str]:
+    """Return the keys of the measurement in which runs differ, as far as it is known how they predicted."""
+    return [
+        key
+        for key in MEASUREMENT
+        if _differ(run.measurement[key] for run in runs if run.has_net or key not in OF_A_NET)
+    ]
+
+
 def _describe(groups: Sequence[Group]) -> list[str]:
     """Set the columns, settings and label of each group; return notes that explain them."""
     runs = [group.runs[0] for group in groups]
-    options = [name for name in OPTION_GROUPS if _differ(run.choices.get(name) for run in runs)]
+    nets = [run.name for run in runs]
+    options = [name for name in OPTION_GROUPS if _differ(run.choices.get(name) for run in runs if run.has_training)]
     keys = _differing_keys(runs, options)
-    measured = [key for key in MEASUREMENT if _differ(run.measurement[key] for run in runs)]
     values = {key: [_setting(run, key) for run in runs] for key in keys}
-    values |= {key: [as_typed(run.measurement[key]) for run in runs] for key in measured}
+    measured = {key: [_measured(run, key) for run in runs] for key in measured_differently(runs)}
     notes = [f"not comparable as they stand: the measurements differ in {', '.join(measured)}"] if measured else []
-    notes += _number_long_values(values, runs)
-    names = shortest_names(values, {key for run in runs for key in (*run.config, *MEASUREMENT)})
-    usual = {key: _usual(column) for key, column in values.items()}
+    notes += [f"{run.name}: {run.protocol}; how they were predicted is not recorded" for run in runs if not run.has_net]
+    notes += _number_hashes(values | measured, runs)
+    shown = {key: column for key, column in values.items() if not _is_explained(key, values, nets)}
+    names = shortest_names(shown, {key for run in runs for key in (*run.config, *MEASUREMENT)})
+    usual = {key: _usual(column) for key, column in shown.items()}
     if hidden := [f"{names[key]}={value}" for key, value in usual.items() if value != ABSENT]:
         notes.append(f"unless the column {SETTINGS} says otherwise: {', '.join(hidden)}")
+    if "model" in options and _follows([run.choices.get("model") for run in runs], nets):
+        options.remove("model")
     for i, (group, run) in enumerate(zip(groups, runs, strict=True)):
-        own = [f"{names[key]}={column[i]}" for key, column in values.items() if column[i] != usual[key]]
-        group.columns = {name.rpartition("/")[2]: str(run.choices.get(name) or ABSENT) for name in options}
-        group.columns |= {SETTINGS: ", ".join(own)} if values else {}
+        own = [f"{names[key]}={column[i]}" for key, column in shown.items() if column[i] != usual[key]]
+        group.columns = {"net": nets[i]}
+        group.columns |= {name.rpartition("/")[2]: str(run.choices.get(name) or ABSENT) for name in options}
+        group.columns |= {SETTINGS: ", ".join(own)} if shown else {}
         group.settings = {key: values[key][i] for key in keys}
-        group.label = _label(group)
+        group.columns |= {key: column[i] for key, column in measured.items()}
+        group.label = _label(group.columns)
     return notes
 
 
-def _label(group: Group) -> str:
-    """Return the cells of a group in one line; the net where they are empty, the folder where that is unknown."""
-    cells = [cell for cell in group.columns.values() if cell not in {"", ABSENT}]
-    choices = group.runs[0].choices
-    net = [str(choices[name]) for name in ("model", "model/encoder") if choices.get(name)]
-    return ", ".join(cells or net) or group.runs[0].folder.path.name
+def _measured(run: Run, key: str) -> str:
+    """Return a key of the measurement as the table shows it."""
+    if not run.has_net and key in OF_A_NET:
+        return ABSENT
+    return run.protocol if key == "protocol" else as_typed(run.measurement[key])
+
+
+def _label(columns: Mapping[str, str]) -> str:
+    """Return the cells of a group in one line; numbers with their heading."""
+    return ", ".join(
+        f"{heading} {cell}" if cell.isdigit() else cell for heading, cell in columns.items() if cell not in {"", ABSENT}
+    )
+
+
+def _is_explained(key: str, values: Mapping[str, Sequence[str]], nets: Sequence[str]) -> bool:
+    """Return whether the net's name stands for a setting, or the setting only belongs to a part that others lack."""
+    if key in NAMING_KEYS and _follows(values[key], nets):
+        return True
+    part = f"{key.rpartition('.')[0]}._target_"
+    return key != part and part in values and len({*values[key]} - {ABSENT}) == 1
+
+
+def _follows(values: Sequence[Any], nets: Sequence[str]) -> bool:
+    """Return whether runs with a net of the same name have the same value."""
+    return len({(net, repr(value)) for net, value in zip(nets, values, strict=True)}) == len({*nets})
 
 
 def _differ(values: Iterable[Any]) -> bool:
@@ -141,7 +176,7 @@ def _differing_keys(runs: Sequence[Run], options: Sequence[str]) -> list[str]:
     """
     alike: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[repr([run.choices.get(name) for name in options])].append(run)
+        alike[repr([run.has_training, *(run.choices.get(name) for name in options)])].append(run)
     names = dict.fromkeys(key for run in runs for key in run.settings)
     keys = [
         key for key in names if any(_differ(run.settings.get(key, ABSENT) for run in same) for same in alike.values())
@@ -153,20 +188,19 @@ def _differing_keys(runs: Sequence[Run], options: Sequence[str]) -> list[str]:
     return keys if len(others) < len(runs) else [key for key in keys if key != TRAINING_FILES]
 
 
-def _number_long_values(values: dict[str, list[str]], runs: Sequence[Run]) -> list[str]:
-    """Replace protocols and hashes by numbers; return notes that explain the numbers."""
-    meanings: dict[str, Callable[[Run], Any]] = {
-        "protocol": lambda run: run.metrics.get("protocol"),
+def _number_hashes(values: dict[str, list[str]], runs: Sequence[Run]) -> list[str]:
+    """Replace hashes by numbers; return notes that explain the numbers."""
+    places: dict[str, Callable[[Run], Any]] = {
         "files": lambda run: run.metrics.get("root"),
         TRAINING_FILES: lambda run: run.config.get("data.root"),
     }
     notes = []
-    for key in filter(values.__contains__, meanings):
+    for key in filter(values.__contains__, places):
         known: dict[str, str] = {}
         for i, value in enumerate(values[key]):
             if value not in known:
                 known[value] = str(len(known) + 1)
-                notes.append(f"{key}={known[value]}: {meanings[key](runs[i])}")
+                notes.append(f"{key}={known[value]}: {places[key](runs[i])}")
             values[key][i] = known[value]
     return notes
 

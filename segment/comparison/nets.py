@@ -1,15 +1,19 @@
 """The nets of the compared runs: their costs and their predictions."""
 
 import re
+import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from segment.cli.build import instantiate
-from segment.comparison.sections import Section, mean_and_spread
+from segment.comparison.run import Run
+from segment.comparison.sections import Section
+from segment.display.escapes import escape_figure
 from segment.display.pictures import save_figure, side_by_side
 from segment.display.plots import CostPoint, score_against_cost
 from segment.errors import SegmentError
@@ -27,15 +31,20 @@ DPI = 200
 
 
 class LoadedNet(NamedTuple):
-    """A net, and its checkpoint without the weights."""
+    """A net, its checkpoint without the weights, and the protocol by which it segments images."""
 
     net: SegmentationNet
     checkpoint: dict[str, Any]
+    inference: Inference
 
     @property
     def architecture(self) -> str:
-        """The configuration of the net, which identifies nets of equal cost."""
-        return repr((self.checkpoint[METADATA]["model"], len(read_classes(self.checkpoint))))
+        """The configuration of the net and the protocol, which identify nets of equal cost."""
+        return repr((self.checkpoint[METADATA]["model"], len(read_classes(self.checkpoint)), self.inference.describe()))
+
+    def segment(self, net: SegmentationNet, image: Tensor) -> Tensor:
+        """Return the class indices (H,W) of an image uint8 (3,H,W)."""
+        return self.inference.class_map(net, image)
 
 
 def add_costs_and_pictures(
@@ -55,7 +64,7 @@ def add_costs_and_pictures(
     if size:
         measure_nets(sections, nets, size)
     for number, (section, found) in enumerate(zip(sections, nets, strict=True), start=1):
-        name = re.sub(r"[^\w.-]+", "-", section.data)[:80]
+        name = re.sub(r"[^\w.-]+", "-", f"{section.data}_{section.split}")[:80]
         ending = f"_{name}_{number}" if len(sections) > 1 else ""
         plot_costs(section, folder, ending)
         if found and folder and images:
@@ -72,33 +81,51 @@ def load_nets(section: Section, loaded: dict[Path, LoadedNet]) -> dict[int, Load
         loaded: the nets that are loaded, by checkpoint: several groups may be evaluations of one.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    nets = {}
+    nets: dict[int, LoadedNet] = {}
     for index, group in enumerate(section.groups):
         if not group.runs[0].has_net:
             continue
-        path = next((run.checkpoint for run in group.runs if run.checkpoint.is_file()), group.runs[0].checkpoint)
+        run = next((run for run in group.runs if run.checkpoint.is_file()), group.runs[0])
+        path = run.checkpoint
         try:
+            inference = run_inference(run)
             if path not in loaded:
                 checkpoint = load_checkpoint(path)
-                loaded[path] = LoadedNet(load_net(checkpoint, path).to(device), {METADATA: checkpoint[METADATA]})
-            nets[index] = loaded[path]
+                net = load_net(checkpoint, path).to(device)
+                loaded[path] = LoadedNet(net, {METADATA: checkpoint[METADATA]}, inference)
+            nets[index] = loaded[path]._replace(inference=inference)
         except SegmentError as error:
             section.notes.append(f"{group.label}: neither cost nor pictures, {error}")
     return nets
 
 
+def run_inference(run: Run) -> Inference:
+    """Return the protocol by which a run was evaluated.
+
+    Raises:
+        SegmentError: the recorded arguments do not give the protocol that ``metrics.json`` names.
+    """
+    try:
+        inference = Inference(**{key: value for key, value in run.inference.items() if key != "_target_"})
+    except Exception as error:  # an untrusted configuration may raise anything
+        raise SegmentError(f"the recorded inference is damaged: {' '.join(str(error).split())[:200]}") from None
+    if inference.describe() != run.protocol:
+        raise SegmentError(f"its .hydra/config.yaml does not give the protocol of metrics.json ({run.protocol})")
+    return inference
+
+
 def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet]], size: tuple[int, int]) -> None:
-    """Measure each architecture once, and give its cost to all groups that have it."""
+    """Measure each architecture once by each protocol, and give its cost to all groups that have both."""
     groups = defaultdict(list)
-    first: dict[str, SegmentationNet] = {}
+    first: dict[str, LoadedNet] = {}
     for section, found in zip(sections, nets, strict=True):
         for index, loaded in found.items():
             groups[loaded.architecture].append(section.groups[index])
-            first.setdefault(loaded.architecture, loaded.net)
+            first.setdefault(loaded.architecture, loaded)
     if not first:
         return
     try:
-        costs, note = measure_costs([*first.values()], *size)
+        costs, note = measure_costs([(loaded.net, loaded.segment) for loaded in first.values()], *size)
     except SegmentError as error:
         costs, note = [], f"no costs: {error}"
     for alike, cost in zip(groups.values(), costs, strict=False):
@@ -109,14 +136,16 @@ def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet
 
 
 def plot_costs(section: Section, folder: Path | None, ending: str) -> None:
-    """Plot mean IoU against the time of a forward pass into ``cost.png`` and ``cost.pdf``."""
+    """Plot mean IoU with its interval against the time of an image into ``cost.png`` and ``cost.pdf``."""
     points = []
     for group in section.groups:
-        mean, deviation = mean_and_spread(group.scores("mIoU"))
-        if group.cost and mean is not None:
-            points.append(CostPoint(group.label, 1e3 * group.cost.seconds, 100 * mean, 100 * (deviation or 0)))
+        found = group.interval
+        if group.cost and group.scores("mIoU"):
+            ends = (100 * found.low, 100 * found.high) if found else None
+            points.append(CostPoint(group.label, 1e3 * group.cost.seconds, 100 * group.mean_iou, ends))
     if points and folder:
-        figure = score_against_cost(points, "forward pass, ms", "mean IoU, per cent")
+        bars = "\nbars: 95 %, over the choice of images" * any(point.interval for point in points)
+        figure = score_against_cost(points, "time of an image, ms", f"mean IoU, per cent{bars}", section.heading)
         for suffix in ("png", "pdf"):
             save_figure(figure, folder / f"cost{ending}.{suffix}", DPI)
 
@@ -134,13 +163,14 @@ def show_predictions(section: Section, nets: dict[int, LoadedNet], images: int, 
     run, checkpoint = section.groups[chosen[0]].runs[0], nets[chosen[0]].checkpoint
     # An evaluation's data may lie in another folder.
     config = checkpoint[METADATA]["data"] if run.is_training else run.data_config
-    split = str(run.metrics.get("split"))
     check_stranger_config(config, str(run.folder.path), ("segment.data",))
-    dataset = instantiate(config).dataset(split)
+    dataset = instantiate(config).dataset(section.split)
     if not dataset.has_masks:
-        raise SegmentError(f"the split {split} has no masks")
+        raise SegmentError(f"the split {section.split} has no masks")
     classes, indices = read_classes(checkpoint), spread_indices(len(dataset), images)
-    examples = [predict_examples(nets[index].net, Inference(), dataset, indices) for index in chosen]
+    examples = [predict_examples(nets[index].net, nets[index].inference, dataset, indices) for index in chosen]
     rows = [[same[0].image, same[0].truth, *(item.prediction for item in same)] for same in zip(*examples, strict=True)]
     titles = ["image", "truth", *(section.groups[index].label for index in chosen)]
-    save_figure(side_by_side(rows, titles, classes), path, DPI)
+    figure = side_by_side(rows, titles, classes)
+    figure.suptitle(textwrap.fill(escape_figure(section.heading), 22 * len(titles)), fontsize=10)
+    save_figure(figure, path, DPI)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isnan
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from segment.cli.config import flatten, read_hydra_record
 from segment.cli.overrides import SEEDS, WITHOUT_EFFECT, matches_key
+from segment.comparison.names import net_name
 from segment.errors import SegmentError
 from segment.evaluation.intervals import mean_iou
 from segment.files import checkpoint_digest
@@ -21,6 +22,8 @@ from segment.records.provenance import read_provenance
 
 MEASUREMENT = ("split", "images", "precision", "protocol", "files")
 """Keys of metrics.json that have to be equal for two scores to be comparable."""
+OF_A_NET = {"precision", "protocol"}
+"""Those of the keys that say how a net predicted; they are unknown of predictions that were evaluated."""
 TRAINING_FILES = "training files"
 """Setting that holds a hash of the names and sizes of the files that a net was trained and validated on."""
 
@@ -36,13 +39,14 @@ class Run:
         choices: the option that the training had in each option group, such as ``{"model": "fcn8s"}``.
         data_config: configuration of the data that was evaluated.
         checkpoint: checkpoint of the net.
+        inference: arguments of the :class:`segment.prediction.Inference` of an evaluation.
         counts: counted pixels of each image; None if the run has no such file.
 
     Example:
         >>> run = Run(RunFolder("runs/a"), {"data": "voc", "per_class_IoU": {"cat": 0.5}}, {"seed": 1, "loss.gamma": 2},
         ...           {"model": "fcn8s"}, {}, Path("runs/a/checkpoints/best.ckpt"))
-        >>> run.data, run.seed, run.settings, run.is_training
-        (('voc', ('cat',)), 1, {'loss.gamma': 2}, True)
+        >>> run.name, run.data, run.seed, run.settings
+        ('fcn8s', ('voc', ('cat',)), 1, {'loss.gamma': 2})
     """
 
     folder: RunFolder
@@ -51,12 +55,27 @@ class Run:
     choices: dict[str, Any]
     data_config: dict[str, Any]
     checkpoint: Path
+    inference: dict[str, Any] = field(default_factory=dict)
     counts: ImageCounts | None = None
 
     @property
     def seed(self) -> Any:
         """The seed of the training."""
         return self.config.get("seed", self.config.get("data.seed"))
+
+    @property
+    def name(self) -> str:
+        """Name of the net: by its architecture, else the option ``model=``, else the folder of the training."""
+        if not self.has_net:
+            return f"predictions in {_last_parts(str(self.checkpoint))}"
+        return net_name(self.config) or str(
+            self.choices.get("model") or RunFolder.of_checkpoint(self.checkpoint).path.name
+        )
+
+    @property
+    def protocol(self) -> str:
+        """How the net segmented an image, without how the pixels were counted, which is the same for all runs."""
+        return str(self.metrics.get("protocol")).partition(";")[0]
 
     @property
     def data(self) -> tuple[str, tuple[str, ...]]:
@@ -82,6 +101,11 @@ class Run:
     def has_net(self) -> bool:
         """False if predictions were evaluated, of which no net is known."""
         return "predictions" not in self.metrics
+
+    @property
+    def has_training(self) -> bool:
+        """False if nothing is known of a training: of predictions, and of a checkpoint without its run folder."""
+        return not {"predictions", "net"} & self.config.keys()
 
     @property
     def net(self) -> str:
@@ -111,15 +135,15 @@ def read_run(folder: RunFolder) -> Run:
             f"the metrics are those of an earlier {checkpoint}, which was overwritten: evaluate it again"
         )
     config, choices = training_config(folder)
-    data_config = config.get("data") or {}
+    data_config, inference = (config.get(key) or {} for key in ("data", "inference"))
     if "predictions" in metrics:  # masks of another program: nothing is known of a training
         config, choices = {"predictions": str(checkpoint)}, {}
     elif isinstance(config.get("checkpoint"), str):  # the configuration of an evaluation
         config, choices = training_config(RunFolder.of_checkpoint(checkpoint))
-        config = config or {"evaluation": str(folder.path)}
+        config = config or {"net": str(checkpoint)}
     flat = dict(flatten(config)) if config else {}
     flat = {key: value if matches_key(key, WITHOUT_EFFECT) else _portable(value) for key, value in flat.items()}
-    return Run(folder, metrics, flat | _training_files(checkpoint, flat), choices, data_config, checkpoint)
+    return Run(folder, metrics, flat | _training_files(checkpoint, flat), choices, data_config, checkpoint, inference)
 
 
 def training_config(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any]]:

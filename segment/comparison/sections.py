@@ -1,4 +1,4 @@
-"""The comparison of all runs on one data set: a table for people, and records for programs."""
+"""The comparison of all runs on one split of a data set: a table for people, and records for programs."""
 
 import csv
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from segment.comparison.groups import Group, group_runs
+from segment.comparison.groups import Group, group_runs, measured_differently
 from segment.comparison.paired import paired_interval
 from segment.comparison.run import Run
 from segment.display.grid import Grid
@@ -22,57 +22,82 @@ HEADINGS = {
     "frequency_weighted_IoU": "f.w. IoU",
 }
 """Metrics of the table and their headings."""
+PUBLISHED_TEXT = ("measured on", "source", "differs in")
+"""Headings of the text about published scores."""
 ALL_PAIRS = 4
 """Number of groups up to which each pair is compared; more groups are compared with the best one."""
 
 
 @dataclass
 class Section:
-    """Groups of runs on one data set, and their differences.
+    """Groups of runs on one split of a data set, and their differences.
 
     Attributes:
         data: name of the data set.
-        title: the name, with the classes if another data set has the same name.
+        split: name of the split.
+        title: name of the data set, with the classes if another one has the same name, and split.
         groups: see :class:`segment.comparison.groups.Group`.
         notes: lines below the tables.
         differences: names of two groups, and the interval of their difference in mIoU.
-        published: published scores on this data set.
+        published: published scores on the same split, and ``elsewhere`` those on other images of the data set.
 
     Example:
-        >>> section = Section("voc", "voc", groups=[], notes=[], published=published_scores("voc"))
-        >>> section.published[1]["net"], section.published[1]["mIoU"]
+        >>> section = Section("voc", "val", "voc, val split", groups=[], notes=[], elsewhere=published_scores("voc"))
+        >>> section.elsewhere[1]["net"], section.elsewhere[1]["mIoU"]
         ('FCN-32s', '59.4')
     """
 
     data: str
+    split: str
     title: str
     groups: list[Group]
     notes: list[str]
     differences: list[tuple[str, Interval]] = field(default_factory=list)
     published: list[dict[str, str]] = field(default_factory=list)
+    elsewhere: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def heading(self) -> str:
+        """What all groups have in common: data set, split, number of images, protocol and precision."""
+        runs = [group.runs[0] for group in self.groups]
+        same = [run for run in runs if run.has_net] or runs
+        images = {str(run.metrics.get("images")) for run in runs}
+        parts = [self.title, f"{' and '.join(sorted(images))} images"]
+        for values in ({run.protocol for run in same}, {run.metrics.get("precision") for run in same}):
+            parts += map(str, values - {None}) if len(values) == 1 else []
+        return ", ".join(parts)
 
 
 def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
-    """Return a section for each data set; ``paper`` adds published scores."""
-    by_data: dict[tuple, list[Run]] = {}
+    """Return a section for each split of each data set; ``paper`` adds published scores."""
+    by_split: dict[tuple, list[Run]] = {}
     for run in runs:
-        by_data.setdefault(run.data, []).append(run)
+        by_split.setdefault((run.data, str(run.metrics.get("split"))), []).append(run)
     result = []
-    names = [name for name, _ in by_data]
-    for (name, classes), members in by_data.items():
+    names = [name for name, _ in {data for data, _ in by_split}]
+    for ((name, classes), split), members in by_split.items():
         groups, notes = group_runs(members)
         for group in groups:
             group.interval = paired_interval(group.counts) if group.counts else None
         title = f"{name} ({len(classes)} classes: {', '.join(classes)})" if names.count(name) > 1 else name
-        section = Section(name, title, groups, notes)
+        section = Section(name, split, f"{title}, {split} split", groups, notes)
         _compare(section)
         _note_intervals(section)
         if paper:
-            section.published = published_scores(name)
-            if not section.published:
-                notes.append(f"--paper: no published scores are known for {name}")
+            _add_published(section)
         result.append(section)
     return result
+
+
+def _add_published(section: Section) -> None:
+    """Add the published scores: those on the same images beside the runs, the others apart."""
+    scores = published_scores(section.data)
+    if not scores:
+        section.notes.append(f"--paper: no published scores are known for {section.data}")
+    images = {str(group.runs[0].metrics.get("images")) for group in section.groups}
+    for score in scores:
+        same = score["split"] == section.split and images == {score["images"]}
+        (section.published if same else section.elsewhere).append(score)
 
 
 def _compare(section: Section) -> None:
@@ -80,7 +105,7 @@ def _compare(section: Section) -> None:
     ranked = sorted((group for group in section.groups if group.counts), key=lambda group: -group.mean_iou)
     pairs = combinations(ranked, 2) if len(ranked) <= ALL_PAIRS else [(ranked[0], other) for other in ranked[1:]]
     for better, other in pairs:
-        name = f"{better.label} - {other.label}"
+        name = f"{better.label} minus {other.label}"
         found = paired_interval(better.counts, other.counts)
         if found:
             section.differences.append((name, found))
@@ -100,9 +125,16 @@ def _note_intervals(section: Section) -> None:
             )
         if group.interval and group.interval.note:
             section.notes.append(f"{group.label}: {group.interval.note}")
-    covers = dict.fromkeys(group.interval.describe() for group in section.groups if group.interval)
-    section.notes += [f"95 %, of the mean over seeds: {text}" for text in covers]
-    if covers:
+    several = any(len(group.runs) > 1 for group in section.groups)
+    found = [(group.label, group.interval) for group in section.groups if group.interval]
+    covers = dict.fromkeys(interval._replace(rare_classes=0).describe() for _, interval in found)
+    section.notes += [f"95 %{', of the mean over seeds' * several}: {text}" for text in covers]
+    rare = {label: interval.rare_classes for label, interval in found if interval.rare_classes}
+    for number in dict.fromkeys(rare.values()):
+        labels = "; ".join(label for label, classes in rare.items() if classes == number)
+        some = "1 class occurs" if number == 1 else f"{number} classes occur"
+        section.notes.append(f"{some} in fewer than five images, in truth or prediction: {labels}")
+    if several:
         section.notes.append("±: standard deviation over seeds")
 
 
@@ -123,35 +155,43 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None
 
 
 def section_grids(section: Section) -> list[Grid]:
-    """Return the table of the groups and, if there are two or more, the table of their differences."""
-    differences = Grid("difference in mean IoU, percentage points", ["nets", "difference", "95 %", "images"])
-    for name, found in section.differences:
-        row = [name, f"{100 * found.value:+.1f}", _interval_text(found, "+"), str(found.images)]
-        differences.rows.append(row)
-    return [_groups_grid(section), differences] if section.differences else [_groups_grid(section)]
+    """Return the table of the groups and, if there are any, those of their differences and of scores elsewhere."""
+    grids = [_groups_grid(section)]
+    if section.differences:
+        title = f"difference in mean IoU, {section.title}, percentage points"
+        rows = [
+            [name, f"{100 * found.value:+.1f}", _interval_text(found, "+"), str(found.images)]
+            for name, found in section.differences
+        ]
+        grids.append(Grid(title, ["nets", "difference", "95 %", "images"], rows))
+    if section.elsewhere:
+        title = f"published on other images than {section.title}: not comparable with these runs, per cent"
+        cells = [{"net": score["net"], **_published_cells(score)} for score in section.elsewhere]
+        for score, row in zip(section.elsewhere, cells, strict=True):
+            row["differs in"] = "number of images" if score["split"] == section.split else "split"
+        grids.append(Grid(title, [*cells[0]], [[*row.values()] for row in cells], text=PUBLISHED_TEXT))
+    return grids
+
+
+def _published_cells(score: dict[str, str]) -> dict[str, str]:
+    """Return the cells of a published score by heading."""
+    return {heading: score[metric] or "-" for metric, heading in HEADINGS.items()} | {
+        key: score[key] for key in ("measured on", "source")
+    }
 
 
 def _groups_grid(section: Section) -> Grid:
     rows = [_group_row(section, group) for group in section.groups]
     headings = list(rows[0])
-    firsts = [group.runs[0] for group in section.groups]
-    splits, images = (
-        " and ".join(sorted({str(run.metrics.get(key)) for run in firsts})) for key in ("split", "images")
-    )
-    grid = Grid(
-        f"{section.title}, {splits} split, {images} images, per cent",
-        headings,
-        text=(*section.groups[0].columns, "measured on", "source"),
-    )
-    if len(firsts) > 1 and len({repr(run.measurement) for run in firsts}) == 1:
-        best = max(range(len(firsts)), key=lambda i: section.groups[i].mean_iou)
-        grid.strong.add((best, headings.index("mean IoU")))
+    text = (*section.groups[0].columns, *PUBLISHED_TEXT)
+    grid = Grid(f"{section.heading}, per cent", headings, text=text)
+    if len(rows) > 1 and not measured_differently([group.runs[0] for group in section.groups]):
+        best = percent(max(group.mean_iou for group in section.groups))
+        ties = (i for i, group in enumerate(section.groups) if percent(group.mean_iou) == best)
+        grid.strong = {(i, headings.index("mean IoU")) for i in ties}
     if section.published:
         grid.rules.add(len(rows))
-    for score in section.published:
-        scores = {heading: score[metric] or "-" for metric, heading in HEADINGS.items()}
-        sources = {key: score[key] for key in ("measured on", "source")}
-        rows.append({headings[0]: score["net"], **scores, **sources})
+    rows += [{"net": score["net"], **_published_cells(score)} for score in section.published]
     grid.rows = [[row.get(heading, "-") for heading in headings] for row in rows]
     return grid
 
@@ -160,8 +200,7 @@ def _group_row(section: Section, group: Group) -> dict[str, str]:
     """Return the cells of a group by heading."""
     scores = {heading: mean_and_spread(group.scores(metric)) for metric, heading in HEADINGS.items()}
     mean, deviation = scores.pop("mean IoU")
-    row = group.columns or {"net": group.label}
-    row = {**row, "seeds": str(len(group.seeds)), "mean IoU": percent(mean)}
+    row = {**group.columns, "seeds": str(len(group.seeds)) if group.runs[0].has_net else "-", "mean IoU": percent(mean)}
     if deviation is not None:
         row["mean IoU"] += f" ± {percent(deviation)}"
     if any(other.interval for other in section.groups):
@@ -170,10 +209,10 @@ def _group_row(section: Section, group: Group) -> dict[str, str]:
     if any(other.cost for other in section.groups):
         cost = group.cost
         row["params M"] = f"{cost.parameters / 1e6:.2f}" if cost else "-"
-        row["forward ms"] = f"{1e3 * cost.seconds:.1f}" if cost else "-"
+        row["ms an image"] = f"{1e3 * cost.seconds:.1f}" if cost else "-"
         row["memory MB"] = f"{cost.memory / 1e6:.0f}" if cost else "-"
     if section.published:
-        row |= {"measured on": f"{section.title} {group.runs[0].metrics.get('split')}", "source": "these runs"}
+        row |= {"measured on": section.title, "source": "these runs"}
     return row
 
 
@@ -185,14 +224,14 @@ def section_records(section: Section) -> list[dict[str, Any]]:
     """Return a row of report.csv for each group and each published score: scores in 0..1, seconds and bytes."""
     rows = []
     for group in section.groups:
-        row: dict[str, Any] = {"data set": section.title, "net": group.label, **group.columns, **group.settings}
+        row: dict[str, Any] = {"data set": section.title, "row": group.label, **group.columns, **group.settings}
         row["seeds"] = len(group.seeds)
         for metric in HEADINGS:
             row[metric], row[f"{metric}_deviation"] = mean_and_spread(group.scores(metric))
         row |= {"mIoU_low": group.interval.low, "mIoU_high": group.interval.high} if group.interval else {}
         row |= group.cost._asdict() if group.cost else {}
         rows.append(row | group.runs[0].measurement | {"root": group.runs[0].metrics.get("root")})
-    for score in section.published:
+    for score in (*section.published, *section.elsewhere):
         numbers = {key: float(score[key]) / 100 for key in HEADINGS if score[key].replace(".", "").isdigit()}
-        rows.append({"data set": section.title, **score, **numbers})
+        rows.append({"data set": section.data, "row": score["net"], **score, **numbers})
     return rows

@@ -5,10 +5,11 @@ from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from segment.data.array_masks import ARRAY_SUFFIXES, load_plane
 from segment.data.png import PNG, PngHeader, may_have_exif
-from segment.data.tiff import bands_header, check_pixels
+from segment.data.tiff import bands_header, check_pixels, check_rows
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 """PIL's names of the formats that are read, found by content."""
@@ -48,8 +49,15 @@ class ImageHeader(NamedTuple):
 
 
 def open_image(source: Path | IO[bytes]) -> Image.Image:
-    """Open an image of a common format, whatever its suffix: PIL's reader of PostScript would start Ghostscript."""
-    return Image.open(source, formats=FORMATS)
+    """Open an image of a common format, whatever its suffix: PIL's reader of PostScript would start Ghostscript.
+
+    Raises:
+        ValueError: the rows of a TIFF are not all there. PIL would read the others as zeros.
+    """
+    image = Image.open(source, formats=FORMATS)
+    if isinstance(image, TiffImageFile):
+        check_rows(image.tag_v2)
+    return image
 
 
 def image_header(path: Path) -> ImageHeader:

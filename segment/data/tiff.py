@@ -50,6 +50,7 @@ def bands_header(file: IO[bytes]) -> BandsHeader | None:
     depths, kinds = {*tags.get(258, (1,))}, {*tags.get(339, (1,))}
     if not colours or kinds != {1} or depths not in ({8}, {16}) or (depths == {8} and bands == colours):
         return None
+    check_rows(tags)
     orientation = tags.get(274, 1)
     return BandsHeader(
         tags,
@@ -72,6 +73,22 @@ def check_pixels(header: BandsHeader) -> None:
     pixels, allowed = header.width * header.height * header.bands, 2 * (Image.MAX_IMAGE_PIXELS or 2**62)
     if pixels > allowed:
         raise Image.DecompressionBombError(f"({pixels} pixels) exceeds limit of {allowed} pixels")
+
+
+def check_rows(tags: ImageFileDirectory_v2) -> None:
+    """Check that the strips or tiles of an uncompressed file hold all its rows; decoders find what others lack.
+
+    Raises:
+        ValueError: they do not.
+    """
+    sizes = tags.get(279) or tags.get(325)
+    if (
+        not sizes or tags.get(259, 1) != 1 or tags.get(262) == 6
+    ):  # 6: YCbCr has fewer values of colours
+        return
+    needed = tags[257] * (tags[256] * sum(tags.get(258, (1,))) // 8)
+    if sum(sizes) < needed:
+        raise ValueError(f"its pixels take {needed} bytes, and it has {sum(sizes)}")
 
 
 def read_bands(content: bytes, header: BandsHeader) -> np.ndarray:

@@ -124,21 +124,22 @@ class CostPoint(NamedTuple):
     Attributes:
         label: text in the legend.
         cost, score: coordinates.
-        spread: standard deviation of the score over seeds; 0 for one seed.
+        interval: ends of the interval of the score; None if there is none.
     """
 
     label: str
     cost: float
     score: float
-    spread: float
+    interval: tuple[float, float] | None = None
 
 
-def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Figure:
-    """Plot each net's score over its cost, with bars for the spread over seeds; the legend begins with the best net.
+def score_against_cost(points: Sequence[CostPoint], cost: str, score: str, title: str = "") -> Figure:
+    """Plot each net's score over its cost, with bars for its interval; the legend begins with the best net.
 
     Args:
         points: the nets, at least one.
         cost, score: labels of the axes.
+        title: text above the plot.
     """
     ranked = sorted(points, key=lambda point: -point.score)
     labels = {point: textwrap.fill(escape_figure(point.label), LEGEND_WIDTH) for point in ranked}
@@ -147,9 +148,11 @@ def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Fi
     axis = figure.subplots()
     for index, (point, label) in enumerate(labels.items()):
         marker = MARKERS[index // 10 % len(MARKERS)]  # ten colours for each marker
-        bar = point.spread or None
-        axis.errorbar(point.cost, point.score, bar, fmt=marker, color=f"C{index % 10}", capsize=3, label=label)
+        # A mean over seeds of different images may lie outside of an interval over those that all seeds share.
+        ends = point.interval and [[max(0, point.score - point.interval[0])], [max(0, point.interval[1] - point.score)]]
+        axis.errorbar(point.cost, point.score, ends, fmt=marker, color=f"C{index % 10}", capsize=3, label=label)
     axis.margins(x=0.2, y=0.2)
+    axis.set_ylim(bottom=max(0, axis.get_ylim()[0]))
     costs = [point.cost for point in points]
     if max(costs) > 3 * min(costs):
         axis.set_xscale("log")
@@ -161,5 +164,6 @@ def score_against_cost(points: Sequence[CostPoint], cost: str, score: str) -> Fi
     axis.grid(alpha=0.3)
     axis.set_xlabel(cost)
     axis.set_ylabel(score)
+    axis.set_title(textwrap.fill(escape_figure(title), LEGEND_WIDTH), fontsize=9)
     figure.legend(loc="outside lower center", fontsize=8, frameon=False)
     return figure

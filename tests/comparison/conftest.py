@@ -42,7 +42,7 @@ def write_run(path: Path, config: dict[str, Any], pixels: np.ndarray | None = No
         metrics = {"mIoU": float(mean_iou(pixels.sum(0)))} | metrics
     known = {"pixel_accuracy": 0.5, "mean_accuracy": 0.25, "frequency_weighted_IoU": None, "data": "voc"}
     known |= {"per_class_IoU": dict.fromkeys(NAMES, 0.1), "split": "val", "images": 40, "precision": "32-true"}
-    known |= {"protocol": "single scale", "files": "1234", "root": str(path)}
+    known |= {"protocol": "single scale, whole images; whole split", "files": "1234", "root": str(path)}
     known |= {"checkpoint": str(folder.best_checkpoint)}
     folder.metrics.write_text(json.dumps(known | metrics))
     nested: dict[str, Any] = {"checkpoint": {"every_n_steps": None}}

@@ -19,7 +19,7 @@ def test_an_ablation_names_the_setting_that_each_run_changes(tmp_path, report):
         write_run(tmp_path / f"{i}", options, mIoU=0.1 * i)
     text, rows = report(tmp_path)
     assert [row["settings"] for row in rows] == ["", *(f"option{i}=0.5" for i in range(1, 8))]
-    assert [row["net"] for row in rows] == ["fcn8s, vgg16_fc", *(f"option{i}=0.5" for i in range(1, 8))]
+    assert [row["row"] for row in rows] == ["fcn8s", *(f"fcn8s, option{i}=0.5" for i in range(1, 8))]
     assert [row["optimizer.option3"] for row in rows] == [*["[1,2]"] * 3, "0.5", *["[1,2]"] * 4]
     assert "unless the column settings says otherwise: option1=[1,2], option2=[1,2]" in text
 
@@ -52,7 +52,7 @@ def test_an_option_stands_for_the_settings_that_it_sets(tmp_path, report):
         text = (folder.hydra / "hydra.yaml").read_text()
         (folder.hydra / "hydra.yaml").write_text(text.replace("fcn8s", model))
     _, rows = report(tmp_path)
-    assert [(row["model"], row["settings"]) for row in rows] == [("fcn8s", ""), ("fcn8s", "lr=0.2"), ("unet", "")]
+    assert [(row["net"], row["settings"]) for row in rows] == [("fcn8s", ""), ("fcn8s", "lr=0.2"), ("unet", "")]
 
 
 def test_a_setting_that_a_run_does_not_have(tmp_path, report):
@@ -94,7 +94,12 @@ def test_evaluations_on_other_files_are_rows_of_their_own(strides, report, evalu
     text, rows = report(strides)
     assert [row["seeds"] for row in rows] == ["2", "2", "1", "1"]
     assert {(row["root"], row["files"], row["mIoU"]) for row in rows} > {("/a", "aaaa", "0.7"), ("/b", "bbbb", "0.2")}
-    assert [row["settings"] for row in rows[2:]] == ["files=2", "files=3"]
+    assert [row["row"] for row in rows] == [
+        "FCN-32s, files 1",
+        "FCN-8s, files 1",
+        "FCN-32s, files 2",
+        "FCN-32s, files 3",
+    ]
     assert "not comparable as they stand: the measurements differ in files\n" in text
     assert "files=2: /a\nfiles=3: /b\n" in text
 
@@ -109,13 +114,12 @@ def test_the_same_files_in_another_place_are_the_same_evaluation(strides, report
 
 
 def test_measurements_that_differ_are_never_compared_silently(strides, tmp_path, report):
-    write_run(strides / "4", {SKIPS: [16, 8]}, mIoU=0.9, images=5, protocol="flipped, too")
-    write_run(strides / "5", {SKIPS: [16, 8]}, mIoU=0.9, split="test")
+    write_run(strides / "4", {SKIPS: [16, 8]}, mIoU=0.9, images=5, protocol="flipped, too; whole split")
     text, rows = report(strides)
-    assert "not comparable as they stand: the measurements differ in split, images, protocol" in text
-    assert "protocol=1: single scale\nprotocol=2: flipped, too\n" in text
-    assert [row["settings"] for row in rows] == ["skip_strides=[]", "", "images=5, protocol=2", "split=test"]
-    assert "voc, test and val split, 40 and 5 images" in text
+    assert "not comparable as they stand: the measurements differ in images, protocol\n" in text
+    usual = "images 40, single scale, whole images"
+    assert [row["row"] for row in rows] == [f"FCN-32s, {usual}", f"FCN-8s, {usual}", "FCN-8s, images 5, flipped, too"]
+    assert "voc, val split, 40 and 5 images" in text
     table = [line for line in (tmp_path / "report" / "report.md").read_text().splitlines() if line.startswith("|")]
     assert not any("**" in line for line in table)  # none is the best
 
@@ -168,4 +172,40 @@ def test_a_net_without_its_training_is_named_by_its_folder(tmp_path, report):
         folder = write_run(tmp_path / name, config, mIoU=0.1, checkpoint=config["checkpoint"])
         (folder.hydra / "hydra.yaml").unlink()
     _, rows = report(tmp_path)
-    assert [row["settings"].rpartition("/")[2] for row in rows] == ["one", "two"]
+    assert [row["row"] for row in rows] == ["one", "two"]
+
+
+@pytest.mark.parametrize("by", ["model", "skip_strides"])
+def test_fcns_are_called_by_their_finest_stride(tmp_path, report, by):
+    for i, skips in enumerate(([], [16], [16, 8])):
+        folder = write_run(tmp_path / f"{i}", {SKIPS: skips}, mIoU=0.1)
+        if by == "model":
+            text = (folder.hydra / "hydra.yaml").read_text()
+            (folder.hydra / "hydra.yaml").write_text(text.replace("fcn8s", f"fcn{32 >> i}s"))
+    _, rows = report(tmp_path)
+    assert [row["row"] for row in rows] == [row["net"] for row in rows] == ["FCN-32s", "FCN-16s", "FCN-8s"]
+    assert not {"model", "settings"} & rows[0].keys()
+    assert rows[2].get(SKIPS, "[16,8]") == "[16,8]"
+
+
+def test_nets_of_one_name_are_told_apart(tmp_path, report):
+    for i, decoder in enumerate(("segment.models.FCNDecoder", "segment.models.PaperFCNDecoder")):
+        write_run(tmp_path / f"{i}", {SKIPS: [16, 8], "model.decoder._target_": decoder}, mIoU=0.1)
+    _, rows = report(tmp_path)
+    assert [row["row"] for row in rows] == ["FCN-8s, decoder=FCNDecoder", "FCN-8s, decoder=PaperFCNDecoder"]
+
+
+def test_logging_is_no_setting_and_a_part_that_others_lack_is_named_once(tmp_path, report):
+    write_run(tmp_path / "0", {"seed": 0}, mIoU=0.1)
+    logging = {
+        "logger.wandb.name": "x",
+        "callbacks.wandb.count": 4,
+        "trainer.profiler": "simple",
+        "trainer.logger": True,
+    }
+    write_run(tmp_path / "1", {"seed": 1, **logging}, mIoU=0.1)
+    write_run(
+        tmp_path / "2", {"callbacks.ema._target_": "segment.training.Average", "callbacks.ema.decay": 0.9}, mIoU=0.1
+    )
+    _, rows = report(tmp_path)
+    assert [(row["row"], row["seeds"]) for row in rows] == [("fcn8s", "2"), ("fcn8s, ema=Average", "1")]

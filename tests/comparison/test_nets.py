@@ -51,7 +51,7 @@ def test_nets_are_measured_and_shown(trained, tmp_path, capsys):
     assert {path.name for path in out.iterdir()} == names
     assert int(rows[1]["parameters"]) > int(rows[0]["parameters"]) > 100_000
     assert all(float(row["seconds"]) > 0 and int(row["memory"]) > 4 * int(row["parameters"]) for row in rows)
-    assert "one image of 96x64 (width x height)" in text
+    assert "ms an image: 96x64 (width x height)" in text
     assert "2 repeats the evaluation of another run: left out" in text
     assert Image.open(out / "pictures.png").width == 4 * 2.0 * 200
     assert (out / "cost.pdf").read_bytes().startswith(b"%PDF")
@@ -62,7 +62,7 @@ def test_a_net_that_cannot_be_loaded_is_a_note(trained, tmp_path):
     [section] = build_sections(find_runs([trained])[0], paper=False)
     nets.add_costs_and_pictures([section], (64, 64), tmp_path, 1)
     [note] = [note for note in section.notes if "neither cost nor pictures" in note]
-    assert note.startswith("skip_strides=[]: neither cost nor pictures, ")
+    assert note.startswith("FCN-32s: neither cost nor pictures, ")
     assert section.groups[0].cost is None
     assert section_grids(section)[0].rows[0][-3:] == ["-"] * 3
     assert section.groups[1].cost is not None
@@ -102,5 +102,29 @@ def test_a_net_that_stands_in_several_rows_is_measured_once(trained, monkeypatch
     sections = build_sections(find_runs([trained])[0], paper=False)
     nets.add_costs_and_pictures(sections, (64, 64), tmp_path, 0)
     assert numbers == [2]
-    assert [[group.cost.parameters for group in section.groups] for section in sections] == [[0, 1, 1], [1]]
-    assert {path.stem for path in tmp_path.glob("cost*")} == {"cost_shapes_1", "cost_..-a-b_2"}
+    assert [[group.cost.parameters for group in section.groups] for section in sections] == [[0, 1], [1], [1]]
+    names = {"cost_shapes_val_1", "cost_shapes_test_2", "cost_..-a-b_val_3"}
+    assert {path.stem for path in tmp_path.glob("cost*")} == names
+
+
+def test_costs_and_pictures_are_by_the_protocol_of_the_run(trained, monkeypatch, tmp_path):
+    """An evaluation with flipped images is measured and shown so; one whose record contradicts it is a note."""
+    evaluated = {"checkpoint": str(trained / "1/checkpoints/best.ckpt"), "inference.flip": True}
+    flipped = "single scale, whole images, flipped; whole split"
+    known = {"data": "shapes", "checkpoint": evaluated["checkpoint"]}
+    write_run(trained / "3", evaluated, mIoU=0.3, protocol=flipped, **known)
+    write_run(trained / "4", {**evaluated, "inference.flip": False}, mIoU=0.4, protocol=flipped, images=4, **known)
+    used = []
+    monkeypatch.setattr(
+        nets.Inference, "class_map", lambda self, net, image: used.append(self.flip) or net.predict(image[None])[0]
+    )
+    monkeypatch.setattr(nets, "show_predictions", lambda section, found, *_: used.append(sorted(found)))
+    [section] = build_sections(find_runs([trained])[0], paper=False)
+    nets.add_costs_and_pictures([section], (64, 64), tmp_path, 1)
+    assert used[:3] == [False, False, True]  # of the two trainings, and of the flipped evaluation
+    assert used[-1] == [0, 1, 2]
+    [note] = [note for note in section.notes if "neither cost" in note]
+    assert (
+        "its .hydra/config.yaml does not give the protocol of metrics.json (single scale, whole images, flipped)"
+        in note
+    )

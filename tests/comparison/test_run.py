@@ -38,14 +38,24 @@ def test_predictions_of_another_program_are_runs_without_a_net(tmp_path, report)
     config = {"checkpoint": None, "predictions.folder": "x", "inference.flip": False, "data.root": "/elsewhere"}
     for name, skill in (("ours", 0.6), ("theirs", 0.7)):
         folder = write_run(tmp_path / f"runs/{name}", config, random_pixels(20, skill, 1))
-        change_metrics(folder.path, predictions=f"/masks/of/{name}", checkpoint=None)
+        change_metrics(
+            folder.path,
+            predictions=f"/masks/of/{name}",
+            checkpoint=None,
+            precision=None,
+            protocol="masks of class indices; whole split",
+        )
     run = read_run(folder)
     assert run.settings == {"predictions": "of/theirs"}
     assert (run.data_config["root"], run.has_net, run.is_training) == ("/elsewhere", False, False)
     assert read_run(trained).has_net
     shown, rows = report(tmp_path / "runs")
     assert len(rows) == 3
-    assert "predictions=of/theirs" in shown
+    assert [row["net"] for row in rows] == ["predictions in of/ours", "predictions in of/theirs", "fcn8s"]
+    assert not {"settings", "protocol", "precision"} & {*shown.split()}
+    assert "not comparable" not in shown
+    note = "predictions in of/theirs: masks of class indices; how they were predicted is not recorded\n"
+    assert note in shown
     assert load_nets(build_sections([run], paper=False)[0], {}) == {}
     assert shown.count("neither cost nor pictures") == 1  # of the net whose checkpoint is gone
 

@@ -8,7 +8,7 @@ import pytest
 
 from segment.comparison.find import find_runs
 from segment.comparison.sections import build_sections, published_scores, section_grids, section_records
-from tests.comparison.conftest import random_pixels, write_run
+from tests.comparison.conftest import change_metrics, random_pixels, write_run
 
 SKIPS = "model.decoder.skip_strides"
 
@@ -20,7 +20,7 @@ def sections_of(*folders, paper: bool = False):
 def test_rows_have_mean_and_spread_over_seeds(strides):
     [section] = sections_of(strides)
     grid, _ = section_grids(section)
-    assert grid.headings[:4] == ["settings", "seeds", "mean IoU", "95 %"]
+    assert grid.headings[:4] == ["net", "seeds", "mean IoU", "95 %"]
     for row, cells, folders in zip(section_records(section), grid.rows, (("0", "1"), ("2", "3")), strict=True):
         values = [json.loads((strides / name / "metrics.json").read_text())["mIoU"] for name in folders]
         assert row["mIoU"] == pytest.approx(np.mean(values))
@@ -35,7 +35,7 @@ def test_rows_have_mean_and_spread_over_seeds(strides):
 def test_differences_are_named_by_both_groups(strides):
     [section] = sections_of(strides)
     [(name, interval)] = section.differences
-    assert name == "skip_strides=[16,8] - skip_strides=[]"
+    assert name == "FCN-8s minus FCN-32s"
     assert 0 < interval.low < interval.value < interval.high
     _, grid = section_grids(section)
     assert grid.rows == [
@@ -46,11 +46,11 @@ def test_differences_are_named_by_both_groups(strides):
 def test_few_groups_are_compared_pair_by_pair_and_many_with_the_best(tmp_path):
     for i in range(5):
         write_run(tmp_path / f"{i}", {"optimizer.lr": i}, random_pixels(40, 0.5 + i / 10))
-    names = [f"lr={i}" for i in (4, 3, 2, 1, 0)]
+    names = [f"fcn8s, lr={i}" for i in (4, 3, 2, 1, 0)]
     [section] = sections_of(tmp_path)
-    assert [name for name, _ in section.differences] == [f"lr=4 - {other}" for other in names[1:]]
+    assert [name for name, _ in section.differences] == [f"fcn8s, lr=4 minus {other}" for other in names[1:]]
     [section] = sections_of(*(tmp_path / f"{i}" for i in range(1, 5)))
-    assert [name for name, _ in section.differences] == [f"{a} - {b}" for a, b in combinations(names[:-1], 2)]
+    assert [name for name, _ in section.differences] == [f"{a} minus {b}" for a, b in combinations(names[:-1], 2)]
 
 
 def test_a_run_without_counts_leaves_its_group_without_interval(strides):
@@ -58,7 +58,7 @@ def test_a_run_without_counts_leaves_its_group_without_interval(strides):
     [section] = sections_of(strides)
     assert section.groups[0].interval is None
     assert section.groups[1].interval is not None
-    assert "no intervals, since a run has no per_image.npz: skip_strides=[]" in section.notes
+    assert "no intervals, since a run has no per_image.npz: FCN-32s" in section.notes
     assert section.differences == []
     assert section_grids(section)[0].rows[0][3] == "-"
 
@@ -79,14 +79,14 @@ def test_an_interval_over_fewer_images_than_the_scores_is_noted(tmp_path):
         pixels[0, 1, 0] += i  # a mask was corrected
         write_run(tmp_path / f"{i}", {"seed": i}, pixels)
     [section] = sections_of(tmp_path)
-    note = "fcn8s, vgg16_fc: the interval is over the 39 of 40 images that have labels and that all runs share"
+    note = "fcn8s: the interval is over the 39 of 40 images that have labels and that all runs share"
     assert note in section.notes
 
 
 def test_a_run_alone_has_the_name_of_its_net(strides):
     [section] = sections_of(strides / "0")
     [grid] = section_grids(section)
-    assert grid.rows[0][0] == "fcn8s, vgg16_fc"
+    assert grid.rows[0][0] == "FCN-32s"
     assert not grid.strong
 
 
@@ -94,19 +94,21 @@ def test_data_sets_are_apart_each_with_its_published_scores(strides, tmp_path):
     write_run(tmp_path / "other", {}, random_pixels(40, 0.7), data="camvid")
     write_run(tmp_path / "own", {}, random_pixels(40, 0.7), data="mine")
     voc, camvid, own = sections_of(strides, tmp_path / "other", tmp_path / "own", paper=True)
-    assert section_grids(voc)[0].title == "voc, val split, 40 images, per cent"
-    assert ("FCN-16s", "62.4") in {(score["net"], score["mIoU"]) for score in voc.published}
-    assert {score["measured on"] for score in camvid.published} >= {"CamVid test"}
-    assert own.published == []
+    assert section_grids(voc)[0].title == "voc, val split, 40 images, single scale, whole images, 32-true, per cent"
+    assert ("FCN-16s", "62.4") in {(score["net"], score["mIoU"]) for score in voc.elsewhere}
+    assert {score["measured on"] for score in camvid.elsewhere} >= {"CamVid test"}
+    assert own.elsewhere == own.published == voc.published == camvid.published == []
     assert "--paper: no published scores are known for mine" in own.notes
 
 
-def test_published_scores_stand_below_a_rule_with_their_source(strides):
+def test_published_scores_on_the_same_images_stand_below_a_rule(strides, tmp_path):
+    for folder in strides.iterdir():
+        change_metrics(folder, split="seg11valid", images=736)
     [section] = sections_of(strides, paper=True)
-    grid, _ = section_grids(section)
+    grid, _, others = section_grids(section)
     assert grid.rules == {2}
     assert dict(zip(grid.headings, grid.rows[3], strict=True)) == {
-        "settings": "FCN-32s",
+        "net": "FCN-32s",
         "seeds": "-",
         "mean IoU": "59.4",
         "95 %": "-",
@@ -116,8 +118,39 @@ def test_published_scores_stand_below_a_rule_with_their_source(strides):
         "measured on": "VOC2011 seg11valid",
         "source": "Long et al., CVPR 2015, table 2",
     }
-    records = {(row["net"], row.get("measured on")): row for row in section_records(section)}
+    assert {row[grid.headings.index("measured on")] for row in grid.rows[2:]} == {"VOC2011 seg11valid"}
+    assert "VOC2011 seg11valid" not in {row[others.headings.index("measured on")] for row in others.rows}
+    records = {(row["row"], row.get("measured on")): row for row in section_records(section)}
     assert records["FCN-8s", "VOC2011 seg11valid"]["mIoU"] == 0.627
+    assert records["SDS", "VOC2012 test"]["mIoU"] == 0.516
+
+
+def test_published_scores_on_other_images_have_a_table_that_says_how_they_differ(strides):
+    [section] = sections_of(strides, paper=True)
+    grid, _, others = section_grids(section)
+    assert len(grid.rows) == 2
+    assert others.title == "published on other images than voc, val split: not comparable with these runs, per cent"
+    found = {tuple(row[others.headings.index(key)] for key in ("measured on", "differs in")) for row in others.rows}
+    assert ("VOC2011 seg11valid", "split") in found
+    assert ("VOC2012 val, trained on VOC+SBD", "number of images") in found
+
+
+@pytest.mark.parametrize(("scores", "strong"), [((0.5004, 0.5001, 0.4), {0, 1}), ((0.5, 0.502, 0.4), {1})])
+def test_all_runs_that_tie_are_the_best(tmp_path, scores, strong):
+    for i, score in enumerate(scores):
+        write_run(tmp_path / f"{i}", {"optimizer.lr": i}, mIoU=score)
+    [grid] = section_grids(sections_of(tmp_path)[0])
+    assert {row for row, _ in grid.strong} == strong
+
+
+def test_each_split_has_a_section(strides):
+    for name in "13":
+        change_metrics(strides / name, split="test", images=9)
+    titles = [section_grids(section)[0].title for section in sections_of(strides)]
+    assert [title.partition(", single")[0] for title in titles] == [
+        "voc, val split, 40 images",
+        "voc, test split, 9 images",
+    ]
 
 
 def test_every_published_score_has_its_source():
@@ -128,7 +161,7 @@ def test_every_published_score_has_its_source():
 def test_data_sets_of_one_name_with_other_classes_are_apart(strides, tmp_path):
     write_run(tmp_path / "other", {}, mIoU=0.3, per_class_IoU={"sky": 0.2, "tree": 0.4})
     titles = [section.title for section in sections_of(strides, tmp_path / "other")]
-    assert titles == ["voc (3 classes: background, cat, dog)", "voc (2 classes: sky, tree)"]
+    assert titles == ["voc (3 classes: background, cat, dog), val split", "voc (2 classes: sky, tree), val split"]
 
 
 @pytest.mark.parametrize("value", [None, 0.0])

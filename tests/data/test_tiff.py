@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import struct
 
 import numpy as np
 import pytest
@@ -75,3 +76,13 @@ def test_a_damaged_tiff_is_refused_in_one_line(tmp_path):
     for damaged in (content[:-150], content[: len(content) // 2], content[:9], content[:100] + content[200:]):
         with pytest.raises(SegmentError, match=r"^cannot read the image [^\n]*$"):
             rgb(tmp_path / "a.tif", damaged)
+
+
+@pytest.mark.parametrize(("bands", "bits"), [(3, 8), (4, 8), (1, 16)])
+def test_rows_that_are_missing_are_no_zeros(tmp_path, bands, bits):
+    """PIL reads the rows that an uncompressed file lacks as zeros."""
+    content = bytearray(tiff(noise(bands, bits), photometric=2 if bands > 2 else 1))
+    place = content.index(struct.pack("<HHLL", 257, 4, 1, 9))
+    content[place + 8 : place + 12] = struct.pack("<L", 4096)
+    with pytest.raises(SegmentError, match="its pixels take"):
+        rgb(tmp_path / "a.tif", bytes(content))

@@ -54,7 +54,7 @@ def test_class_shares_have_a_bar_for_each_split_and_class():
 def test_the_cost_plot_names_twenty_nets_in_its_legend():
     rng = np.random.default_rng(0)
     label = "resnet50, optimizer.lr=0.001, decoder.skip_strides=[16,8], "
-    points = [CostPoint(f"model{i}, " + label * (1 + i % 3), *rng.uniform([20, 40], [200, 60]), 1.0) for i in range(20)]
+    points = [CostPoint(f"model{i}, " + label * (1 + i % 3), *rng.uniform([20, 40], [200, 60])) for i in range(20)]
     figure = score_against_cost(points, "forward pass, ms", "mean IoU, per cent")
     FigureCanvasAgg(figure).draw()
     legend = figure.legends[0]
@@ -69,18 +69,27 @@ def test_the_cost_plot_names_twenty_nets_in_its_legend():
 
 def test_the_cost_axis_begins_at_zero_unless_costs_differ_much():
     def axis_of(*costs: float):
-        points = [CostPoint(f"{cost}", cost, 50, 0) for cost in costs]
+        points = [CostPoint(f"{cost}", cost, 50) for cost in costs]
         return score_against_cost(points, "ms", "mIoU").axes[0]
 
     assert axis_of(10, 11).get_xlim()[0] == 0
     assert axis_of(10, 100).get_xscale() == "log"
 
 
+def test_the_cost_plot_has_bars_for_intervals():
+    figure = score_against_cost([CostPoint("a", 10, 50, (45, 60)), CostPoint("b", 11, 40)], "ms", "mIoU", "voc, $val$")
+    with_interval, without = figure.axes[0].containers
+    [bar] = with_interval.lines[2]
+    assert bar.get_segments()[0].tolist() == [[10, 45], [10, 60]]
+    assert not without.lines[2]
+    assert figure.axes[0].get_title() == r"voc, \$val\$"
+
+
 EVIL = ["$\\x$", "a$b", "c\n\x1b[31m"]
 
 
 def test_names_in_plots_are_no_formulas():
-    points = [CostPoint(name, 1, 1, 0) for name in EVIL]
+    points = [CostPoint(name, 1, 1) for name in EVIL]
     shares = class_shares({"train": [0.1, 0.2, 0.7]}, EVIL)
     for figure in (confusion_matrix(np.eye(3, dtype=int), EVIL), shares, score_against_cost(points, "a", "b")):
         FigureCanvasAgg(figure).draw()

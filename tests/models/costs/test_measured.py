@@ -8,45 +8,50 @@ from segment.models.costs.measured import measure_costs, peak_memory
 from segment.models.decoders.fcn import FCNDecoder
 from segment.models.encoders.unet_encoder import UNetEncoder
 from segment.models.net import SegmentationNet
+from segment.prediction.inference import Inference
 
 
 def test_peak_memory():
     """At the peak lie the float image, the first layer's output and its ReLU: 3, 8 and 8 planes of floats."""
+
+    def forward(net, image):
+        return net(image[None].float())
 
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
             self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 3, padding=1)
 
-        def normalize(self, image):
-            return image.float()
-
         def forward(self, image):
             return self.second(torch.relu(self.first(image)))
 
     net = Net()
     weights = 4 * sum(parameter.numel() for parameter in net.parameters())
-    assert peak_memory(net, torch.zeros(1, 3, 64, 80, dtype=torch.uint8)) == weights + 4 * 64 * 80 * (3 + 8 + 8)
+    assert peak_memory(net, forward, torch.zeros(3, 64, 80, dtype=torch.uint8)) == weights + 4 * 64 * 80 * (3 + 8 + 8)
 
 
-def test_nets_take_turns(monkeypatch):
+def segment(net: SegmentationNet, image: torch.Tensor) -> torch.Tensor:
+    return Inference().class_map(net, image)
+
+
+def test_nets_take_turns():
     nets = [SegmentationNet(UNetEncoder(width=width, depth=2), FCNDecoder, 2).eval() for width in (4, 8)]
-    turns, run_forward = [], measured.run_forward
+    turns = []
 
-    def record(net: SegmentationNet, image: torch.Tensor) -> None:
+    def record(net: SegmentationNet, image: torch.Tensor) -> torch.Tensor:
         turns.append(nets.index(net))
-        run_forward(net, image)
+        return segment(net, image)
 
-    monkeypatch.setattr(measured, "run_forward", record)
-    costs, description = measure_costs(nets, 32, 48)
+    costs, description = measure_costs([(net, record) for net in nets], 32, 48)
     assert turns[:8] == [0, 1, 0, 1, 1, 0, 0, 1]  # once for the memory, then in alternating order
     assert [cost.parameters for cost in costs] == [sum(p.numel() for p in net.parameters()) for net in nets]
     assert all(cost.seconds > 0 for cost in costs)
     assert costs[1].memory > costs[0].memory > 0
-    assert description.startswith("forward: one image of 48x32 (width x height) from bytes to scores, median of 11 ")
+    assert description.startswith("ms an image: 48x32 (width x height) pixels from bytes to classes by the protocol")
+    assert "median of 11 " in description
 
 
 def test_three_rounds_are_enough_of_slow_nets(monkeypatch):
     monkeypatch.setattr(measured, "TIME_LIMIT", 0)
     net = SegmentationNet(UNetEncoder(width=4, depth=2), FCNDecoder, 2).eval()
-    assert "median of 3 alternating passes" in measure_costs([net], 32, 32)[1]
+    assert "median of 3 alternating passes" in measure_costs([(net, segment)], 32, 32)[1]
