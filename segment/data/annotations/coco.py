@@ -68,7 +68,7 @@ def _annotation(
     name = typed(image.get("file_name"), str, f"{path}: a file_name")
     place = f"{path}: {name}"
     size = read_size(image.get("height"), image.get("width"), place)
-    file = folder.find(name, path.parent)
+    file = folder.find(name, path)
     objects = [_object(item, names, size, place) for item in items]
     objects.sort(key=AnnotatedObject.area, reverse=True)
     return Annotation(folder.id(file), file, path, objects, size, split, draw_by_coco)

@@ -31,7 +31,7 @@ def read_labelme(path: Path, folder: ImageFolder) -> Annotation:
     content = typed(load_json(path), dict, str(path))
     shapes = typed(content.get("shapes"), list, f"{path}: shapes")
     name = content.get("imagePath") or path.stem
-    image = folder.find(typed(name, str, f"{path}: imagePath"), path.parent)
+    image = folder.find(typed(name, str, f"{path}: imagePath"), path)
     size = read_size(content.get("imageHeight"), content.get("imageWidth"), str(path))
     objects = [_shape(typed(shape, dict, f"{path}: a shape"), str(path)) for shape in shapes]
     return Annotation(folder.id(image), image, path, objects, size)
@@ -79,7 +79,7 @@ def read_labelme_xml(path: Path, folder: ImageFolder) -> Annotation:
         SegmentError: it is broken, or its image is missing.
     """
     root = read_xml(path)
-    image = folder.find(_text(root, "filename") or path.stem, path.parent)
+    image = folder.find(_text(root, "filename") or path.stem, path)
     sides = [_number(_text(root, f"imagesize/{name}"), str(path)) for name in ("nrows", "ncols")]
     items = [item for item in root.findall("object") if not flag({"": _text(item, "deleted")}, "")]
     items.sort(key=lambda item: bool(_text(item, "parts/ispartof")))

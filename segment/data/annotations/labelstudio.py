@@ -70,11 +70,11 @@ def _find_image(data: Mapping[str, Any], results: list, path: Path, folder: Imag
     address = urlparse(values[0])
     name = parse_qs(address.query).get("d", [unquote(address.path)])[0].replace("\\", "/").rpartition("/")[2]
     try:
-        return folder.find(name, path.parent)
+        return folder.find(name, path)
     except SegmentError:
         if not UPLOAD.match(name):
             raise
-        return folder.find(UPLOAD.sub("", name), path.parent)
+        return folder.find(UPLOAD.sub("", name), path)
 
 
 def _objects(result: Mapping[str, Any], size: tuple[int, int] | None, place: str) -> Iterator[AnnotatedObject]:

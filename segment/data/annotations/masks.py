@@ -175,7 +175,7 @@ def read_layout(base: Path, table: Mapping[Any, str], root: Path) -> Iterator[An
         other = base / OBJECT_MASKS / path.relative_to(base / CLASS_MASKS)
         xml = base / "Annotations" / f"{name}.xml"
         try:
-            image = folder.find(path.stem, (base / "JPEGImages" / name).parent)
+            image = folder.find(path.stem, path, (base / "JPEGImages" / name).parent)
             if not all(
                 masks_folder.contains(one) for masks_folder, one in ((masks, path), (folder, other), (folder, xml))
             ):

@@ -147,16 +147,18 @@ class ImageFolder:
         """Return an image's path below the folder, without its suffix."""
         return image.relative_to(self.root).with_suffix("").as_posix()
 
-    def find(self, name: str, near: Path) -> Path:
+    def find(self, name: str, source: Path, near: Path | None = None) -> Path:
         """Return the image that an annotation names: relative to the annotation's folder, or else by its name alone.
 
         Args:
             name: a path with slashes or backslashes.
-            near: folder of the annotation.
+            source: file of the annotation.
+            near: folder that the name is relative to; by default the annotation's.
 
         Raises:
             SegmentError: there is no such image, there are several, or it lies outside the folder.
         """
+        near = near or source.parent
         parts = PurePosixPath(name.replace("\\", "/"))
         path = Path(os.path.normpath(near / parts))
         try:
@@ -166,12 +168,12 @@ class ImageFolder:
                 found = beside or found
                 if len(found) != 1:
                     some = f"{len(found)} images of that name" if found else "no such image"
-                    raise SegmentError(f"{some} below {self.root}: {printable(name[:200])}")
+                    raise SegmentError(f"{source}: {some} below {self.root}: {printable(name[:200])}")
                 path = found[0]
             if not self.contains(path) or not path.is_relative_to(self.root):
-                raise SegmentError(f"the image {printable(name[:200])} lies outside {self.root}")
+                raise SegmentError(f"{source}: the image {printable(name[:200])} lies outside {self.root}")
         except (OSError, ValueError):  # names that no file can have
-            raise SegmentError(f"no such image below {self.root}: {printable(name[:200])}") from None
+            raise SegmentError(f"{source}: no such image below {self.root}: {printable(name[:200])}") from None
         return path
 
 

@@ -56,7 +56,8 @@ def read_yolo(path: Path, folder: ImageFolder, names: Sequence[str]) -> Annotati
         SegmentError: it is broken, or its image is missing.
     """
     parts = path.parent.relative_to(folder.root).parts
-    image = folder.find(path.stem, folder.root.joinpath(*("images" if part == "labels" else part for part in parts)))
+    beside = folder.root.joinpath(*("images" if part == "labels" else part for part in parts))
+    image = folder.find(path.stem, path, beside)
     try:
         width, height = image_header(image).size
     except Exception as error:  # see image_header

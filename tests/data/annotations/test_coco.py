@@ -104,12 +104,11 @@ def test_lost_annotations_categories_and_images_are_named(folder):
     value = content(item([SQUARE], 8), item([SQUARE], image=9))
     value["images"].append({"id": 3, "file_name": "gone.jpg"})
     messages = [found.message for found in read(folder, value)]
-    assert [message.partition("coco.json")[2] for message in messages] == [
+    assert [message.partition("coco.json")[2].replace(str(folder().root), "") for message in messages] == [
         ": a.jpg: category_id 8 is in no category",
-        "",
+        ": no such image below : gone.jpg",
         " has 1 annotations of images that it does not list",
     ]
-    assert "no such image" in messages[1]
 
 
 @pytest.mark.parametrize(("name", "split"), [("instances_val2017.json", "val"), ("coco.json", None)])
