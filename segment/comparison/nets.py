@@ -42,9 +42,9 @@ class LoadedNet(NamedTuple):
         """The configuration of the net and the protocol, which identify nets of equal cost."""
         return repr((self.checkpoint[METADATA]["model"], len(read_classes(self.checkpoint)), self.inference.describe()))
 
-    def segment(self, net: SegmentationNet, image: Tensor) -> Tensor:
+    def segment(self, image: Tensor) -> Tensor:
         """Return the class indices (H,W) of an image uint8 (3,H,W)."""
-        return self.inference.class_map(net, image)
+        return self.inference.class_map(self.net, image)
 
 
 def add_costs_and_pictures(
