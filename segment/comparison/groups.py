@@ -1,6 +1,6 @@
 """Runs grouped over their seeds, and the settings in which the groups differ."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -170,22 +170,27 @@ def _setting(run: Run, key: str) -> str:
 
 
 def _differing_keys(runs: Sequence[Run], options: Sequence[str]) -> list[str]:
-    """Return the keys that differ between runs with equal options. Keys set by an option are covered by that option.
+    """Return the keys in which runs differ, except where the group of the key has another option, which sets it.
 
     The training files are left out where the other keys distinguish all runs, as ``data.train_split`` does.
     """
-    alike: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        alike[repr([run.has_training, *(run.choices.get(name) for name in options)])].append(run)
     names = dict.fromkeys(key for run in runs for key in run.settings)
     keys = [
-        key for key in names if any(_differ(run.settings.get(key, ABSENT) for run in same) for same in alike.values())
+        key
+        for key in names
+        if not _follows([run.settings.get(key, ABSENT) for run in runs], _covers(key, runs, options))
     ]
     others = {
         _identity({key: value for key, value in run.settings.items() if key != TRAINING_FILES}, run.measurement)
         for run in runs
     }
     return keys if len(others) < len(runs) else [key for key in keys if key != TRAINING_FILES]
+
+
+def _covers(key: str, runs: Sequence[Run], options: Sequence[str]) -> list[str]:
+    """Return for each run what sets a key: the options of its groups and of the experiment."""
+    groups = [name for name in options if name == "experiment" or key.startswith(f"{name.replace('/', '.')}.")]
+    return [repr([run.has_training, *(run.choices.get(name) for name in groups)]) for run in runs]
 
 
 def _number_hashes(values: dict[str, list[str]], runs: Sequence[Run]) -> list[str]:

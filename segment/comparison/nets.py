@@ -22,7 +22,7 @@ from segment.models.costs.measured import measure_costs
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
-from segment.records.checkpoint import load_checkpoint, load_net, read_classes
+from segment.records.checkpoint import load_checkpoint, load_net, read_classes, trained_reading
 from segment.records.trust import check_stranger_config
 
 PICTURED = 6
@@ -151,20 +151,23 @@ def plot_costs(section: Section, folder: Path | None, ending: str) -> None:
 
 
 def show_predictions(section: Section, nets: dict[int, LoadedNet], images: int, path: Path) -> None:
-    """Show image, truth and the best nets' predictions, for images spread evenly over the split.
+    """Show image, truth and predictions of the best nets on the same files, for images spread evenly over the split.
 
     Raises:
         SegmentError: the data set does not exist, or has no masks.
     """
-    best = sorted(nets, key=lambda index: -section.groups[index].mean_iou)[:PICTURED]
-    if len(best) < len(nets):
-        section.notes.append(f"{path.name} shows the best {PICTURED} of {len(nets)}")
-    chosen = sorted(best)
+    best = sorted(nets, key=lambda index: -section.groups[index].mean_iou)
+    files = [section.groups[index].runs[0].measurement["files"] for index in best]
+    chosen = sorted([index for index, same in zip(best, files, strict=True) if same == files[0]][:PICTURED])
+    if len(chosen) < len(nets):
+        section.notes.append(f"{path.name} shows {len(chosen)} of {len(nets)} nets, the best ones on the same files")
     run, checkpoint = section.groups[chosen[0]].runs[0], nets[chosen[0]].checkpoint
     # An evaluation's data may lie in another folder.
     config = checkpoint[METADATA]["data"] if run.is_training else run.data_config
     check_stranger_config(config, str(run.folder.path), ("segment.data",))
-    dataset = instantiate(config).dataset(section.split)
+    data = instantiate(config)
+    data.reading.complete(trained_reading(checkpoint))  # as segment.evaluate does
+    dataset = data.dataset(section.split)
     if not dataset.has_masks:
         raise SegmentError(f"the split {section.split} has no masks")
     classes, indices = read_classes(checkpoint), spread_indices(len(dataset), images)

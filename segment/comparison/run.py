@@ -27,6 +27,9 @@ OF_A_NET = {"precision", "protocol"}
 TRAINING_FILES = "training files"
 """Setting that holds a hash of the names and sizes of the files that a net was trained and validated on."""
 
+UNKNOWN_TRAINING = r"predictions|net"
+"""Keys that stand for the configuration where nothing is known of a training; their value is a path."""
+
 
 @dataclass
 class Run:
@@ -105,7 +108,7 @@ class Run:
     @property
     def has_training(self) -> bool:
         """False if nothing is known of a training: of predictions, and of a checkpoint without its run folder."""
-        return not {"predictions", "net"} & self.config.keys()
+        return not any(matches_key(key, UNKNOWN_TRAINING) for key in self.config)
 
     @property
     def net(self) -> str:
@@ -142,7 +145,10 @@ def read_run(folder: RunFolder) -> Run:
         config, choices = training_config(RunFolder.of_checkpoint(checkpoint))
         config = config or {"net": str(checkpoint)}
     flat = dict(flatten(config)) if config else {}
-    flat = {key: value if matches_key(key, WITHOUT_EFFECT) else _portable(value) for key, value in flat.items()}
+    flat = {
+        key: value if matches_key(key, WITHOUT_EFFECT, UNKNOWN_TRAINING) else _portable(value)
+        for key, value in flat.items()
+    }
     return Run(folder, metrics, flat | _training_files(checkpoint, flat), choices, data_config, checkpoint, inference)
 
 

@@ -57,12 +57,16 @@ class Section:
     elsewhere: list[dict[str, str]] = field(default_factory=list)
 
     @property
+    def images(self) -> str:
+        """The number of images on which each group was evaluated."""
+        return " and ".join(sorted({str(group.runs[0].metrics.get("images")) for group in self.groups}))
+
+    @property
     def heading(self) -> str:
         """What all groups have in common: data set, split, number of images, protocol and precision."""
         runs = [group.runs[0] for group in self.groups]
         same = [run for run in runs if run.has_net] or runs
-        images = {str(run.metrics.get("images")) for run in runs}
-        parts = [self.title, f"{' and '.join(sorted(images))} images"]
+        parts = [self.title, f"{self.images} images"]
         for values in ({run.protocol for run in same}, {run.metrics.get("precision") for run in same}):
             parts += map(str, values - {None}) if len(values) == 1 else []
         return ", ".join(parts)
@@ -94,9 +98,8 @@ def _add_published(section: Section) -> None:
     scores = published_scores(section.data)
     if not scores:
         section.notes.append(f"--paper: no published scores are known for {section.data}")
-    images = {str(group.runs[0].metrics.get("images")) for group in section.groups}
     for score in scores:
-        same = score["split"] == section.split and images == {score["images"]}
+        same = (score["split"], score["images"]) == (section.split, section.images)
         (section.published if same else section.elsewhere).append(score)
 
 
@@ -166,11 +169,19 @@ def section_grids(section: Section) -> list[Grid]:
         grids.append(Grid(title, ["nets", "difference", "95 %", "images"], rows))
     if section.elsewhere:
         title = f"published on other images than {section.title}: not comparable with these runs, per cent"
-        cells = [{"net": score["net"], **_published_cells(score)} for score in section.elsewhere]
-        for score, row in zip(section.elsewhere, cells, strict=True):
-            row["differs in"] = "number of images" if score["split"] == section.split else "split"
+        cells = [
+            {"net": score["net"], **_published_cells(score), "differs in": _other_images(score, section)}
+            for score in section.elsewhere
+        ]
         grids.append(Grid(title, [*cells[0]], [[*row.values()] for row in cells], text=PUBLISHED_TEXT))
     return grids
+
+
+def _other_images(score: dict[str, str], section: Section) -> str:
+    """Return how the images of a published score differ from those of the runs."""
+    if score["split"] == section.split:
+        return f"{score['images'] or 'other'} images, not {section.images}"
+    return f"split {score['split']}, not {section.split}" if score["split"] else "data set"
 
 
 def _published_cells(score: dict[str, str]) -> dict[str, str]:

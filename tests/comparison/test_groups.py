@@ -55,6 +55,15 @@ def test_an_option_stands_for_the_settings_that_it_sets(tmp_path, report):
     assert [(row["net"], row["settings"]) for row in rows] == [("fcn8s", ""), ("fcn8s", "lr=0.2"), ("unet", "")]
 
 
+def test_an_option_does_not_hide_the_settings_of_others(tmp_path, report):
+    for i, (model, rate) in enumerate((("fcn8s", 0.1), ("unet", 0.2))):
+        folder = write_run(tmp_path / f"{i}", {"optimizer.lr": rate, "model.width": i}, mIoU=0.1)
+        text = (folder.hydra / "hydra.yaml").read_text()
+        (folder.hydra / "hydra.yaml").write_text(text.replace("fcn8s", model))
+    _, rows = report(tmp_path)
+    assert [row["row"] for row in rows] == ["fcn8s, lr=0.1", "unet, lr=0.2"]
+
+
 def test_a_setting_that_a_run_does_not_have(tmp_path, report):
     for i, settings in enumerate(({"loss.gamma": 2, "seed": 0}, {"loss.gamma": 2, "loss.x": 1}, {})):
         write_run(tmp_path / f"{i}", settings, mIoU=0.1)

@@ -82,7 +82,15 @@ def test_the_picture_shows_the_best_groups(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(nets, "PICTURED", 1)
     [section] = build_sections(find_runs([trained])[0], paper=False)
     nets.add_costs_and_pictures([section], None, tmp_path, 1)
-    assert section.notes[-1] == "pictures.png shows the best 1 of 2"
+    assert section.notes[-1] == "pictures.png shows 1 of 2 nets, the best ones on the same files"
+    assert Image.open(tmp_path / "pictures.png").width == 3 * 2.0 * 200
+
+
+def test_the_picture_shows_nets_that_were_evaluated_on_the_same_files(trained, tmp_path):
+    change_metrics(trained / "0", files="other")
+    [section] = build_sections(find_runs([trained])[0], paper=False)
+    nets.add_costs_and_pictures([section], None, tmp_path, 1)
+    assert section.notes[-1] == "pictures.png shows 1 of 2 nets, the best ones on the same files"
     assert Image.open(tmp_path / "pictures.png").width == 3 * 2.0 * 200
 
 

@@ -46,7 +46,7 @@ def test_predictions_of_another_program_are_runs_without_a_net(tmp_path, report)
             protocol="masks of class indices; whole split",
         )
     run = read_run(folder)
-    assert run.settings == {"predictions": "of/theirs"}
+    assert run.settings == {"predictions": "/masks/of/theirs"}
     assert (run.data_config["root"], run.has_net, run.is_training) == ("/elsewhere", False, False)
     assert read_run(trained).has_net
     shown, rows = report(tmp_path / "runs")
@@ -58,6 +58,14 @@ def test_predictions_of_another_program_are_runs_without_a_net(tmp_path, report)
     assert note in shown
     assert load_nets(build_sections([run], paper=False)[0], {}) == {}
     assert shown.count("neither cost nor pictures") == 1  # of the net whose checkpoint is gone
+
+
+def test_predictions_in_folders_of_one_name_are_rows_of_their_own(tmp_path, report):
+    for i, parent in enumerate(("/a", "/b")):
+        write_run(tmp_path / f"{i}", {}, mIoU=0.1, predictions=f"{parent}/out/masks")
+    text, rows = report(tmp_path)
+    assert [row["settings"] for row in rows] == ["predictions=/a/out/masks", "predictions=/b/out/masks"]
+    assert "left out" not in text
 
 
 def test_paths_are_compared_by_file_and_folder(tmp_path):

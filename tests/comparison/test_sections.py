@@ -131,8 +131,13 @@ def test_published_scores_on_other_images_have_a_table_that_says_how_they_differ
     assert len(grid.rows) == 2
     assert others.title == "published on other images than voc, val split: not comparable with these runs, per cent"
     found = {tuple(row[others.headings.index(key)] for key in ("measured on", "differs in")) for row in others.rows}
-    assert ("VOC2011 seg11valid", "split") in found
-    assert ("VOC2012 val, trained on VOC+SBD", "number of images") in found
+    assert found == {
+        ("VOC2011 seg11valid", "split seg11valid, not val"),
+        ("VOC2011 test", "split test, not val"),
+        ("VOC2012 test", "split test, not val"),
+        ("VOC2012 val, trained on VOC+SBD", "1449 images, not 40"),
+        ("COCO val2017, VOC labels", "data set"),
+    }
 
 
 @pytest.mark.parametrize(("scores", "strong"), [((0.5004, 0.5001, 0.4), {0, 1}), ((0.5, 0.502, 0.4), {1})])
