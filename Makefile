@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow lint format bench
+.PHONY: demo test slow lint format bench referee
 demo: $(READY)  ## train on drawn shapes and show the result
 	$(BIN)/python -m segment.train
 
@@ -27,6 +27,14 @@ format: $(READY)  ## format, and fix what ruff can fix
 bench: $(READY)  ## the short form of all benchmarks beside the peers, within 20 minutes
 	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/peers.txt
 	$(BIN)/python -m benchmarks
+
+referee: $(READY) .referee/ready  ## let datumaro read our annotations, and read what it writes
+	$(BIN)/python -m pytest -m slow tests/data/annotations/test_referee.py
+
+.referee/ready:
+	$(PYTHON) -m venv .referee
+	.referee/bin/python -m pip install --quiet datumaro==1.13  # its bounds do not agree with ours
+	touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -164,9 +164,7 @@ def polygon_hint(*folders: Path) -> str:
     path = next((path for folder in folders for path in sorted(folder.glob("**/*.json"))), None)
     if path is None:
         return ""
-    is_labelme = b'"shapes"' in path.read_bytes()
-    tool = "LabelMe polygons; its script labelme2voc.py draws them" if is_labelme else "no mask; draw its annotations"
-    return f"; {path.name} is {tool} as masks"
+    return f"; {path.name} is no mask: data=annotations reads the files of LabelMe, COCO and Label Studio"
 
 
 def _choose(candidates: Mapping[str, Path], wanted: str, image: Path) -> Path | None:

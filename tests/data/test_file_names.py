@@ -100,10 +100,9 @@ def test_polygons_beside_the_images(tmp_path):
     for name in ("i/1.jpg", "i/1.json", "m/"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).write_text('{"shapes": []}')
-    with pytest.raises(SegmentError, match=r"no mask in .*; 1.json is LabelMe polygons; .*labelme2voc.py draws them"):
+    with pytest.raises(SegmentError, match=r"no mask in .*; 1.json is no mask: data=annotations reads"):
         pairs_of(tmp_path, "m/x.txt")
-    (tmp_path / "i" / "1.json").write_text('{"annotations": []}')
-    assert polygon_hint(tmp_path / "i") == "; 1.json is no mask; draw its annotations as masks"
+    assert polygon_hint(tmp_path / "m") == ""
 
 
 def test_polygons_without_a_folder_of_masks(folder_root):
@@ -111,7 +110,9 @@ def test_polygons_without_a_folder_of_masks(folder_root):
         path.with_suffix(".json").write_text('{"shapes": []}')
     shutil.rmtree(folder_root / "train" / "masks")
     data = FolderDataModule(str(folder_root), classes=["a", "b", "c"])
-    with pytest.raises(SegmentError, match=r"have no masks at .*; 0.json is LabelMe polygons; .*draws them as masks$"):
+    with pytest.raises(
+        SegmentError, match=r"have no masks at .*; 0.json is no mask: data=annotations reads .* Label Studio$"
+    ):
         data.setup("fit")
 
 
