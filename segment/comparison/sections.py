@@ -129,14 +129,14 @@ def _note_intervals(section: Section) -> None:
         if group.interval and group.interval.note:
             section.notes.append(f"{group.label}: {group.interval.note}")
     several = any(len(group.runs) > 1 for group in section.groups)
-    found = [(group.label, group.interval) for group in section.groups if group.interval]
-    covers = dict.fromkeys(interval._replace(rare_classes=0).describe() for _, interval in found)
-    section.notes += [f"95 %{', of the mean over seeds' * several}: {text}" for text in covers]
-    rare = {label: interval.rare_classes for label, interval in found if interval.rare_classes}
-    for number in dict.fromkeys(rare.values()):
-        labels = "; ".join(label for label, classes in rare.items() if classes == number)
-        some = "1 class occurs" if number == 1 else f"{number} classes occur"
-        section.notes.append(f"{some} in fewer than five images, in truth or prediction: {labels}")
+    found = [(group.label, *group.interval.describe().split("; ")) for group in section.groups if group.interval]
+    section.notes += [
+        f"95 %{', of the mean over seeds' * several}: {text}"
+        for text in dict.fromkeys(sentence[1] for sentence in found)
+    ]
+    for rare in dict.fromkeys(sentence[2:] for sentence in found if sentence[2:]):
+        labels = "; ".join(sentence[0] for sentence in found if sentence[2:] == rare)
+        section.notes.append(f"{labels}: {rare[0]}, in truth or prediction")
     if several:
         section.notes.append("±: standard deviation over seeds")
 

@@ -189,3 +189,15 @@ def test_a_score_that_is_undefined_or_zero(tmp_path, value):
     write_run(tmp_path / "0", {}, mIoU=value)
     [section] = sections_of(tmp_path)
     assert section_grids(section)[0].rows[0][2] == ("-" if value is None else "0.0")
+
+
+def test_rare_classes_are_noted_once_for_all_rows_that_have_as_many(tmp_path):
+    for i in range(2):
+        pixels = random_pixels(9, 0.5 + i / 5)
+        pixels[2:, :, 2] = 0
+        write_run(tmp_path / f"{i}", {"optimizer.lr": i}, pixels)
+    [section] = sections_of(tmp_path)
+    note = "1 class occurs in fewer than five of the images, in truth or prediction"
+    assert f"fcn8s, lr=0; fcn8s, lr=1: {note}" in section.notes
+    assert sum("the interval is over the choice of 9 images" in note for note in section.notes) == 1
+    assert not any(note.startswith("±") for note in section.notes)
