@@ -4,6 +4,7 @@ import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ from segment.records.trust import check_stranger_config
 PICTURED = 6
 """Number of groups in one picture, the best ones."""
 DPI = 200
+MAX_WORK = 1000
+"""Work of a protocol, as a multiple of one pass over the image, up to which it is repeated: a record is untrusted."""
 
 
 class LoadedNet(NamedTuple):
@@ -42,9 +45,9 @@ class LoadedNet(NamedTuple):
         """The configuration of the net and the protocol, which identify nets of equal cost."""
         return repr((self.checkpoint[METADATA]["model"], len(read_classes(self.checkpoint)), self.inference.describe()))
 
-    def segment(self, net: SegmentationNet, image: Tensor) -> Tensor:
+    def segment(self, image: Tensor) -> Tensor:
         """Return the class indices (H,W) of an image uint8 (3,H,W)."""
-        return self.inference.class_map(net, image)
+        return self.inference.class_map(self.net, image)
 
 
 def add_costs_and_pictures(
@@ -103,7 +106,7 @@ def run_inference(run: Run) -> Inference:
     """Return the protocol by which a run was evaluated.
 
     Raises:
-        SegmentError: the recorded arguments do not give the protocol that ``metrics.json`` names.
+        SegmentError: the recorded arguments do not give the protocol that ``metrics.json`` names, or it takes hours.
     """
     try:
         inference = Inference(**{key: value for key, value in run.inference.items() if key != "_target_"})
@@ -111,6 +114,9 @@ def run_inference(run: Run) -> Inference:
         raise SegmentError(f"the recorded inference is damaged: {' '.join(str(error).split())[:200]}") from None
     if inference.describe() != run.protocol:
         raise SegmentError(f"its .hydra/config.yaml does not give the protocol of metrics.json ({run.protocol})")
+    windows = max(prod(inference.window), 64**2) / prod(inference.stride) if inference.window else 1
+    if (work := (1 + inference.flip) * sum(scale**2 for scale in inference.scales) * windows) > MAX_WORK:
+        raise SegmentError(f"its protocol takes {work:.0f} times as long as one pass over the image")
     return inference
 
 

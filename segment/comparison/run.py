@@ -143,8 +143,7 @@ def read_run(folder: RunFolder) -> Run:
         config, choices = {"predictions": str(checkpoint)}, {}
     elif isinstance(config.get("checkpoint"), str):  # the configuration of an evaluation
         config, choices = training_config(RunFolder.of_checkpoint(checkpoint))
-        config = config or {"net": str(checkpoint)}
-    flat = dict(flatten(config)) if config else {}
+    flat = dict(flatten(config or {"net": str(checkpoint)}))
     flat = {
         key: value if matches_key(key, WITHOUT_EFFECT, UNKNOWN_TRAINING) else _portable(value)
         for key, value in flat.items()

@@ -66,10 +66,10 @@ class Section:
         """What all groups have in common: data set, split, number of images, protocol and precision."""
         runs = [group.runs[0] for group in self.groups]
         same = [run for run in runs if run.has_net] or runs
-        parts = [self.title, f"{self.images} images"]
-        for values in ({run.protocol for run in same}, {run.metrics.get("precision") for run in same}):
-            parts += map(str, values - {None}) if len(values) == 1 else []
-        return ", ".join(parts)
+        precisions = {run.metrics.get("precision") for run in same} - {None}
+        values = {"": {run.protocol for run in same}, "precision ": precisions}
+        equal = [f"{prefix}{found.pop()}" for prefix, found in values.items() if len(found) == 1]
+        return ", ".join([self.title, f"{self.images} images", *equal])
 
 
 def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
@@ -198,7 +198,7 @@ def _groups_grid(section: Section) -> Grid:
     grid = Grid(f"{section.heading}, per cent", headings, text=text)
     if len(rows) > 1 and not measured_differently([group.runs[0] for group in section.groups]):
         best = percent(max(group.mean_iou for group in section.groups))
-        ties = (i for i, group in enumerate(section.groups) if percent(group.mean_iou) == best)
+        ties = (i for i, group in enumerate(section.groups) if group.scores("mIoU") and percent(group.mean_iou) == best)
         grid.strong = {(i, headings.index("mean IoU")) for i in ties}
     if section.published:
         grid.rules.add(len(rows))

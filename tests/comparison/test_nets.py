@@ -1,5 +1,6 @@
 """Nets of the runs: their costs, and their predictions in one picture."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -12,8 +13,10 @@ from segment.cli.build import instantiate
 from segment.cli.config import load_config, plain
 from segment.comparison import nets
 from segment.comparison.find import find_runs
+from segment.comparison.run import read_run
 from segment.comparison.sections import build_sections, section_grids
 from segment.data.datasets.shapes import SHAPES
+from segment.errors import SegmentError
 from segment.models.costs.measured import MeasuredCost
 from segment.models.state_dicts import METADATA
 from segment.records.checkpoint import make_metadata
@@ -84,6 +87,25 @@ def test_the_picture_shows_the_best_groups(trained, tmp_path, monkeypatch):
     nets.add_costs_and_pictures([section], None, tmp_path, 1)
     assert section.notes[-1] == "pictures.png shows 1 of 2 nets, the best ones on the same files"
     assert Image.open(tmp_path / "pictures.png").width == 3 * 2.0 * 200
+
+
+@pytest.mark.parametrize(
+    ("inference", "message"),
+    [
+        ({"scales": [1000.0]}, "takes 1000000 times as long"),
+        ({"window": [1, 1]}, "takes 4096 times as long"),
+        ({"scales": "x"}, "is damaged"),
+        ({"unknown": 1}, "is damaged"),
+        ([1], "is damaged"),
+    ],
+)
+def test_a_protocol_of_a_stranger_is_repeated_within_bounds(tmp_path, inference, message):
+    run = read_run(write_run(tmp_path / "a", {}, mIoU=0.1))
+    run.inference = inference
+    with contextlib.suppress(TypeError, SegmentError):
+        run.metrics["protocol"] = nets.Inference(**inference).describe()
+    with pytest.raises(SegmentError, match=message):
+        nets.run_inference(run)
 
 
 def test_the_picture_shows_nets_that_were_evaluated_on_the_same_files(trained, tmp_path):

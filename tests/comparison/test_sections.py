@@ -94,7 +94,10 @@ def test_data_sets_are_apart_each_with_its_published_scores(strides, tmp_path):
     write_run(tmp_path / "other", {}, random_pixels(40, 0.7), data="camvid")
     write_run(tmp_path / "own", {}, random_pixels(40, 0.7), data="mine")
     voc, camvid, own = sections_of(strides, tmp_path / "other", tmp_path / "own", paper=True)
-    assert section_grids(voc)[0].title == "voc, val split, 40 images, single scale, whole images, 32-true, per cent"
+    assert (
+        section_grids(voc)[0].title
+        == "voc, val split, 40 images, single scale, whole images, precision 32-true, per cent"
+    )
     assert ("FCN-16s", "62.4") in {(score["net"], score["mIoU"]) for score in voc.elsewhere}
     assert {score["measured on"] for score in camvid.elsewhere} >= {"CamVid test"}
     assert own.elsewhere == own.published == voc.published == camvid.published == []
@@ -146,6 +149,9 @@ def test_all_runs_that_tie_are_the_best(tmp_path, scores, strong):
         write_run(tmp_path / f"{i}", {"optimizer.lr": i}, mIoU=score)
     [grid] = section_grids(sections_of(tmp_path)[0])
     assert {row for row, _ in grid.strong} == strong
+    for i in range(3):
+        change_metrics(tmp_path / f"{i}", mIoU=None)
+    assert not section_grids(sections_of(tmp_path)[0])[0].strong
 
 
 def test_each_split_has_a_section(strides):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segment.models.costs.memory import LiveTensors
 from segment.models.net import SegmentationNet
 
-Segment = Callable[[SegmentationNet, Tensor], Any]
-"""A function by which a net segments an image uint8 (3,H,W)."""
+Segment = Callable[[Tensor], Any]
+"""A function that segments an image uint8 (3,H,W)."""
 ROUNDS = 11
 TIME_LIMIT = 10.0
 """Seconds per net after which three rounds are enough."""
@@ -68,31 +68,31 @@ def _time_in_turns(ways: Sequence[tuple[SegmentationNet, Segment]], image: Tenso
     for index in range(ROUNDS):
         if index >= 3 and time.perf_counter() - begin > TIME_LIMIT * len(ways):
             break
-        for (net, segment), times in reversed(turns) if index % 2 else turns:
+        for (_, segment), times in reversed(turns) if index % 2 else turns:
             start = time.perf_counter()
-            _run(net, segment, image)
+            _run(segment, image)
             times.append(time.perf_counter() - start)
     return seconds
 
 
-def peak_memory(net: SegmentationNet, segment: Segment, image: Tensor) -> int:
+def peak_memory(net: nn.Module, segment: Segment, image: Tensor) -> int:
     """Return the bytes of the net's weights and of all other tensors at the peak of segmenting one image."""
     weights = sum(t.untyped_storage().nbytes() for t in (*net.parameters(), *net.buffers()))
     if image.device.type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        _run(net, segment, image)
+        _run(segment, image)
         return weights + torch.cuda.max_memory_allocated() - before
     with LiveTensors() as live:
-        _run(net, segment, image)
+        _run(segment, image)
     return weights + live.peak
 
 
 @torch.inference_mode()
-def _run(net: SegmentationNet, segment: Segment, image: Tensor) -> None:
+def _run(segment: Segment, image: Tensor) -> None:
     """Segment an image, and wait until it is done."""
-    segment(net, image)
+    segment(image)
     if image.device.type == "cuda":
         torch.cuda.synchronize()
 

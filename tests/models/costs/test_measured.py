@@ -1,5 +1,7 @@
 """Measured costs against bytes counted by hand, and turns."""
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -14,9 +16,6 @@ from segment.prediction.inference import Inference
 def test_peak_memory():
     """At the peak lie the float image, the first layer's output and its ReLU: 3, 8 and 8 planes of floats."""
 
-    def forward(net, image):
-        return net(image[None].float())
-
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -27,22 +26,24 @@ def test_peak_memory():
 
     net = Net()
     weights = 4 * sum(parameter.numel() for parameter in net.parameters())
-    assert peak_memory(net, forward, torch.zeros(3, 64, 80, dtype=torch.uint8)) == weights + 4 * 64 * 80 * (3 + 8 + 8)
+    assert peak_memory(
+        net, lambda image: net(image[None].float()), torch.zeros(3, 64, 80, dtype=torch.uint8)
+    ) == weights + 4 * 64 * 80 * (3 + 8 + 8)
 
 
-def segment(net: SegmentationNet, image: torch.Tensor) -> torch.Tensor:
-    return Inference().class_map(net, image)
+def build(width: int) -> SegmentationNet:
+    return SegmentationNet(UNetEncoder(width=width, depth=2), FCNDecoder, 2).eval()
 
 
 def test_nets_take_turns():
-    nets = [SegmentationNet(UNetEncoder(width=width, depth=2), FCNDecoder, 2).eval() for width in (4, 8)]
+    nets = [build(4), build(8)]
     turns = []
 
     def record(net: SegmentationNet, image: torch.Tensor) -> torch.Tensor:
         turns.append(nets.index(net))
-        return segment(net, image)
+        return Inference().class_map(net, image)
 
-    costs, description = measure_costs([(net, record) for net in nets], 32, 48)
+    costs, description = measure_costs([(net, partial(record, net)) for net in nets], 32, 48)
     assert turns[:8] == [0, 1, 0, 1, 1, 0, 0, 1]  # once for the memory, then in alternating order
     assert [cost.parameters for cost in costs] == [sum(p.numel() for p in net.parameters()) for net in nets]
     assert all(cost.seconds > 0 for cost in costs)
@@ -53,5 +54,5 @@ def test_nets_take_turns():
 
 def test_three_rounds_are_enough_of_slow_nets(monkeypatch):
     monkeypatch.setattr(measured, "TIME_LIMIT", 0)
-    net = SegmentationNet(UNetEncoder(width=4, depth=2), FCNDecoder, 2).eval()
-    assert "median of 3 alternating passes" in measure_costs([(net, segment)], 32, 32)[1]
+    net = build(4)
+    assert "median of 3 alternating passes" in measure_costs([(net, partial(Inference().class_map, net))], 32, 32)[1]
