@@ -27,6 +27,8 @@ OF_A_NET = {"precision", "protocol"}
 TRAINING_FILES = "training files"
 """Setting that holds a hash of the names and sizes of the files that a net was trained and validated on."""
 
+SAME_IMAGES = {"voc_sbd": "voc"}
+"""Data sets whose splits for evaluation are those of another one."""
 UNKNOWN_TRAINING = r"predictions|net"
 """Keys that stand for the configuration where nothing is known of a training; their value is a path."""
 
@@ -83,7 +85,8 @@ class Run:
     @property
     def data(self) -> tuple[str, tuple[str, ...]]:
         """Name and class names of the data set that was evaluated."""
-        return str(self.metrics.get("data", "unknown")), tuple(self.metrics["per_class_IoU"])
+        name = str(self.metrics.get("data", "unknown"))
+        return SAME_IMAGES.get(name, name), tuple(self.metrics["per_class_IoU"])
 
     @property
     def measurement(self) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class Section:
         runs = [group.runs[0] for group in self.groups]
         same = [run for run in runs if run.has_net] or runs
         precisions = {run.metrics.get("precision") for run in same} - {None}
-        values = {"": {run.protocol for run in same}, "precision ": precisions}
+        values: dict[str, set[Any]] = {"": {run.protocol for run in same}, "precision ": precisions}
         equal = [f"{prefix}{found.pop()}" for prefix, found in values.items() if len(found) == 1]
         return ", ".join([self.title, f"{self.images} images", *equal])
 

@@ -154,6 +154,15 @@ def test_all_runs_that_tie_are_the_best(tmp_path, scores, strong):
     assert not section_grids(sections_of(tmp_path)[0])[0].strong
 
 
+def test_nets_trained_with_sbd_stand_beside_those_of_voc(strides):
+    """Their validation images are the same, and so are the published scores."""
+    for name in "01":
+        change_metrics(strides / name, data="voc_sbd")
+    [section] = sections_of(strides, paper=True)
+    assert (section.data, len(section.groups), len(section.differences)) == ("voc", 2, 1)
+    assert section.elsewhere
+
+
 def test_each_split_has_a_section(strides):
     for name in "13":
         change_metrics(strides / name, split="test", images=9)
