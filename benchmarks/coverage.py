@@ -1,4 +1,4 @@
-"""How often the 95 % interval of mIoU covers the population's mIoU, by simulation.
+"""Coverage of the population's mIoU by the 95 % interval, by simulation.
 
     python -m benchmarks.coverage
     python -m benchmarks.coverage --counts RUN/per_image.npz

@@ -1,7 +1,7 @@
 """Convert annotations to masks or other formats: ``python -m segment.convert input=FOLDER output=FOLDER``."""
 
-from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -40,7 +40,7 @@ def convert(config: DictConfig) -> None:
     border = (5 if config.format == "voc" else 0) if border is None else border
     difficult = getattr(data, "difficult", "class")
     settings = {"format": config.format, "border": border, "tolerance": tolerance, "difficult": difficult}
-    pictures = list(find_pictures(data))
+    pictures = find_pictures(data)
     if output.resolve().is_relative_to(source.resolve()):
         raise SegmentError(f"output={output} lies in input={source}: choose another folder")
     claim_folder(output, {"input": str(source.absolute()), "classes": [*data.classes.names], **settings})
@@ -60,29 +60,35 @@ def convert(config: DictConfig) -> None:
         raise SegmentError(f"{len(left_out)} could not be converted, see the lines above")
 
 
-def find_pictures(data: "SegmentationDataModule") -> "Iterator[Picture]":
-    """Yield the images of all splits.
+def find_pictures(data: "SegmentationDataModule") -> "list[Picture]":
+    """Return the images of all splits, and annotated images that are in none.
 
     Raises:
         SegmentError: no split has images.
     """
-    from segment.data.annotations.objects import DrawnMask
     from segment.data.annotations.scenes import Picture, scene_of_annotation
+    from segment.data.datasets.annotated import AnnotationDataModule
 
-    datasets, errors = {}, []
+    pictures: dict[Path, Picture] = {}
+    errors = []
     for split in dict.fromkeys((data.train_split, data.val_split, "test")):
         try:
-            datasets[split] = data.make_dataset(split, None)
+            dataset = data.make_dataset(split, None)
         except SegmentError as error:
             errors.append(error)
-    if not datasets:
-        raise errors[0]
-    for split, dataset in datasets.items():
+            continue
         for index, sample in enumerate(dataset.samples):
             scene = partial(_read_scene, dataset, index, data.classes)
-            if isinstance(sample.drawing, DrawnMask):
-                scene = partial(scene_of_annotation, sample.drawing.annotation, sample.drawing.class_of)
-            yield Picture(sample.id.replace("/", "_"), sample.image, split, scene)
+            pictures[sample.image] = Picture(sample.id.replace("/", "_"), sample.image, split, scene)
+    if not isinstance(data, AnnotationDataModule):
+        if not pictures:
+            raise errors[0]
+        return [*pictures.values()]
+    for one in data.annotations:
+        split = pictures[one.image].split if one.image in pictures else "unlisted"
+        scene = partial(scene_of_annotation, one, data.class_of_object)
+        pictures[one.image] = Picture(one.id.replace("/", "_"), one.image, split, scene)
+    return [*pictures.values()]
 
 
 def _read_scene(dataset: "SegmentationDataset", index: int, classes: "Classes") -> "Scene":

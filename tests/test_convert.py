@@ -37,6 +37,17 @@ def test_masks_are_a_folder_to_train_on(main, tmp_path):
     assert '"animal"' in (tmp_path / "labelme/03.json").read_text()
 
 
+def test_images_without_a_split_are_converted(main, tmp_path):
+    root = write_labelme(tmp_path / "photos", 1)
+    main("convert", f"input={root}", f"output={tmp_path}/one", "format=masks")
+    assert [*masks(tmp_path / "one/masks")] == ["00"]
+    write_labelme(root, 4)
+    (root / "train.txt").write_text("01\n")
+    (root / "val.txt").write_text("02\n")
+    main("convert", f"input={root}", f"output={tmp_path}/out", "format=masks")
+    assert (tmp_path / "out/unlisted.txt").read_text() == "00\n03\n"
+
+
 def test_mistakes(main, tmp_path, capfd):
     root = write_labelme(tmp_path / "photos")
     (root / "00.json").write_text("{")

@@ -14,7 +14,7 @@ QUICK = (*SMALL, "data.crop_size=[40,40]", "trainer.max_epochs=1", "trainer.enab
 
 CASES = {
     "unknown model": (["model=fcn9s"], "model=fcn9s: there is no such option: did you mean fcn8s?"),
-    "unknown data": (["data=coco"], "data=coco: there is no such option; known are ade20k, camvid"),
+    "unknown data": (["data=cocoa"], "data=cocoa: there is no such option: did you mean coco?"),
     "misspelt key": (["data.bach_size=4"], "data.bach_size= is not known: did you mean data.batch_size=?"),
     "key of an earlier version": (["data=folder", "data.mask_suffix=_m"], "did you mean data.mask_name=?"),
     "misspelt argument": (["+model.decoder.skips=[8]"], "unexpected keyword argument 'skips'"),

@@ -79,7 +79,7 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """How the net segmented an image, without how the pixels were counted, which is the same for all runs."""
+        """The inference protocol of the run. Counting is left out: it is the same for all runs."""
         return str(self.metrics.get("protocol")).partition(";")[0]
 
     @property

@@ -63,7 +63,7 @@ class Section:
 
     @property
     def heading(self) -> str:
-        """What all groups have in common: data set, split, number of images, protocol and precision."""
+        """Data set, split, number of images, and the protocol and precision that all groups share."""
         runs = [group.runs[0] for group in self.groups]
         same = [run for run in runs if run.has_net] or runs
         precisions = {run.metrics.get("precision") for run in same} - {None}

@@ -82,9 +82,7 @@ def check_rows(tags: ImageFileDirectory_v2) -> None:
         ValueError: they do not.
     """
     sizes = tags.get(279) or tags.get(325)
-    if (
-        not sizes or tags.get(259, 1) != 1 or tags.get(262) == 6
-    ):  # 6: YCbCr has fewer values of colours
+    if not sizes or tags.get(259, 1) != 1 or tags.get(262) == 6:  # 6: YCbCr has fewer values of colours
         return
     needed = tags[257] * (tags[256] * sum(tags.get(258, (1,))) // 8)
     if sum(sizes) < needed:

@@ -60,6 +60,7 @@ def test_nets_are_measured_and_shown(trained, tmp_path, capsys):
     assert (out / "cost.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_a_net_that_cannot_be_loaded_is_a_note(trained, tmp_path):
     (trained / "0" / "checkpoints" / "best.ckpt").write_bytes(b"no net")
     [section] = build_sections(find_runs([trained])[0], paper=False)

@@ -19,7 +19,7 @@ CLASSES = Classes(("sky", "road", "car"), ((0, 0, 0), (128, 0, 0), (0, 128, 0)))
 OFFSET = index_labels(3, offset=1, void=(0, 255))
 """As ADE20K's: value 1 is class 0."""
 TRUTH = np.random.default_rng(0).integers(0, 3, (2, 5, 7))
-"""What is predicted for the images a/x and y."""
+"""Predictions for the images a/x and y."""
 IMAGE = torch.zeros(3, 5, 7, dtype=torch.uint8)
 
 

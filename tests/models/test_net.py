@@ -24,7 +24,7 @@ SMALL = {
     "unet_own": ["model=unet", "model.encoder.width=8", "model.decoder.upsampling=transposed"],
     "timm": ["model=fcn8s", "model/encoder=timm"],
 }
-KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind == "fcn_resnet" else kind for kind in SMALL]
+KINDS = [kind if kind in {"fcn", "unet_own"} else pytest.param(kind, marks=pytest.mark.slow) for kind in SMALL]
 
 
 def step(net: SegmentationNet, optimizer: torch.optim.Optimizer) -> None:
@@ -95,6 +95,7 @@ def test_checkpointing_changes_no_gradient(kind):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fcn", "timm"])
 def test_checkpointing_takes_less_memory(kind):
     image, peaks = torch.zeros(2, 3, 256, 256), []

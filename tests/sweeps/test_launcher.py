@@ -16,6 +16,7 @@ from tests.conftest import SMALL
 from tests.sweeps.conftest import job_records, running_in, until
 
 
+@pytest.mark.slow
 def test_jobs_that_fail_stop_no_other_and_are_the_only_ones_to_run_again(sweep, tmp_path, capfd):
     for seed, fault in enumerate(["exception", "exit", "kill"], 1):
         (tmp_path / f"fault-{seed}").write_text(fault)

@@ -62,6 +62,7 @@ def test_the_best_checkpoint_so_far_is_copied_to_another_folder(main, tmp_path, 
     assert {**outcome(place), "rows": None} == {**uninterrupted, "rows": None}
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_validated_kept_and_evaluated(uninterrupted):
     validated = [float(row["val/mIoU"]) for row in uninterrupted["rows"] if row["val/mIoU"]]
     assert validated[-1] < max(validated) == pytest.approx(uninterrupted["metrics"]["mIoU"])

@@ -111,6 +111,7 @@ def test_an_offline_run_with_its_checkpoint(main, monkeypatch):
     assert wandb.run is None  # otherwise the next run of this process would continue this one
 
 
+@pytest.mark.slow
 def test_pictures_show_the_weights_that_were_validated(main, monkeypatch):
     """Those are the averaged weights, in whatever order the callbacks are named."""
     seen = {}

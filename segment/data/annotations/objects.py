@@ -244,12 +244,10 @@ class DrawnMask:
 
     Args:
         annotation: of the image.
-        class_of: gives an object's class, "background" or "void".
         label_of: gives the label of an object's pixels.
     """
 
     annotation: Annotation
-    class_of: Callable[[AnnotatedObject], str]
     label_of: Callable[[AnnotatedObject], int]
 
     def frame_problem(self, image: ImageHeader) -> Finding | None:

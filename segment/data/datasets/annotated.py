@@ -108,9 +108,7 @@ class AnnotationDataModule(FolderDataModule):
         return [self._sample(one) for one in self.annotations if images in one.image.parents]
 
     def _sample(self, annotation: Annotation) -> Sample:
-        return Sample(
-            annotation.id, annotation.image, annotation.file, DrawnMask(annotation, self.class_of_object, self.label_of)
-        )
+        return Sample(annotation.id, annotation.image, annotation.file, DrawnMask(annotation, self.label_of))
 
     def class_of_object(self, item: AnnotatedObject) -> str:
         """Return the class of an object, "background" or "void"."""

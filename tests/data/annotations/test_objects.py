@@ -106,7 +106,7 @@ def test_outlines_that_would_take_minutes_are_refused(count):
 
 def test_another_size_is_a_problem(tmp_path):
     path = save_photo(tmp_path / "a.jpg")
-    drawing = DrawnMask(annotation(size=(20, 31), image=path), lambda item: item.label, lambda item: 1)
+    drawing = DrawnMask(annotation(size=(20, 31), image=path), lambda item: 1)
     assert "is made for 31x20 pixels, but its image" in drawing.frame_problem(image_header(path)).message
     with pytest.raises(SegmentError, match="made for 31x20"):
         drawing.draw(image_header(path))

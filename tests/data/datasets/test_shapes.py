@@ -1,6 +1,7 @@
 """The drawn data set: reproducible, similar to VOC, and not solved by colour."""
 
 import numpy as np
+import pytest
 import torch
 
 from segment.data.datasets.shapes import SHAPES, ShapesDataModule, draw
@@ -26,6 +27,7 @@ def test_shapes_are_voc_like():
             assert not ((a != b) & (a != 255) & (b != 255)).any()
 
 
+@pytest.mark.slow
 def test_colour_alone_does_not_solve_shapes():
     """Predicting the most likely class of each of 16^3 colours, learned on 300 images, gives less than 0.40 mIoU."""
     table = np.zeros((4096, 6))

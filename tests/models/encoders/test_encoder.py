@@ -16,7 +16,7 @@ from segment.models.net import SegmentationNet
 from segment.models.published.fcn_resnet import FCNHead
 
 ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml") if "paper" not in path.stem)
-QUICK = {"mobilenet_v2", "resnet18", "timm", "unet_small"}
+QUICK = {"mobilenet_v2", "unet_small"}
 DECODERS = {
     "fcn": partial(FCNDecoder, skip_strides=[8, 4]),
     "fcn_transposed": partial(FCNDecoder, skip_strides=[8, 4], upsampling="transposed"),

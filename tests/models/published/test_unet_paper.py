@@ -22,6 +22,7 @@ def test_unet_papers_core_maps_572_to_388():
         assert net.core(torch.rand(1, 3, 188, 204)).shape == (1, 3, 4, 20)
 
 
+@pytest.mark.slow
 def test_tiles_fit_together_and_borders_are_mirrored():
     net, tiled = small_paper_unet(), small_paper_unet(tile=48)
     image = torch.rand(1, 3, 100, 150)
