@@ -15,14 +15,14 @@ FIELDS = {"{name}": "(?P<name>[^/]+)", "{folder}/": "(?:(?P<folder>.+)/)?", "{fo
 """Fields of a pattern of names, each with its regular expression."""
 
 
-def _nfc(name: str) -> str:
+def nfc(name: str) -> str:
     """Return a name in the Unicode form that keyboards write: macOS may store "ü" as two characters."""
     return unicodedata.normalize("NFC", name)
 
 
 def name_key(name: str) -> str:
     """Return a name without its letter case and Unicode form."""
-    return _nfc(_nfc(name).casefold())
+    return nfc(nfc(name).casefold())
 
 
 def without_suffix(name: str) -> tuple[str, str]:
@@ -48,7 +48,7 @@ class NamePattern:
     """
 
     def __init__(self, key: str, text: str) -> None:
-        self.text = _nfc(text)
+        self.text = nfc(text)
         self.stem, self.suffix = without_suffix(self.text)
         fields = re.findall(r"\{[^{}]*\}", text)
         if not fields or len({*fields}) < len(fields) or {*fields} - FIELDS.keys():
@@ -66,7 +66,7 @@ class NamePattern:
 
     def fields(self, path: str) -> dict[str, str] | None:
         """Return the fields of a path below the folder; None if it does not have this pattern."""
-        stem, suffix = without_suffix(_nfc(path))
+        stem, suffix = without_suffix(nfc(path))
         found = self._regex.fullmatch(stem)
         return found.groupdict("") if found and self.suffix in {"", suffix} else None
 
@@ -119,7 +119,7 @@ def find_pairs(images: Path, masks: Path, image_name: NamePattern, mask_name: Na
     for name, path in found.items():
         wanted = mask_name.fill(image_name.fields(name) or {})
         mask = _choose(known.get(name_key(wanted), {}), wanted, path) or masks / f"{wanted}{mask_name.suffix or '.png'}"
-        sample = Sample(_nfc(without_suffix(name)[0]), path, mask if masks.is_dir() else None)
+        sample = Sample(nfc(without_suffix(name)[0]), path, mask if masks.is_dir() else None)
         if (other := samples.setdefault(sample.id, sample)) is not sample:
             raise SegmentError(f"{other.image} and {path} have one name: whose is the mask?")
         if (other := owners.setdefault(mask, sample)) is not sample and masks.is_dir():
@@ -169,7 +169,7 @@ def polygon_hint(*folders: Path) -> str:
 
 def _choose(candidates: Mapping[str, Path], wanted: str, image: Path) -> Path | None:
     """Return the mask of an image: the only candidate, or the only one whose name agrees in letter case as well."""
-    same = {name: path for name, path in candidates.items() if _nfc(without_suffix(name)[0]) == wanted}
+    same = {name: path for name, path in candidates.items() if nfc(without_suffix(name)[0]) == wanted}
     paths = [*(same or candidates).values()]
     if len(paths) > 1:
         suffixes = dict.fromkeys(path.suffix.lower() for path in paths)
