@@ -60,9 +60,16 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     return image
 
 
+def _open_file(path: Path) -> IO[bytes]:
+    """Open a regular file: opening a named pipe would wait for a writer."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    return path.open("rb")
+
+
 def image_header(path: Path) -> ImageHeader:
     """Return the header of an image. A damaged file may raise anything."""
-    with path.open("rb") as file:
+    with _open_file(path) as file:
         if bands := bands_header(file):
             check_pixels(bands)
             size = (bands.height, bands.width) if bands.orientation >= 5 else (bands.width, bands.height)
@@ -76,7 +83,7 @@ def mask_header(path: Path) -> ImageHeader:
     if path.suffix.lower() in ARRAY_SUFFIXES:
         height, width = load_plane(path, "r").shape
         return ImageHeader((width, height), "L", "NPY", 1)
-    with path.open("rb") as file:
+    with _open_file(path) as file:
         content = file.read() if file.read(len(PNG)) == PNG else b""
         file.seek(0)
         with open_image(file) as image:

@@ -1,5 +1,6 @@
 """Files of one data set that disagree: palettes, grey beside palettes, depths, bands, EXIF."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segment.data.consistency import header_notes, palette_problem
+from segment.data.consistency import find_bits, header_notes, palette_problem
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.doctor import examine
 from segment.data.images import Reading
@@ -243,3 +244,8 @@ def test_turns_that_may_not_be_the_masks_are_named(tmp_path, orientation):
 def test_choices_that_make_no_sense(options):
     with pytest.raises(SegmentError, match=r"^data: expected bands=\[RED,GREEN,BLUE\]"):
         FolderDataModule("x", ["a", "b"], **options)
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert find_bits([tmp_path / "a.png"], Reading()) is None
