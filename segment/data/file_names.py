@@ -9,6 +9,7 @@ from pathlib import Path
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.pairs import Sample
 from segment.errors import SegmentError
+from segment.files import walk
 
 MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".npy", ".npz"}
 FIELDS = {"{name}": "(?P<name>[^/]+)", "{folder}/": "(?:(?P<folder>.+)/)?", "{folder}": "(?P<folder>.+)"}
@@ -76,7 +77,7 @@ class NamePattern:
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Return the files of a folder that have this pattern, by their path below it and in its order."""
-        found = below(folder, "**/*" if "/" in self.text else "*")
+        found = below(folder, deep="/" in self.text)
         return {name: path for name, path in found.items() if self.fields(name) is not None}
 
 
@@ -94,11 +95,11 @@ def name_patterns(image_name: str, mask_name: str) -> tuple[NamePattern, NamePat
     return image, mask
 
 
-def below(folder: Path, pattern: str) -> dict[str, Path]:
+def below(folder: Path, deep: bool = True) -> dict[str, Path]:
     """Return the images and masks of a folder by their path below it, without the hidden files that macOS adds."""
-    paths = [path for path in sorted(folder.glob(pattern)) if path.suffix.lower() in MASK_SUFFIXES]
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {name: path for name, path in names.items() if not f"/{name}".count("/.")}
+    paths = [at / name for at, names in walk(folder) for name in names] if deep else folder.glob("*")
+    found = [path for path in sorted(paths) if path.suffix.lower() in MASK_SUFFIXES and path.name[0] != "."]
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def find_pairs(images: Path, masks: Path, image_name: NamePattern, mask_name: NamePattern) -> list[Sample]:
@@ -148,7 +149,7 @@ def _image_files(images: Path, masks: Path, image_name: NamePattern, mask_name: 
 
 def _no_pairs(images: Path, masks: Path, image_name: NamePattern, mask_name: NamePattern) -> SegmentError:
     """Return the error for folders without files, or with files that the patterns do not pair."""
-    image, mask = (next(iter(below(folder, "**/*")), "") for folder in (images, masks))
+    image, mask = (next(iter(below(folder)), "") for folder in (images, masks))
     if not image:
         return SegmentError(f"no image in {images} ({', '.join(sorted(IMAGE_SUFFIXES))})")
     if not mask:

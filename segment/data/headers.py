@@ -28,7 +28,7 @@ class ImageHeader(NamedTuple):
         depth: number of bits of a value, 16 or less.
         bands: number of bands, without transparency; 3 also where they are equal, as in a grey image.
         palette: the colours of a palette image, three bytes each.
-        more_pages: True if a TIFF has further images.
+        more_pages: True if there are further images, as in a TIFF of several pages or an animated GIF.
         lossy: name of a compression that changes values, empty if there is none.
     """
 
@@ -91,7 +91,7 @@ def mask_header(path: Path) -> ImageHeader:
             orientation = exif.get(ORIENTATION, 1)
             orientation = orientation if orientation in range(1, 9) else 1
             swapped = orientation >= 5 and image.format != "TIFF"  # PIL gives a TIFF's upright size
-            more = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
+            more = image.format != "MPO" and getattr(image, "n_frames", 1) > 1  # a phone's JPEG may hold a preview
             depth = PngHeader.from_bytes(PNG + content).depth if content else 16 if image.mode.startswith("I;16") else 8
             size = image.size[::-1] if swapped else image.size
             return ImageHeader(

@@ -14,6 +14,7 @@ from segment.data.file_names import nfc
 from segment.data.headers import open_image
 from segment.data.labels import Labels, ranges
 from segment.errors import SegmentError
+from segment.files import walk
 from segment.prediction.output_files import EXTRAS
 
 SUFFIXES = (".png", ".npy", ".npz")
@@ -228,7 +229,7 @@ def find_predictions(folder: Path, dataset: SegmentationDataset) -> tuple[dict[s
     """
     if not folder.is_dir():
         raise SegmentError(f"predictions={folder}: expected a folder of masks")
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = {path.relative_to(folder).as_posix() for at, files in walk(folder) for path in map(at.joinpath, files)}
     stored = {nfc(name): name for name in sorted(names)}
     found: dict[str, str] = {}
     missing = []

@@ -55,6 +55,12 @@ def save(folder: Path, make, first: str = "a/x.png", second: str = "y.png", valu
     return folder
 
 
+def test_linked_folders_of_predictions_are_read(tmp_path):
+    save(tmp_path / "masks", grey, "../far/x.png")
+    (tmp_path / "masks" / "a").symlink_to(tmp_path / "far")
+    assert matches(read(tmp_path / "masks"))
+
+
 def scores(values: np.ndarray, dtype=np.float16) -> np.ndarray:
     """Return scores (3,5,7) whose argmax the values are."""
     return np.stack([200 * (values == k) + 50 for k in range(3)]).astype(dtype)
