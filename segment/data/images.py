@@ -218,7 +218,8 @@ def check_header(path: Path) -> None:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> SegmentError:
+def read_failure(error: Exception) -> str:
+    """Return the reason why an image or mask cannot be read, in a few words."""
     reason = str(error).split(", could be")[0]  # PIL adds that it could be a decompression bomb
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
@@ -226,4 +227,8 @@ def _unreadable(path: Path, error: Exception) -> SegmentError:
         reason = "it is no image, or of an unknown kind"
     elif isinstance(error, RuntimeError):
         reason = re.sub(r"^.*(\.cpp:\d+, |\] )", "", reason)  # the place in torchvision's sources
-    return SegmentError(f"cannot read the image {path}: {reason or type(error).__name__}")
+    return reason or type(error).__name__
+
+
+def _unreadable(path: Path, error: Exception) -> SegmentError:
+    return SegmentError(f"cannot read the image {path}: {read_failure(error)}")

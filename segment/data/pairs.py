@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, from_numpy
 
 from segment.data.headers import ImageHeader, image_header, mask_header, turn
-from segment.data.images import Reading, read_image
+from segment.data.images import Reading, read_failure, read_image
 from segment.data.labels import Labels
 from segment.data.unknown_values import UnknownValues
 from segment.errors import SegmentError
@@ -92,7 +92,7 @@ def read_headers(sample: Sample) -> PairHeaders | Finding:
         return PairHeaders(image, mask_header(path))
     except Exception as error:  # a damaged file makes PIL raise all kinds of errors
         kind = "mask" if path == sample.mask else "image"
-        return Finding(f"unreadable {kind}", f"cannot read {path}: {error or type(error).__name__}")
+        return Finding(f"unreadable {kind}", f"cannot read {path}: {read_failure(error)}")
 
 
 def header_problem(sample: Sample, headers: PairHeaders, labels: Labels, reading: Reading) -> Finding | None:

@@ -91,6 +91,8 @@ class PredictedMasks:
             expected = "class indices (H,W) or " * (path.suffix == ".npy") + "probabilities (classes,H,W)"
             raise SegmentError(f"{path} is {values.dtype} {values.shape}: expected {expected}")
         labels = self._labels[meaning]
+        if labels.coloured:
+            raise SegmentError(f"{path} has one number a pixel, and the data set's masks have colours: expected a PNG")
         if values.size and not 0 <= values.min() <= values.max() <= IGNORE:
             raise labels.unknown_value(path, values.min() if values.min() < 0 else values.max())
         return labels.class_indices(np.ascontiguousarray(values, np.uint8), path)

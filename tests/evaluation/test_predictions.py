@@ -268,3 +268,11 @@ def test_colours_of_a_palette_that_is_no_data_set_s_say_nothing(tmp_path):
         return image
 
     assert matches(read(save(tmp_path, other)))
+
+
+def test_arrays_are_no_colours(tmp_path):
+    labels = Labels({(0, 0, 0): 2, (0, 0, 1): 0, (0, 0, 2): 1})
+    save(tmp_path, lambda mask: mask.astype(np.uint8), "a/x.npy", "y.npy")
+    assert matches(read(tmp_path, labels))
+    with pytest.raises(SegmentError, match=r"x.npy has one number a pixel, and the data set's masks have colours"):
+        read(tmp_path, labels, "dataset")(IMAGE, "a/x")
