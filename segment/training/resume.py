@@ -165,7 +165,7 @@ def check_recorded_config(source: str, typed: Sequence[str]) -> None:
         fixed = (FIXED_SETTINGS, r"sweeper\..*") if swept else (FIXED_SETTINGS,)
         if value != usual.get(key) and matches_key(key, *fixed):
             raise SegmentError(
-                f"{source}: refused, it changes hydra.{key:.100}: only the command line may set this key"
+                f"{source}: refused, it changes hydra.{key:.100}, which is set on the command line alone"
             )
 
 
