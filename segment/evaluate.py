@@ -39,10 +39,9 @@ CHECKED_KEYS = {
 
 def evaluate(config: DictConfig) -> None:
     """Evaluate a checkpoint, or masks from a folder, on a split of a data set, and write the results."""
+    check_source(config)
     if config.checkpoint is not None:
         checkpoint_path(config.checkpoint)  # before torch, which takes seconds, is imported
-    elif config.predictions.folder is None:
-        raise SegmentError("checkpoint is missing: give checkpoint=FILE, or predictions=FOLDER with data=NAME")
     folder = RunFolder(output_folder())
     if folder.provenance.is_file():
         raise SegmentError(
@@ -53,7 +52,6 @@ def evaluate(config: DictConfig) -> None:
 
     silence_known_warnings()
     with occupied(folder):
-        folder.clear_results()
         for key, kind in CHECKED_KEYS.items():
             check_value(key, OmegaConf.select(config, key), kind)
         check_seed(config.seed)
@@ -61,6 +59,27 @@ def evaluate(config: DictConfig) -> None:
             evaluate_checkpoint(config, folder)
         else:
             evaluate_predictions(config, folder)
+
+
+def check_source(config: DictConfig) -> None:
+    """Check that there is either a checkpoint or a folder of predictions, and no key of the other one.
+
+    Raises:
+        SegmentError: both are given, or none.
+    """
+    if config.predictions.folder is not None:
+        for key in ("checkpoint", "submit", "calibration"):
+            if config[key] not in (None, False):
+                raise for_net(key)
+    elif config.checkpoint is None:
+        raise SegmentError("checkpoint is missing: give checkpoint=FILE, or predictions=FOLDER with data=NAME")
+    elif config.predictions.labels is not None:
+        raise SegmentError("predictions.labels= is for predictions=FOLDER data=NAME: give it in place of checkpoint=")
+
+
+def for_net(key: str) -> SegmentError:
+    """Return the error for a key that is given with predictions."""
+    return SegmentError(f"{key}= is for a net, and predictions= judges files: give one of the two")
 
 
 def evaluate_checkpoint(config: DictConfig, folder: RunFolder) -> None:
@@ -138,6 +157,7 @@ def write_submission(config: DictConfig, net: Any, data: Any, inference: Any, fo
 
     check_submit_options(config.submit, config.competition, data)
     net.to(build_evaluation_trainer(config, folder).strategy.root_device)
+    folder.clear_results()
     predict = functools.partial(inference.class_map, net)
     if config.submit == "voc":
         write_voc_archive(predict, data, config.split, config.competition, folder.voc_archive)
@@ -169,8 +189,11 @@ def write_evaluation(
             f"the split {config.split} has no masks: there is nothing to compare with; "
             "use segment.predict, or submit=voc or ade20k for the servers"
         )
+    data.image_groups(config.split)  # a mistake in data.groups is found before the earlier results are deleted
     with ending_run(folder) as run:
         run.trainer = trainer = build_evaluation_trainer(config, folder)
+        if trainer.is_global_zero:
+            folder.clear_results()
         evaluation = evaluate_split(trainer, predictor, data, config.split, config.boundary, config.calibration)
         if not trainer.is_global_zero:
             return
@@ -196,20 +219,23 @@ def prepare_overrides() -> None:
     """Make the checkpoint's data configuration Hydra's option ``data=checkpoint``, and the default.
 
     It then is an option like any other: ``data.root=`` changes one key of it, and ``data=voc`` replaces it.
-    ``predictions=FOLDER`` stands for ``predictions.folder=FOLDER``.
+    ``predictions=FOLDER`` stands for ``predictions.folder=FOLDER``. These keys lose their ``+`` or ``++``.
 
     Raises:
         SegmentError: ``bootstrap=`` is given, which earlier versions had, there is no checkpoint to read, or keys
             exclude each other.
     """
-    sys.argv[1:] = [re.sub("^predictions=", "predictions.folder=", argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [re.sub(r"^\+*predictions=", "predictions.folder=", argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [
+        re.sub(r"^\+*(checkpoint|data|predictions\.folder)=", r"\1=", argument) for argument in sys.argv[1:]
+    ]
     for argument in sys.argv[1:]:
         if override_key(argument).lstrip("+") == "bootstrap":
             raise SegmentError(
                 f"{argument}: the interval is computed by the jackknife and needs no resamples; leave it out"
             )
     if typed_path("predictions.folder") is not None:
-        return check_keys_of_predictions({override_key(argument) for argument in sys.argv[1:]})
+        return check_keys_of_predictions({override_key(argument).lstrip("+") for argument in sys.argv[1:]})
     own, path = "data=checkpoint", typed_path("checkpoint")
     if any(override_key(argument) == "data" and argument != own for argument in sys.argv):
         return
@@ -234,7 +260,7 @@ def check_keys_of_predictions(keys: set[str]) -> None:
     """
     for key in sorted(keys):
         if key in {"checkpoint", "submit", "competition", "calibration"} or key.startswith("inference"):
-            raise SegmentError(f"{key}= is for a net, and predictions= judges files: give one of the two")
+            raise for_net(key)
     if "data" not in keys:
         raise SegmentError("data is missing: predictions=FOLDER needs the data set of the images, data=NAME")
 

@@ -45,6 +45,19 @@ def readable_file(given: Any, key: str) -> Path:
     return path
 
 
+def walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a folder and all below it that are not hidden, each with its files' names. Links are followed."""
+    for folder, names, files in os.walk(top, followlinks=True):
+        names[:] = [name for name in names if name[0] != "." and not links_to_parent(Path(folder, name))]
+        yield Path(folder), files
+
+
+def links_to_parent(folder: Path) -> bool:
+    """Return whether a folder is a link to one that contains it: to follow it would find the same files again."""
+    target = os.path.realpath(folder)
+    return folder.is_symlink() and any(Path(os.path.realpath(up)).is_relative_to(target) for up in folder.parents)
+
+
 def kind(path: Path) -> str:
     """Name what is at a path: "a file", "a folder", "a named pipe", "a device", "a socket" or "a broken link"."""
     if not path.exists():

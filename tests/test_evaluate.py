@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from segment.cli.build import instantiate
 from segment.data.datasets.shapes import SHAPES
+from segment.errors import SegmentError
+from segment.evaluate import check_source
 from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
 from segment.records import checkpoint as checkpoints
+from segment.records.folder import RunFolder
 from tests.conftest import untrained, write_pair
 
 QUIET = ("data.num_workers=0", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu")
@@ -171,13 +175,16 @@ def test_the_masks_of_segment_predict_have_the_metrics_of_the_checkpoint(main, f
         (tmp_path / "it's masks" / name).unlink()  # NAME.npz is there
     mixed = main("evaluate", "predictions=it's masks", *data, *QUIET)
     found = json.loads((mixed / "metrics.json").read_text())
-    assert "for 2 of 3 images the argmax of rounded probabilities; one image at a time" in found["protocol"]
+    assert "for 2 of 3 images the argmax of scores, which may be rounded; one image at a time" in found["protocol"]
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (("checkpoint=a.ckpt", "data=shapes"), "checkpoint= is for a net, and predictions= judges files"),
+        (("++checkpoint=a.ckpt", "data=shapes"), "checkpoint= is for a net, and predictions= judges files"),
+        (("++calibration=true", "data=shapes"), "calibration= is for a net"),
+        (("+data=shapes", "predictions.labels=ade"), "predictions.labels=ade: expected index or dataset or null"),
         (("inference.flip=true", "data=shapes"), "inference.flip= is for a net"),
         (("submit=voc", "data=voc"), "submit= is for a net"),
         (("calibration=true", "data=shapes"), "calibration= is for a net"),
@@ -193,6 +200,28 @@ def test_predictions_that_cannot_be_judged(main, tmp_path, overrides, message):
     (tmp_path / "masks").mkdir()
     with pytest.raises(SystemExit, match=f"^error: .*{message}"):
         main("evaluate", "predictions=masks", *overrides, *QUIET)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("checkpoint", "a.ckpt"), ("calibration", True), ("submit", "voc"), ("predictions.labels", "index")],
+)
+def test_values_of_a_net_and_of_predictions_exclude_each_other(key, value):
+    """Where the command line does not show them: a user's own configuration may hold both."""
+    given = {
+        "checkpoint": None,
+        "calibration": False,
+        "submit": None,
+        "predictions": {"folder": "masks", "labels": None},
+    }
+    config = OmegaConf.create(given)
+    check_source(config)
+    OmegaConf.update(config, key, value)
+    if key == "predictions.labels":
+        OmegaConf.update(config, "predictions.folder", None)
+        OmegaConf.update(config, "checkpoint", "a.ckpt")
+    with pytest.raises(SegmentError, match=f"^{key}= is for "):
+        check_source(config)
 
 
 def test_nothing_to_judge(main):
@@ -281,6 +310,21 @@ def test_a_failed_evaluation_leaves_no_earlier_metrics(main, checkpoint):
     assert earlier
     assert not (folder / "metrics.json").exists()
     assert not list((folder / "predictions").glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    "override", ["boundary=maybe", "data.groups.pattern=x", "predictions=masks", "trainer.devices=x"]
+)
+def test_a_mistake_keeps_the_earlier_metrics(main, checkpoint, tmp_path, override):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.claim()
+    folder.metrics.write_text("earlier")
+    (tmp_path / "masks").mkdir()
+    source = "data=shapes" if "predictions" in override else f"checkpoint={checkpoint}"
+    with pytest.raises(SystemExit, match=r"^error: "):
+        main("evaluate", source, override, f"hydra.run.dir={folder.path}", *QUIET)
+    assert folder.metrics.read_text() == "earlier"
 
 
 def test_another_split_and_other_data_settings(main, checkpoint, capfd):

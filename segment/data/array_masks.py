@@ -33,12 +33,14 @@ def read_array(path: Path, threshold: float | None = None) -> np.ndarray:
         threshold: values from here on are 255 and all others 0, which integers and floats may be then.
 
     Raises:
-        ValueError: the array has another shape, other numbers than integers, or values beyond 0 to 255.
+        ValueError: the array has another shape, other numbers than integers, values beyond 0 to 255, or NaN.
     """
     values = load_plane(path)
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(1 if threshold is None else 255)
     if threshold is not None:
+        if not np.isfinite(values).all():  # NaN would be below any threshold
+            raise ValueError("it holds values that are not finite (NaN): give every pixel a number")
         return (values >= threshold).astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "iu":
         raise ValueError(

@@ -15,6 +15,7 @@ from segment.data.pairs import Finding, PairHeaders, Sample
 
 GREY = bytes(np.repeat(np.arange(256), 3).astype(np.uint8))
 """Palette in which every index is its own grey value."""
+BLACK_AND_WHITE = bytes([0, 0, 0, 255, 255, 255])
 WAY_ON = (
     "if the colours tell the classes, give data.classes a table of them, such as {128/64/128: road}; "
     "if the stored values are the labels, set data.palette=indices"
@@ -33,6 +34,8 @@ def palette_problem(headers: Mapping[Sample, PairHeaders], labels: Labels) -> Fi
     for sample, pair in headers.items():
         if pair.mask is not None and sample.mask is not None:
             palette = pair.mask.palette or GREY
+            if pair.mask.format == "GIF" and _renumbered(palette):
+                return Finding("palette", f"{sample.mask} is a GIF that may number its grey values anew: {WAY_ON}")
             groups[GREY if GREY.startswith(palette.rstrip(b"\0")) else palette].append(sample.mask)
     if len(groups) > 1 and (grey := groups.get(GREY)):
         coloured = next(paths[0] for palette, paths in groups.items() if palette != GREY)
@@ -49,6 +52,14 @@ def palette_problem(headers: Mapping[Sample, PairHeaders], labels: Labels) -> Fi
                 shown = " and ".join("/".join(map(str, one)) for one in (first, colour))
                 return Finding("palette", f"{other} and {path} show the value {index} as {shown}: {WAY_ON}")
     return None
+
+
+def _renumbered(palette: bytes) -> bool:
+    """Return True for grey values that are not their own indices: PIL leaves those out of a GIF that no pixel has."""
+    colours = palette.rstrip(b"\0")
+    if GREY.startswith(colours) or colours == BLACK_AND_WHITE:
+        return False
+    return palette[::3] == palette[1::3] == palette[2::3]
 
 
 def _differing_entries(palettes: Sequence[bytes]) -> set[int]:
@@ -81,17 +92,19 @@ def find_bits(paths: Iterable[Path], reading: Reading) -> int | None:
 
 def header_notes(headers: Mapping[Sample, PairHeaders], reading: Reading) -> list[Finding]:
     """Return notes on facts that the headers leave open, and how the files are read."""
-    more = [sample.image for sample, pair in headers.items() if pair.image.bands != 3 and not reading.bands]
+    more = [sample.image for sample, pair in headers.items() if pair.image.bands > 3 and not reading.bands]
+    grey = [sample.image for sample, pair in headers.items() if pair.image.bands < 3 and not reading.bands]
     turned = [sample.image for sample, pair in headers.items() if pair.turned_with_image and pair.fits_both_ways]
     if reading.mask_exif == "image":
         turned = []
     texts = {
         "bands": "have more bands than red, green and blue: the first three are read, and data.bands=[0,1,2] chooses",
+        "two bands": "have two bands: the first is read as grey, and data.bands=[0,1,1] chooses",
         "EXIF": "are turned by their EXIF orientation: their masks are read as drawn on the turned images, and "
         "data.mask_exif=image is for masks that are drawn on the stored pixels",
     }
     return [
         Finding(kind, f"{len(found)} of {len(headers)} images, such as {found[0]}, {text}")
-        for (kind, text), found in zip(texts.items(), (more, turned), strict=True)
+        for (kind, text), found in zip(texts.items(), (more, grey, turned), strict=True)
         if found
     ]

@@ -9,20 +9,21 @@ from pathlib import Path
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.pairs import Sample
 from segment.errors import SegmentError
+from segment.files import walk
 
 MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".npy", ".npz"}
 FIELDS = {"{name}": "(?P<name>[^/]+)", "{folder}/": "(?:(?P<folder>.+)/)?", "{folder}": "(?P<folder>.+)"}
 """Fields of a pattern of names, each with its regular expression."""
 
 
-def _nfc(name: str) -> str:
+def nfc(name: str) -> str:
     """Return a name in the Unicode form that keyboards write: macOS may store "ü" as two characters."""
     return unicodedata.normalize("NFC", name)
 
 
 def name_key(name: str) -> str:
     """Return a name without its letter case and Unicode form."""
-    return _nfc(_nfc(name).casefold())
+    return nfc(nfc(name).casefold())
 
 
 def without_suffix(name: str) -> tuple[str, str]:
@@ -48,7 +49,7 @@ class NamePattern:
     """
 
     def __init__(self, key: str, text: str) -> None:
-        self.text = _nfc(text)
+        self.text = nfc(text)
         self.stem, self.suffix = without_suffix(self.text)
         fields = re.findall(r"\{[^{}]*\}", text)
         if not fields or len({*fields}) < len(fields) or {*fields} - FIELDS.keys():
@@ -66,7 +67,7 @@ class NamePattern:
 
     def fields(self, path: str) -> dict[str, str] | None:
         """Return the fields of a path below the folder; None if it does not have this pattern."""
-        stem, suffix = without_suffix(_nfc(path))
+        stem, suffix = without_suffix(nfc(path))
         found = self._regex.fullmatch(stem)
         return found.groupdict("") if found and self.suffix in {"", suffix} else None
 
@@ -76,7 +77,7 @@ class NamePattern:
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Return the files of a folder that have this pattern, by their path below it and in its order."""
-        found = below(folder, "**/*" if "/" in self.text else "*")
+        found = below(folder, deep="/" in self.text)
         return {name: path for name, path in found.items() if self.fields(name) is not None}
 
 
@@ -94,11 +95,11 @@ def name_patterns(image_name: str, mask_name: str) -> tuple[NamePattern, NamePat
     return image, mask
 
 
-def below(folder: Path, pattern: str) -> dict[str, Path]:
+def below(folder: Path, deep: bool = True) -> dict[str, Path]:
     """Return the images and masks of a folder by their path below it, without the hidden files that macOS adds."""
-    paths = [path for path in sorted(folder.glob(pattern)) if path.suffix.lower() in MASK_SUFFIXES]
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {name: path for name, path in names.items() if not f"/{name}".count("/.")}
+    paths = [at / name for at, names in walk(folder) for name in names] if deep else folder.glob("*")
+    found = [path for path in sorted(paths) if path.suffix.lower() in MASK_SUFFIXES and path.name[0] != "."]
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def find_pairs(images: Path, masks: Path, image_name: NamePattern, mask_name: NamePattern) -> list[Sample]:
@@ -119,7 +120,7 @@ def find_pairs(images: Path, masks: Path, image_name: NamePattern, mask_name: Na
     for name, path in found.items():
         wanted = mask_name.fill(image_name.fields(name) or {})
         mask = _choose(known.get(name_key(wanted), {}), wanted, path) or masks / f"{wanted}{mask_name.suffix or '.png'}"
-        sample = Sample(_nfc(without_suffix(name)[0]), path, mask if masks.is_dir() else None)
+        sample = Sample(nfc(without_suffix(name)[0]), path, mask if masks.is_dir() else None)
         if (other := samples.setdefault(sample.id, sample)) is not sample:
             raise SegmentError(f"{other.image} and {path} have one name: whose is the mask?")
         if (other := owners.setdefault(mask, sample)) is not sample and masks.is_dir():
@@ -148,7 +149,7 @@ def _image_files(images: Path, masks: Path, image_name: NamePattern, mask_name: 
 
 def _no_pairs(images: Path, masks: Path, image_name: NamePattern, mask_name: NamePattern) -> SegmentError:
     """Return the error for folders without files, or with files that the patterns do not pair."""
-    image, mask = (next(iter(below(folder, "**/*")), "") for folder in (images, masks))
+    image, mask = (next(iter(below(folder)), "") for folder in (images, masks))
     if not image:
         return SegmentError(f"no image in {images} ({', '.join(sorted(IMAGE_SUFFIXES))})")
     if not mask:
@@ -169,7 +170,7 @@ def polygon_hint(*folders: Path) -> str:
 
 def _choose(candidates: Mapping[str, Path], wanted: str, image: Path) -> Path | None:
     """Return the mask of an image: the only candidate, or the only one whose name agrees in letter case as well."""
-    same = {name: path for name, path in candidates.items() if _nfc(without_suffix(name)[0]) == wanted}
+    same = {name: path for name, path in candidates.items() if nfc(without_suffix(name)[0]) == wanted}
     paths = [*(same or candidates).values()]
     if len(paths) > 1:
         suffixes = dict.fromkeys(path.suffix.lower() for path in paths)

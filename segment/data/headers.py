@@ -28,7 +28,7 @@ class ImageHeader(NamedTuple):
         depth: number of bits of a value, 16 or less.
         bands: number of bands, without transparency; 3 also where they are equal, as in a grey image.
         palette: the colours of a palette image, three bytes each.
-        more_pages: True if a TIFF has further images.
+        more_pages: True if there are further images, as in a TIFF of several pages or an animated GIF.
         lossy: name of a compression that changes values, empty if there is none.
     """
 
@@ -60,9 +60,16 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     return image
 
 
+def _open_file(path: Path) -> IO[bytes]:
+    """Open a regular file: opening a named pipe would wait for a writer."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    return path.open("rb")
+
+
 def image_header(path: Path) -> ImageHeader:
     """Return the header of an image. A damaged file may raise anything."""
-    with path.open("rb") as file:
+    with _open_file(path) as file:
         if bands := bands_header(file):
             check_pixels(bands)
             size = (bands.height, bands.width) if bands.orientation >= 5 else (bands.width, bands.height)
@@ -76,7 +83,7 @@ def mask_header(path: Path) -> ImageHeader:
     if path.suffix.lower() in ARRAY_SUFFIXES:
         height, width = load_plane(path, "r").shape
         return ImageHeader((width, height), "L", "NPY", 1)
-    with path.open("rb") as file:
+    with _open_file(path) as file:
         content = file.read() if file.read(len(PNG)) == PNG else b""
         file.seek(0)
         with open_image(file) as image:
@@ -84,7 +91,7 @@ def mask_header(path: Path) -> ImageHeader:
             orientation = exif.get(ORIENTATION, 1)
             orientation = orientation if orientation in range(1, 9) else 1
             swapped = orientation >= 5 and image.format != "TIFF"  # PIL gives a TIFF's upright size
-            more = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
+            more = image.format != "MPO" and getattr(image, "n_frames", 1) > 1  # a phone's JPEG may hold a preview
             depth = PngHeader.from_bytes(PNG + content).depth if content else 16 if image.mode.startswith("I;16") else 8
             size = image.size[::-1] if swapped else image.size
             return ImageHeader(

@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from segment.data.file_names import nfc
 from segment.errors import SegmentError
+from segment.files import user_path
 
 
 def group_images(
@@ -31,12 +33,14 @@ def group_images(
     if pattern is not None:
         return _by_pattern(ids, pattern)
     if file is not None:
-        return _by_file(ids, Path(file).expanduser())
+        return _by_file(ids, user_path(file, "data.groups.file"))
     if block is None:
         return None
     if type(block) is not int or block < 1:
         raise SegmentError(f"data.groups.block={block}: expected a number of images from 1")
-    order = sorted(ids, key=lambda id: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", id)])
+    order = sorted(
+        dict.fromkeys(ids), key=lambda id: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", id)]
+    )
     blocks = {id: f"block {position // block}" for position, id in enumerate(order)}
     return [blocks[id] for id in ids]
 
@@ -48,11 +52,13 @@ def _by_pattern(ids: Sequence[str], pattern: str) -> list[str]:
         raise SegmentError(f"data.groups.pattern={pattern}: it is no regular expression: {error}") from None
     if not rule.groups:
         raise SegmentError(f"data.groups.pattern={pattern}: expected a group in parentheses, such as '^([^_]*)_'")
-    found = {id: rule.search(id) for id in ids}
-    for id, match in found.items():
+    groups = []
+    for id in ids:
+        match = rule.search(id)
         if match is None or match[1] is None:
             raise SegmentError(f"data.groups.pattern={pattern}: it finds no group in the image id {id!r}")
-    return [match[1] for match in found.values() if match]
+        groups.append(match[1])
+    return groups
 
 
 def _by_file(ids: Sequence[str], path: Path) -> list[str]:
@@ -63,10 +69,10 @@ def _by_file(ids: Sequence[str], path: Path) -> list[str]:
         raise SegmentError(f"data.groups.file={path}: it cannot be read: {error}") from None
     groups: dict[str, str] = {}
     for row in rows:
-        if len(row) != 2 or groups.setdefault(row[0], row[1]) != row[1]:
+        if len(row) != 2 or groups.setdefault(nfc(row[0]), row[1]) != row[1]:
             raise SegmentError(
                 f"data.groups.file={path}: expected 'ID,GROUP' once for each image, got {','.join(row)!r}"
             )
-    if missing := [id for id in ids if id not in groups]:
+    if missing := [id for id in ids if nfc(id) not in groups]:
         raise SegmentError(f"data.groups.file={path}: {len(missing)} images have no group, the first is {missing[0]!r}")
-    return [groups[id] for id in ids]
+    return [groups[nfc(id)] for id in ids]

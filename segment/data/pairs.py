@@ -103,8 +103,9 @@ def header_problem(sample: Sample, headers: PairHeaders, labels: Labels, reading
     image, mask, path = headers.image, headers.mask, sample.image
     if image.mode in {"I", "F"}:  # their brightest value is unknown, and may differ from image to image
         return Finding("image mode", f"{path} has 32 bits per pixel (mode {image.mode}): save it with 8 or 16")
-    if image.more_pages:
-        return Finding("several pages", f"{path} has several pages: save each as an image file")
+    for file, header in ((path, image), (sample.mask, mask)):
+        if header and header.more_pages:
+            return Finding("several pages", f"{file} has several pages or frames: save each as an image file")
     if reading.bands and max(reading.bands) >= image.bands:
         return Finding("bands", f"{path} has the bands 0 to {image.bands - 1}, and data.bands={[*reading.bands]}")
     if sample.drawing:

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from segment.data.classes import IGNORE, Classes
 from segment.data.dataset import SegmentationDataset
+from segment.data.file_names import nfc
 from segment.data.headers import open_image
 from segment.data.labels import Labels, ranges
 from segment.errors import SegmentError
+from segment.files import walk
 from segment.prediction.output_files import EXTRAS
 
 SUFFIXES = (".png", ".npy", ".npz")
@@ -27,8 +29,8 @@ Meaning = Literal["index", "dataset"]
 class PredictedMasks:
     """Class indices from files, in place of a net's.
 
-    A file is a PNG of values or of the classes' colours, or a NumPy array: values (H,W), or scores (classes,H,W), whose
-    argmax is taken. Values are class indices, or those of the data set's own masks.
+    A file is a PNG of values or of the classes' colours, an ``.npy`` of values (H,W), or an ``.npy`` or ``.npz`` of
+    scores (classes,H,W), whose argmax is taken. Values are class indices, or those of the data set's own masks.
 
     Args:
         folder: folder with ``NAME.png``, ``NAME.npy`` or ``NAME.npz`` for each image, by its id or its file's name.
@@ -55,6 +57,7 @@ class PredictedMasks:
         self._colours = own if own.coloured else PredictedLabels(palette)
         self._class_colours = np.array(classes.palette) @ (1 << 16, 1 << 8, 1)
         self.meaning = meaning or self._find_meaning()
+        self._scores = sum(map(_holds_scores, self.files.values()))
 
     def __call__(self, image: Tensor, id: str) -> Tensor:
         """Return the class indices int64 (H,W) that were predicted for an image (3,H,W).
@@ -72,8 +75,8 @@ class PredictedMasks:
     def describe(self) -> str:
         """Return a description of the files, which is recorded with the metrics."""
         meaning = "class indices" if self.meaning == "index" else "those of the data set's masks"
-        scores = sum(path.suffix == ".npz" for path in self.files.values())
-        argmax = f", for {scores} of {len(self.files)} images the argmax of rounded probabilities" if scores else ""
+        argmax = f", for {self._scores} of {len(self.files)} images the argmax of scores, which may be rounded"
+        argmax *= self._scores > 0
         return f"masks from files, whose values are {meaning}{argmax}"
 
     def _read(self, path: Path, meaning: Meaning) -> Tensor:
@@ -82,12 +85,11 @@ class PredictedMasks:
             labels = self._colours if image_mode(path) in COLOURS else self._labels[meaning]
             return labels.class_indices(labels.read_values(path), path)
         values = load_array(path)
-        if values.ndim == 3:
+        if values.ndim == 3 and values.dtype.kind in "fbiu":
             return self._best_class(values, path)
-        if values.ndim != 2 or values.dtype.kind not in "biu":
-            raise SegmentError(
-                f"{path} is {values.dtype} {values.shape}: expected class indices (H,W) or probabilities (classes,H,W)"
-            )
+        if values.ndim != 2 or values.dtype.kind not in "biu" or path.suffix == ".npz":
+            expected = "class indices (H,W) or " * (path.suffix == ".npy") + "probabilities (classes,H,W)"
+            raise SegmentError(f"{path} is {values.dtype} {values.shape}: expected {expected}")
         labels = self._labels[meaning]
         if values.size and not 0 <= values.min() <= values.max() <= IGNORE:
             raise labels.unknown_value(path, values.min() if values.min() < 0 else values.max())
@@ -117,9 +119,10 @@ class PredictedMasks:
             possible = {*found}
             differ = differ or len({mask.numpy().tobytes() for mask in found.values()}) > 1
         if len(possible) > 1 and differ:
+            others = "colours" if self._labels["dataset"].coloured else f"own ({ranges(sorted(own))})"
             raise SegmentError(
                 f"the values of the masks in {self.folder} may be class indices (0 to {len(self.classes) - 1}) or the "
-                f"data set's own ({ranges(sorted(own))}): give predictions.labels=index or predictions.labels=dataset"
+                f"data set's {others}: give predictions.labels=index or predictions.labels=dataset"
             )
         return "index" if "index" in possible else "dataset"
 
@@ -199,7 +202,7 @@ def load_array(path: Path) -> np.ndarray:
         SegmentError: the file cannot be read, or it is not clear which array is meant.
     """
     try:
-        content = np.load(path)
+        content = np.load(path, mmap_mode="r")
         if isinstance(content, np.ndarray):
             return content
         with content:
@@ -211,28 +214,35 @@ def load_array(path: Path) -> np.ndarray:
     raise SegmentError(f"{path} has the arrays {', '.join(names)}: expected {' or '.join(ARRAYS)}")
 
 
+def _holds_scores(path: Path) -> bool:
+    """Return whether a file holds scores, of which the argmax is taken; of an ``.npy``, only the header is read."""
+    return path.suffix == ".npz" or (path.suffix == ".npy" and load_array(path).ndim == 3)
+
+
 def find_predictions(folder: Path, dataset: SegmentationDataset) -> tuple[dict[str, Path], list[str]]:
     """Return the file of each image by the image's id, and the names of further files.
+
+    Names are compared in Unicode's NFC form: macOS may store "ü" as two characters.
 
     Raises:
         SegmentError: a file is missing, or one file stands for two images.
     """
     if not folder.is_dir():
         raise SegmentError(f"predictions={folder}: expected a folder of masks")
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = {path.relative_to(folder).as_posix() for at, files in walk(folder) for path in map(at.joinpath, files)}
+    stored = {nfc(name): name for name in sorted(names)}
     found: dict[str, str] = {}
     missing = []
     for i in range(len(dataset)):
         stems = [dataset.id(i), *[sample.image.stem for sample in dataset.samples[i : i + 1]]]
-        name = next((name for stem in stems for suffix in SUFFIXES if (name := stem + suffix) in names), None)
+        keys = (nfc(stem + suffix) for stem in stems for suffix in SUFFIXES)
+        name = next((stored[key] for key in keys if key in stored), None)
         if name is None:
             missing.append(dataset.id(i))
-        elif name in found:
+        elif found.setdefault(name, dataset.id(i)) != dataset.id(i):  # a list may name an image twice
             raise SegmentError(
                 f"{folder / name} stands for two images, {found[name]} and {dataset.id(i)}: name it by id"
             )
-        else:
-            found[name] = dataset.id(i)
     if missing:
         raise SegmentError(
             f"{folder} has no prediction for {len(missing)} of {len(dataset)} images: {some(missing)}; expected "

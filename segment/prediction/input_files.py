@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segment.data.images import IMAGE_SUFFIXES
 from segment.errors import SegmentError
-from segment.files import kind
+from segment.files import kind, walk
 
 
 def find_images(source: Path, output: Path) -> tuple[list[Path], Path]:
@@ -54,12 +54,5 @@ def matches(pattern: Path) -> Iterator[Path]:
     at = pattern.parts.index("**")
     head, rest = Path(*pattern.parts[:at]), pattern.parts[at + 1 :] or ("*",)
     for top in map(Path, glob.iglob(str(head))) if at else [head]:
-        for folder, names, _ in os.walk(top, followlinks=True):
-            names[:] = [name for name in names if name[0] != "." and not links_to_parent(Path(folder, name))]
-            yield from matches(Path(glob.escape(folder), *rest))
-
-
-def links_to_parent(folder: Path) -> bool:
-    """Return whether a folder is a link to one that contains it: to follow it would find the same files again."""
-    target = os.path.realpath(folder)
-    return folder.is_symlink() and any(Path(os.path.realpath(up)).is_relative_to(target) for up in folder.parents)
+        for folder, _ in walk(top):
+            yield from matches(Path(glob.escape(str(folder)), *rest))

@@ -126,7 +126,8 @@ class Segmenter:
 
         Args:
             image: a path, a PIL image of any mode, a uint8 array (H,W), (H,W,1), (H,W,3) RGB or (H,W,4) RGBA, or a
-                uint8 tensor (H,W), (1,H,W), (3,H,W) RGB or (4,H,W) RGBA.
+                uint8 tensor (H,W), (1,H,W), (3,H,W) RGB or (4,H,W) RGBA. If the net was trained with ``data.bands``, an
+                array or tensor holds any number of bands, which are chosen alike.
             probabilities: return the probabilities, too.
 
         Raises:
@@ -149,8 +150,12 @@ def to_rgb_tensor(image: Any, reading: Reading) -> Tensor:
         check_header(path)
         return read_image(path, reading)
     if isinstance(image, Image.Image):
+        if reading.bands and len(image.getbands()) > 3:  # PIL may have taken a band for opacity
+            raise SegmentError(
+                f"data.bands={[*reading.bands]}: give the path or an array, not a PIL image of mode {image.mode}"
+            )
         try:
-            return torch.from_numpy(np.array(to_rgb(image, reading))).permute(2, 0, 1)
+            return _chosen(np.asarray(to_rgb(image, reading)), reading)
         except Exception as error:  # PIL decodes files only now, and may raise anything on a broken one
             raise SegmentError(f"cannot read the image: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
@@ -159,12 +164,24 @@ def to_rgb_tensor(image: Any, reading: Reading) -> Tensor:
     if isinstance(image, Tensor):
         image = image.cpu().permute(1, 2, 0) if image.ndim == 3 else image.cpu()
     shape = tuple(image.shape)
-    if not given.startswith("uint8 ") or 0 in shape or len(shape) < 2 or shape[2:] not in {(), (1,), (3,), (4,)}:
+    known = len(shape) == 3 if reading.bands else shape[2:] in {(1,), (3,), (4,)}
+    if not given.startswith("uint8 ") or 0 in shape or not (len(shape) == 2 or known):
         raise SegmentError(
             "expected uint8 values from 0 to 255 in an array (H,W), (H,W,1), (H,W,3) or (H,W,4), or in a tensor (H,W), "
             f"(1,H,W), (3,H,W) or (4,H,W); got {given}"
         )
-    return to_rgb_tensor(Image.fromarray(np.asarray(image[..., 0] if shape[2:] == (1,) else image)), reading)
+    values = np.atleast_3d(np.asarray(image))
+    if not reading.bands and values.shape[2] == 4:
+        values = np.asarray(to_rgb(Image.fromarray(values)))
+    try:
+        return _chosen(values, reading)
+    except ValueError as error:
+        raise SegmentError(f"cannot read the array {given}: {error}") from None
+
+
+def _chosen(values: np.ndarray, reading: Reading) -> Tensor:
+    """Return the chosen bands of values uint8 (H,W,N) as uint8 (3,H,W)."""
+    return torch.from_numpy(np.array(reading.choose(values))).permute(2, 0, 1)
 
 
 def load_segmenter(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:

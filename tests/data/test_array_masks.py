@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segment.data.datasets.folder import FolderDataModule
-from segment.data.labels import index_labels
+from segment.data.labels import Labels, index_labels
 from segment.errors import SegmentError
 from tests.conftest import SHARED, needs_shared
 
@@ -54,6 +54,13 @@ def test_arrays_that_are_no_masks(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(SegmentError, match=rf"cannot read the mask .*a.npy: {message}"):
         index_labels(2).read_values(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_threshold_takes_finite_values_alone(tmp_path, value):
+    np.save(tmp_path / "a.npy", np.array([[0.2, value]]))
+    with pytest.raises(SegmentError, match=r"cannot read the mask .*a.npy: it holds values that are not finite"):
+        Labels({0: 0, 255: 1}, threshold=0.5).read_values(tmp_path / "a.npy")
 
 
 def test_arrays_of_other_kinds(tmp_path):

@@ -1,5 +1,6 @@
 """Files of one data set that disagree: palettes, grey beside palettes, depths, bands, EXIF."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segment.data.consistency import find_bits, header_notes, palette_problem
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.doctor import examine
-from segment.data.pairs import check_headers
+from segment.data.images import Reading
+from segment.data.labels import index_labels
+from segment.data.pairs import Sample, check_headers, read_headers
 from segment.errors import SegmentError
 from tests.data.tiffs import png, tiff
 
@@ -26,7 +30,7 @@ def palette_mask(colours: Sequence[tuple[int, int, int]], values: np.ndarray = V
 
 def folder(root: Path, masks: Sequence[Image.Image], suffix: str = ".png", **options) -> FolderDataModule:
     for name in ("images", "masks"):
-        (root / name).mkdir()
+        (root / name).mkdir(parents=True)
     for i, mask in enumerate(masks):
         Image.fromarray(np.full((16, 24, 3), 20 * i, np.uint8)).save(root / f"images/{i}.png")
         mask.save(root / f"masks/{i}{suffix}")
@@ -177,6 +181,48 @@ def test_more_than_three_bands_are_named_until_they_are_chosen(tmp_path, capsys)
         FolderDataModule(str(tmp_path), bands=[4, 0, 1], **options).setup("fit")
 
 
+def test_two_bands_have_a_note_of_their_own(tmp_path):
+    for i, bands in enumerate((1, 2, 4)):
+        (tmp_path / f"{i}.tif").write_bytes(tiff(np.zeros((4, 4, bands), np.uint8), photometric=1))
+    samples = [Sample(str(i), tmp_path / f"{i}.tif", None) for i in range(3)]
+    notes = header_notes({sample: read_headers(sample) for sample in samples}, Reading())
+    assert [note.message.partition(":")[0] for note in notes] == [
+        f"1 of 3 images, such as {tmp_path / '2.tif'}, have more bands than red, green and blue",
+        f"1 of 3 images, such as {tmp_path / '1.tif'}, have two bands",
+    ]
+
+
+GREY_GIFS = {
+    "0 and 2": (np.minimum(VALUES, 1) * 2, None),
+    "2 alone": (VALUES * 0 + 2, None),
+    "255 alone": (VALUES * 0 + 255, None),
+    "0, 128 and 255": (np.array([0, 128, 255], np.uint8)[VALUES], None),
+    "0, 1 and 2": (VALUES, [0, 1, 2]),
+    "0 alone": (VALUES * 0, [0]),
+}
+
+
+@pytest.mark.parametrize("case", GREY_GIFS)
+def test_gifs_whose_grey_values_were_renumbered_are_refused(tmp_path, case):
+    values, found = GREY_GIFS[case]
+    Image.fromarray(values).save(tmp_path / "a.gif")
+    headers = {(sample := Sample("a", tmp_path / "a.gif", tmp_path / "a.gif")): read_headers(sample)}
+    refused = palette_problem(headers, index_labels(3))
+    assert (refused is None) == (found is not None)
+    if refused is None:
+        assert np.unique(index_labels(3).read_values(tmp_path / "a.gif")).tolist() == found
+    else:
+        assert re.search("a.gif is a GIF that may number its grey values anew: .*data.palette=indices", refused.message)
+
+
+def test_a_palette_of_black_and_white_holds_indices(tmp_path):
+    for suffix in (".png", ".gif"):
+        masks = [palette_mask([BLACK, (255, 255, 255)], VALUES // 2)] * 4
+        data = folder(tmp_path / suffix, masks, suffix, classes=["a", "b"])
+        data.setup("fit")
+        assert np.array_equal(data.dataset("train")[0]["mask"], VALUES // 2)
+
+
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 6])
 def test_turns_that_may_not_be_the_masks_are_named(tmp_path, orientation):
     """Turns that keep the size. Of others, the sizes tell which pixels the mask is drawn on."""
@@ -198,3 +244,8 @@ def test_turns_that_may_not_be_the_masks_are_named(tmp_path, orientation):
 def test_choices_that_make_no_sense(options):
     with pytest.raises(SegmentError, match=r"^data: expected bands=\[RED,GREEN,BLUE\]"):
         FolderDataModule("x", ["a", "b"], **options)
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert find_bits([tmp_path / "a.png"], Reading()) is None

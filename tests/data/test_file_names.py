@@ -60,6 +60,16 @@ def test_images_of_one_name_in_two_folders_need_no_masks(tmp_path):
     assert [(sample.id, sample.mask) for sample in samples] == [("a/1", None), ("b/1", None)]
 
 
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    files = "i/0/1.jpg m/0/1.png far/i/2.jpg far/m/2.png"
+    pairs_of(tmp_path, files, mask_name="{folder}/{name}")
+    for kind in "im":
+        (tmp_path / kind / "1").symlink_to(tmp_path / "far" / kind)
+        (tmp_path / kind / "circle").symlink_to(tmp_path / kind)
+    found = pairs_of(tmp_path, files, mask_name="{folder}/{name}")
+    assert found == {"0/1": "0/1.png", "1/2": "1/2.png"}
+
+
 def test_names_in_another_unicode_form(tmp_path):
     apart = unicodedata.normalize("NFD", UMLAUT)
     assert pairs_of(tmp_path, f"i/{apart}.jpg m/{UMLAUT}.png") == {UMLAUT: f"{UMLAUT}.png"}

@@ -1,5 +1,7 @@
 """Groups of images by a pattern, by a file, and by blocks of consecutive ids."""
 
+import unicodedata
+
 import pytest
 
 from segment.data.datasets.shapes import ShapesDataModule
@@ -33,6 +35,18 @@ def test_a_file(tmp_path):
     assert ShapesDataModule(val_size=2, groups={"block": 1}).image_groups("val").tolist() == ["block 0", "block 1"]
 
 
+@pytest.mark.parametrize("rule", [{"pattern": "^(.)_"}, {"block": 2}])
+def test_an_id_that_is_listed_twice_has_its_group_twice(rule):
+    once, (*groups, last) = group_images(IDS, **rule), group_images([*IDS, "b_2"], **rule)
+    assert (groups, last) == (once, once[0])
+
+
+def test_unicode_forms_of_ids_in_a_file_may_differ(tmp_path):
+    forms = [unicodedata.normalize(form, "ä_1") for form in ("NFC", "NFD")]
+    (tmp_path / "groups.csv").write_text(f"{forms[1]},x\n", "utf-8")
+    assert [group_images([form], file=str(tmp_path / "groups.csv")) for form in forms] == [["x"], ["x"]]
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
@@ -44,6 +58,9 @@ def test_a_file(tmp_path):
         ({"pattern": "b|(a)"}, "it finds no group in the image id 'b_2'"),
         ({"block": 0}, "data.groups.block=0: expected a number of images from 1"),
         ({"block": "x"}, "data.groups.block=x: expected a number"),
+        ({"file": 5}, "data.groups.file=5: it cannot be read: .*No such file"),
+        ({"file": True}, "data.groups.file=True: it cannot be read: .*No such file"),
+        ({"file": "~nouser/x.csv"}, "data.groups.file=~nouser/x.csv: it cannot be read: .*No such file"),
         ({"file": "none.csv"}, "data.groups.file=none.csv: it cannot be read: .*No such file"),
     ],
 )

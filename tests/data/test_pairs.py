@@ -94,3 +94,17 @@ def test_masks_with_transparency_have_a_way_on(tmp_path, suffix):
     problem = header_problem(sample, read_headers(sample), index_labels(2), Reading())
     assert "save it without its transparency (PNG mode L), or name its colours in data.classes" in problem.message
     assert header_problem(sample, read_headers(sample), Labels({(0, 0, 0): 0}), Reading()) is None
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "PNG", "WEBP"])
+def test_a_mask_of_several_pages_or_frames(tmp_path, form):
+    frames = [Image.new("L", (24, 20)), Image.new("L", (24, 20), 1)]
+    for kind, more in (("one", []), ("two", frames[1:])):
+        path = tmp_path / f"{kind}.{form.lower()}"
+        frames[0].save(path, save_all=True, append_images=more, **({"lossless": True} if form == "WEBP" else {}))
+        Image.new("RGB", (24, 20)).save(tmp_path / "a.png")
+        sample = Sample("a", tmp_path / "a.png", path)
+        found = header_problem(sample, read_headers(sample), Labels({(0, 0, 0): 0}), Reading())
+        assert (found and found.message) == (
+            f"{path} has several pages or frames: save each as an image file" if more else None
+        )

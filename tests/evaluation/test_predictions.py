@@ -1,5 +1,6 @@
 """Masks of any program: which files are read, what their values mean, and what is refused."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,12 @@ def save(folder: Path, make, first: str = "a/x.png", second: str = "y.png", valu
     return folder
 
 
+def test_linked_folders_of_predictions_are_read(tmp_path):
+    save(tmp_path / "masks", grey, "../far/x.png")
+    (tmp_path / "masks" / "a").symlink_to(tmp_path / "far")
+    assert matches(read(tmp_path / "masks"))
+
+
 def scores(values: np.ndarray, dtype=np.float16) -> np.ndarray:
     """Return scores (3,5,7) whose argmax the values are."""
     return np.stack([200 * (values == k) + 50 for k in range(3)]).astype(dtype)
@@ -77,7 +84,9 @@ def scores(values: np.ndarray, dtype=np.float16) -> np.ndarray:
 def test_every_kind_of_file_is_read(tmp_path, make, suffix):
     masks = read(save(tmp_path, make, f"a/x{suffix}", f"y{suffix}"))
     assert matches(masks)
-    assert masks.describe().endswith("for 2 of 2 images the argmax of rounded probabilities") == (suffix == ".npz")
+    assert masks.describe().endswith("for 2 of 2 images the argmax of scores, which may be rounded") == (
+        suffix == ".npz" or make is scores
+    )
     assert masks(IMAGE, "y").dtype == torch.int64
 
 
@@ -107,6 +116,23 @@ def test_a_file_for_two_images_is_refused(tmp_path):
         PredictedMasks(tmp_path, SegmentationDataset(samples, index_labels(3), None, 0), CLASSES)
 
 
+def test_a_list_that_names_an_image_twice_has_one_file_for_both(tmp_path):
+    save(tmp_path, grey, "x.png", "y.png")
+    samples = [Sample("x", Path("x.jpg"), None)] * 2
+    masks = PredictedMasks(tmp_path, SegmentationDataset(samples, index_labels(3), None, 0), CLASSES)
+    assert np.array_equal(masks(IMAGE, "x"), TRUTH[0])
+
+
+@pytest.mark.parametrize(("id_form", "file_form"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_unicode_forms_of_names_may_differ(tmp_path, id_form, file_form):
+    id, file = (unicodedata.normalize(form, "Zürich/ä") for form in (id_form, file_form))
+    save(tmp_path, grey, f"{file}.png", "y.png")
+    samples = [Sample(id, tmp_path / f"images/{id}.jpg", None)]
+    masks = PredictedMasks(tmp_path, SegmentationDataset(samples, index_labels(3), None, 0), CLASSES)
+    assert np.array_equal(masks(IMAGE, id), TRUTH[0])
+    assert masks.further == ["y.png"]
+
+
 def test_missing_files_are_named(tmp_path):
     save(tmp_path, grey)
     (tmp_path / "y.png").unlink()
@@ -127,7 +153,14 @@ def test_missing_files_are_named(tmp_path):
         (lambda v: v - 1, "y.npy", "holds the value -1, which is no class"),
         (lambda v: v + 254, "y.npy", "holds the value 256, which is no class"),
         (lambda v: v + 0.5, "y.npy", r"y.npy is float64 \(5, 7\): expected class indices \(H,W\) or prob"),
-        (lambda v: np.array([{}]), "y.npy", "cannot read .*y.npy: Object arrays cannot be loaded"),
+        (lambda v: np.array([{}]), "y.npy", "cannot read .*y.npy: .*Python objects in dtype"),
+        (lambda v: {"a": v}, "y.npz", r"y.npz is int64 \(5, 7\): expected probabilities \(classes,H,W\)$"),
+        (
+            lambda v: scores(v).astype(str),
+            "y.npy",
+            r"y.npy is <U\d+ \(3, 5, 7\): expected class indices \(H,W\) or prob",
+        ),
+        (lambda v: scores(v).astype(complex), "y.npy", r"y.npy is complex128 \(3, 5, 7\): expected class indices"),
         (lambda v: scores(v)[:2], "y.npy", "y.npy has 2 score maps, the data set 3 classes"),
         (lambda v: scores(v) * np.nan, "y.npy", "y.npy has probabilities that are no numbers"),
         (lambda v: {"a": scores(v), "b": scores(v)}, "y.npz", "y.npz has the arrays a, b: expected probabilities or"),
@@ -173,6 +206,16 @@ def test_values_with_two_meanings_are_asked_for(tmp_path):
         read(tmp_path, OFFSET)
     assert matches(read(tmp_path, OFFSET, "index"), values)
     assert matches(read(tmp_path, OFFSET, "dataset"), values - 1)
+
+
+def test_values_that_may_be_colours_of_the_data_set_are_asked_for(tmp_path):
+    """Grey value k is the index k and the colour k/k/k, which stands for another class."""
+    save(tmp_path, grey)
+    labels = Labels({(0, 0, 0): 2, (1, 1, 1): 0, (2, 2, 2): 1})
+    with pytest.raises(
+        SegmentError, match=r"may be class indices \(0 to 2\) or the data set's colours: give predictions"
+    ):
+        read(tmp_path, labels)
 
 
 def test_void_of_the_data_set_is_no_class_of_a_prediction(tmp_path):

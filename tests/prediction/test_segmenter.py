@@ -12,9 +12,12 @@ from PIL import Image
 
 import segment
 from segment.data.datasets.shapes import SHAPES
+from segment.data.images import Reading
 from segment.errors import SegmentError
 from segment.prediction import Inference, Segmenter
+from segment.prediction.segmenter import to_rgb_tensor
 from tests.conftest import varied_checkpoint
+from tests.data.tiffs import tiff
 from tests.prediction.conftest import photo
 
 VALUES = photo(3)
@@ -60,6 +63,23 @@ def test_paths_images_arrays_and_tensors_are_segmented(segmenter, tmp_path):
     expected = segmenter.predict(np.dstack([grey] * 3)).mask
     for given in (grey, grey[..., None], torch.from_numpy(grey), torch.from_numpy(grey)[None]):
         assert np.array_equal(segmenter.predict(given).mask, expected)
+
+
+def test_bands_in_memory_are_chosen_as_those_of_files(tmp_path):
+    bands, reading = np.dstack([VALUES, 255 - VALUES[..., :1]]), Reading(bands=[3, 0, 1])
+    (tmp_path / "a.tif").write_bytes(tiff(bands))
+    expected = to_rgb_tensor(tmp_path / "a.tif", reading)
+    assert np.array_equal(expected.permute(1, 2, 0), bands[..., [3, 0, 1]])
+    five = np.dstack([bands, bands[..., 0]])
+    for given in (bands, five, torch.from_numpy(bands).permute(2, 0, 1)):
+        assert torch.equal(to_rgb_tensor(given, reading), expected)
+    for given in (VALUES, Image.fromarray(VALUES)):
+        with pytest.raises(SegmentError, match=r"has the bands 0 to 2, and data.bands=\[3, 0, 1\]"):
+            to_rgb_tensor(given, reading)
+        turned = to_rgb_tensor(given, Reading(bands=[2, 1, 0]))
+        assert np.array_equal(turned.permute(1, 2, 0), VALUES[..., ::-1])
+    with pytest.raises(SegmentError, match=r"data.bands=\[3, 0, 1\]: give the path or an array, not a PIL"):
+        to_rgb_tensor(Image.fromarray(bands), reading)
 
 
 @pytest.mark.parametrize(
