@@ -28,6 +28,8 @@ MAX_RECORD = 100_000
 """Bytes of the YAML files that Hydra writes into a run folder; they have some thousands."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Loader of plain data; libyaml's is ten times as fast, where PyYAML has it."""
+YAML_ERRORS = (yaml.YAMLError, UnicodeDecodeError)
+"""Errors of a YAML file that is damaged."""
 DEEP = r"(?:[\[{][^\[\]{}]*){20}|(?:[-?:]\s+){20}"
 """Pattern of YAML that is nested deeply; Hydra writes a line for each value."""
 
@@ -63,13 +65,22 @@ def compose(arguments: Sequence[str], name: str) -> DictConfig:
 
     Raises:
         hydra.errors.HydraException: unknown group, option or key.
+        SegmentError: a YAML file is damaged.
     """
     _, overrides = split_flags(arguments)
     folders = ",".join(quote(f"file://{Path(folder).absolute()}") for folder in search_path(arguments)[1:])
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"), fast_composition():
         searched = [*map(quote_path, overrides), *([f"hydra.searchpath=[{folders}]"] if folders else [])]
-        return hydra.compose(name, searched, return_hydra_config=True)
+        try:
+            return hydra.compose(name, searched, return_hydra_config=True)
+        except YAML_ERRORS as error:
+            raise damaged_yaml(error) from None
+
+
+def damaged_yaml(error: Exception) -> SegmentError:
+    """Return the error for a YAML file that Hydra cannot read, one of :data:`YAML_ERRORS`."""
+    return SegmentError(f"cannot read the YAML files: {' '.join(str(error).split())[:300]}")
 
 
 def load_config(arguments: Sequence[str] = (), name: str = "train") -> DictConfig:

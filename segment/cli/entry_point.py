@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from segment.cli.config import CONF_DIR, end_fast_composition, fast_composition
+from segment.cli.config import CONF_DIR, YAML_ERRORS, damaged_yaml, end_fast_composition, fast_composition
 from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
@@ -56,8 +56,12 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
 
 
 def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None) -> None:
+    composed = False
+
     @functools.wraps(run)
     def job(config: DictConfig) -> None:  # pickled by other launchers: it must hold no context manager
+        nonlocal composed
+        composed = True
         end_fast_composition()
         if OWN_ERRORS in os.environ:
             os.environ.pop("HYDRA_FULL_ERROR", None)
@@ -99,6 +103,10 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
         if OWN_ERRORS not in os.environ or message is None:  # the user asked for the traceback
             raise
         sys.exit(f"error: {message}")
+    except YAML_ERRORS as error:
+        if composed:
+            raise
+        sys.exit(f"error: {printable(str(damaged_yaml(error)))}")
 
 
 def _message(error: Exception) -> str | None:

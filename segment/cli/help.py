@@ -4,13 +4,14 @@ import ast
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 
-from segment.cli.config import compose, default_options, flatten, group_options, search_path
+from segment.cli.config import YAML_ERRORS, compose, default_options, flatten, group_options, search_path
 from segment.cli.value_types import as_typed
 
 HIDDEN = ("_partial_", "_convert_")
@@ -75,7 +76,8 @@ def _comments(folders: Sequence[str], command: str, options: Mapping[str, Any]) 
             prefix = package or group.replace("/", ".")
             others = sorted(Path(folder, group).glob("*.yaml"))
             for path in dict.fromkeys([*_lineage(Path(folder, group), option), *others]):
-                found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
+                with suppress(OSError, *YAML_ERRORS):  # of an option that is not chosen: Hydra has read the others
+                    found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
     return found
 
 

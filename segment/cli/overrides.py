@@ -49,7 +49,7 @@ FLAGS = {
 
 def matches_key(key: str, *patterns: str) -> bool:
     """Return whether a dotted key belongs to one of the sets of keys above."""
-    return any(re.fullmatch(pattern, key) for pattern in patterns)
+    return any(re.fullmatch(pattern, key, re.DOTALL) for pattern in patterns)
 
 
 def override_key(override: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from segment.cli.config import CONF_DIR, command_keys, compose, default_options, flatten, group_options
-from segment.cli.overrides import FLAGS, FLAGS_WITH_VALUE, override_key
+from segment.cli.overrides import FLAGS, FLAGS_WITH_VALUE, config_dirs, override_key
 from segment.errors import SegmentError
 
 SYNONYMS = {
@@ -22,12 +22,14 @@ def check_flags(flags: Sequence[str]) -> None:
     """Check the names of flags: Hydra answers an unknown one with its whole usage.
 
     Raises:
-        SegmentError: there is no such flag.
+        SegmentError: there is no such flag, or several folders of YAML are given.
     """
     known = {*FLAGS, *FLAGS_WITH_VALUE}
     for flag in flags:
         if flag.startswith("-") and (name := override_key(flag)) not in known:
             raise SegmentError(f"{name} is not known{suggestion(name, known, '')}")
+    if len(folders := config_dirs(flags)) > 1:
+        raise SegmentError(f"--config-dir is given {len(folders)} times, and Hydra reads one folder: give one")
 
 
 def check_overrides(overrides: Sequence[str], command: str) -> None:

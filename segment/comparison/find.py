@@ -31,7 +31,9 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]
     for folder in _run_folders(folders):
         try:
             run = read_run(folder)
-            key = (run.net, run.data, *run.measurement.values())
+            # Masks may change in their folder, of which no digest is known.
+            scores = () if run.has_net else (run.metrics["mIoU"], *run.metrics["per_class_IoU"].values())
+            key = (run.net, run.data, *run.measurement.values(), *scores)
         except (SegmentError, OSError, ValueError) as error:  # a record may name a file that cannot be read
             problems.append(f"{folder.path}: {error}")
             continue

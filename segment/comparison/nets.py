@@ -69,7 +69,10 @@ def add_costs_and_pictures(
     for number, (section, found) in enumerate(zip(sections, nets, strict=True), start=1):
         name = re.sub(r"[^\w.-]+", "-", f"{section.data}_{section.split}")[:80]
         ending = f"_{name}_{number}" if len(sections) > 1 else ""
-        plot_costs(section, folder, ending)
+        try:
+            plot_costs(section, folder, ending)
+        except Exception as error:  # the costs are in the table, also where matplotlib fails
+            section.notes.append(f"no plot of the costs: {' '.join(str(error).split())[:200]}")
         if found and folder and images:
             try:
                 show_predictions(section, found, images, folder / f"pictures{ending}.png")
@@ -132,8 +135,8 @@ def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet
         return
     try:
         costs, note = measure_costs([(loaded.net, loaded.segment) for loaded in first.values()], *size)
-    except SegmentError as error:
-        costs, note = [], f"no costs: {error}"
+    except Exception as error:  # such as torch's RuntimeError where memory is short
+        costs, note = [], f"no costs: {' '.join(str(error).split())[:200]}"
     for alike, cost in zip(groups.values(), costs, strict=False):
         for group in alike:
             group.cost = cost

@@ -99,13 +99,17 @@ class RunFolder:
             self.calibration_plot, self.best_checkpoint, self.last_checkpoint,
         )  # fmt: skip
 
-    def check_links(self) -> None:
+    def check_links(self, *further: Path) -> None:
         """Check that the folder's files lie in it: a link may be a stranger's, and lead to files of the user's.
+
+        Args:
+            further: paths that must be no links either.
 
         Raises:
             SegmentError: a part of the folder is a link.
         """
-        for path in (self.checkpoints, self.predictions, self.hydra, self.lock):
+        own = (self.checkpoints, self.predictions, self.hydra, self.lock, self.job_lock, self.job_log, self.metrics_csv)
+        for path in (*own, *further):
             if path.is_symlink():
                 raise SegmentError(
                     f"{path} is a link, and a run writes into its own folder alone: remove it, or choose another "

@@ -44,6 +44,7 @@ class Provenance(TypedDict, total=False):
     starts: list[dict[str, Any]]
     data: dict[str, Any] | None
     world_size: int
+    loggers: dict[str, Any]
 
 
 def read_provenance(folder: RunFolder) -> dict[str, Any] | None:

@@ -30,6 +30,8 @@ KINDS = (
 DOWNLOAD_KEYS = {"download", "url", "checksum"}
 PATH_KEYS = {"dirpath", "save_dir", "default_root_dir"}
 """Keys by which Lightning's classes write into folders of their own."""
+NAME_KEYS = ("filename", "name", "version", "sub_dir")
+"""Keys of callbacks and loggers whose values become parts of a path."""
 REFUSED_KEYS = r"hydra([./@].*)?|trust|data\.(download|url|checksum)|(.*[./])?(dirpath|save_dir|default_root_dir)"
 """Keys that no recorded override may set: they run code, download, or write elsewhere."""
 
@@ -64,6 +66,22 @@ def check_stranger_config(
             raise SegmentError(f"{source}: refused, it has the interpolation {value!r:.100}, expected plain values")
         elif not isinstance(value, str | int | float | None):
             raise SegmentError(f"{source}: refused, its configuration holds a {type(value).__name__}")
+
+
+def check_file_names(config: Mapping[str, Any], source: str) -> None:
+    """Check that the callbacks and loggers of a run, which comes from a file, write into its folder alone.
+
+    Raises:
+        SegmentError: a name that becomes a part of a path holds a slash or two dots.
+    """
+    for group in ("callbacks", "logger"):
+        parts = config.get(group)
+        for part in parts.values() if isinstance(parts, Mapping) else ():
+            for key in NAME_KEYS if isinstance(part, Mapping) else ():
+                value = str(part.get(key))  # a list or table becomes a part of a path, too
+                shown = key == "name" and "WandbLogger" in str(part.get("_target_"))  # on wandb's pages alone
+                if re.search(r"/|\.\.", value) and not shown:
+                    raise SegmentError(f"{source}: refused, {key}={value:.100} in {group} is no plain file name")
 
 
 def check_recorded_overrides(overrides: Sequence[Any], source: str) -> None:

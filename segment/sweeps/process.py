@@ -41,8 +41,12 @@ def job_lock(folder: RunFolder, wait: bool) -> Iterator[int | None]:
 
     Yields:
         The file descriptor; None if another process holds the lock and ``wait`` is false.
+
+    Raises:
+        SegmentError: the folder or a part of it is a link.
     """
-    with folder.job_lock.open("w") as file:
+    folder.check_links(folder.path)
+    with folder.job_lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

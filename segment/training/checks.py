@@ -42,7 +42,7 @@ def check_trainer_config(config: Mapping[str, Any]) -> None:
     for key, least in LEAST.items():
         if (value := config.get(key)) is not None and value < least:
             raise SegmentError(f"trainer.{key}={value}: expected a number from {least}")
-    if (value := config.get("val_check_interval")) is not None and value <= 0:
+    if isinstance(value := config.get("val_check_interval"), int | float) and value <= 0:
         raise SegmentError(
             f"trainer.val_check_interval={value}: expected a share of an epoch above 0, or a number of batches"
         )
@@ -67,9 +67,9 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
     for callback in callbacks:
         name, monitor = type(callback).__name__, getattr(callback, "monitor", None)
         if monitor in MONITORS:
-            if callback.mode != MONITORS[monitor]:
+            if (mode := getattr(callback, "mode", MONITORS[monitor])) != MONITORS[monitor]:
                 raise SegmentError(
-                    f"callbacks: {name} has mode={callback.mode} for {monitor}: expected mode={MONITORS[monitor]}"
+                    f"callbacks: {name} has mode={mode} for {monitor}: expected mode={MONITORS[monitor]}"
                 )
         elif monitor and known and not monitor.startswith("lr-"):
             raise SegmentError(f"callbacks: {name}'s monitor={monitor} is not logged, expected {', '.join(MONITORS)}")
@@ -129,7 +129,7 @@ def check_first_validation(trainer: Any) -> None:
         SegmentError: ``trainer.max_steps`` is smaller than the number of steps before the first validation.
     """
     epochs, batches, last = trainer.check_val_every_n_epoch, trainer.num_training_batches, trainer.val_check_batch
-    if epochs is None or trainer.fast_dev_run:  # None: batches are counted over epochs
+    if epochs is None or last is None or trainer.fast_dev_run:  # batches are counted over epochs, or it is a time
         return
     rounded = math.ceil if last == batches else math.floor  # the last step of an epoch may have fewer batches
     each = trainer.accumulate_grad_batches

@@ -26,7 +26,7 @@ def build_loggers(config: Any, start: RunStart, loggers: list) -> None:
     folder = start.folder
     # First in the list: ModelCheckpoint without a dirpath saves below the first logger, which must be the run folder.
     loggers.append(MetricsFile(folder.path, read_rows(folder.metrics_csv, start.step)))
-    ids = start.record["loggers"] if start.record else {}
+    ids = (start.record or {}).get("loggers", {})
     for name, part in (config.get("logger") or {}).items():
         own = {"id": ids[name]} if name in ids and "id" in part and part.id is None else {}
         loggers.append(instantiate(part, save_dir=str(folder.path), **own))

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +25,12 @@ from segment.cli.overrides import (
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
-from segment.records.trust import check_recorded_overrides, check_stranger_config
+from segment.records.trust import check_file_names, check_recorded_overrides, check_stranger_config
 
-FIXED_SETTINGS = r"(callbacks|launcher|job_logging|hydra_logging|job\.env_set|sweeper\._target_)(\..*)?"
-"""Keys of Hydra's own settings by which a record could run code."""
+FIXED_SETTINGS = (
+    r"(sweeper\._target_|callbacks|launcher|job_logging|hydra_logging|job\.env_set|run|output_subdir|sweep|mode)(\..*)?"
+)
+"""Keys of Hydra's own settings by which a record could run code, or write into another folder."""
 
 
 @dataclass(eq=False)
@@ -128,30 +130,43 @@ def apply_recorded_overrides() -> None:
             )
         check_recorded_overrides([*record["overrides"]], str(folder.path))
         flags, overrides = split_flags(sys.argv[1:])
+        typed = [*flags, *(one for one in overrides if override_key(one) == "sweep")]
         place = [f"hydra.run.dir={quote(str(folder.path.absolute()))}"] if key == "resume" else []
         if not config_dirs(flags):
+            if len(record["config_dirs"]) > 1:
+                raise SegmentError(f"{key}={value}: it has several --config-dir, expected one: give --config-dir DIR")
             if gone := [path for path in record["config_dirs"] if not os.path.isdir(path)]:
                 raise SegmentError(
                     f"{key}={value}: its --config-dir {gone[0]!r:.100} is no folder: give --config-dir DIR"
                 )
             flags = [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
         sys.argv[1:] = [*flags, *recorded_overrides(record, keys), *overrides, *place]
-        check_recorded_config(str(folder.path))
+        check_recorded_config(str(folder.path), typed)
     sys.argv += slurm_overrides()
 
 
-def check_recorded_config(source: str) -> None:
+def check_recorded_config(source: str, typed: Sequence[str]) -> None:
     """Check the configuration that the overrides and YAML of a record compose, before anything is built.
+
+    Args:
+        source: the run folder, for the error message.
+        typed: flags and sweep of the user's own; all overrides of Hydra's settings are the user's, too.
 
     Raises:
         SegmentError: the configuration names a class that is not trusted, or changes Hydra's own settings.
     """
-    usual = dict(flatten(compose_command([])[1]))
+    of_hydra = [one for one in sys.argv[1:] if matches_key(override_key(one).lstrip("+~"), "hydra[./].*")]
+    usual = dict(flatten(compose_command([*typed, *of_hydra])[1]))
     config, settings = compose_command(sys.argv[1:])
+    swept = settings.get("mode") != "RUN"  # a sweep's jobs have further overrides, which nothing checks
     check_stranger_config(config, source, trust=typed_list("trust"))
+    check_file_names(config, source)
     for key, value in flatten(settings):
-        if value != usual.get(key) and matches_key(key, FIXED_SETTINGS):
-            raise SegmentError(f"{source}: refused, its configuration changes hydra.{key}")
+        fixed = (FIXED_SETTINGS, r"sweeper\..*") if swept else (FIXED_SETTINGS,)
+        if value != usual.get(key) and matches_key(key, *fixed):
+            raise SegmentError(
+                f"{source}: refused, it changes hydra.{key:.100}, which is set on the command line alone"
+            )
 
 
 def recorded_overrides(record: Mapping[str, Any], keys: Set[str]) -> list[str]:

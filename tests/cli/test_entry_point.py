@@ -106,3 +106,12 @@ def test_known_warnings_are_hidden_and_others_are_not(recwarn):
         warnings.warn("something new", stacklevel=1)
     logging.getLogger("lightning.pytorch").setLevel(level)
     assert [str(one.message) for one in recwarn] == ["something new"]
+
+
+def test_damaged_yaml_of_the_user_s_is_one_message(command, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text("a: [")
+    with pytest.raises(SystemExit, match=r"^error: cannot read the YAML files: .*mine.yaml.*"):
+        command(print, "data=mine", "--config-dir", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"^1$"):  # a fault of this package
+        command(raising(UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "a bug")))

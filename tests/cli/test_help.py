@@ -9,6 +9,7 @@ import yaml
 
 from segment.cli.config import CONF_DIR, flatten, group_options
 from segment.cli.help import HIDDEN, file_comments, nearest, print_help
+from segment.errors import SegmentError
 
 COMMANDS = group_options(".")
 
@@ -100,3 +101,12 @@ def test_help_imports_no_torch_and_no_pydantic():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "\n")
     assert "seed=0 " in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"a: caf\xe9"])
+def test_a_damaged_option_is_skipped_until_it_is_chosen(capsys, tmp_path, content):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_bytes(content)
+    assert "mine" in help_of(capsys, "train", "--config-dir", str(tmp_path))
+    with pytest.raises(SegmentError, match=r"^cannot read the YAML files: .*(mine.yaml|utf-8)"):
+        print_help("train", ["loss=mine", "--config-dir", str(tmp_path)])

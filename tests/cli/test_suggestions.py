@@ -55,7 +55,9 @@ def test_an_option_for_a_table_is_refused():
 
 
 def test_flags():
-    check_flags(["--config-dir", "x", "-cd=x", "-m", "--cfg=job", "--info=all"])
+    check_flags(["--config-dir", "x", "-m", "--cfg=job", "--info=all"])
+    with pytest.raises(SegmentError, match=r"^--config-dir is given 2 times, and Hydra reads one folder: give one$"):
+        check_flags(["--config-dir", "x", "-cd=x"])
     with pytest.raises(SegmentError, match=r"^--confg-dir is not known: did you mean --config-dir\?$"):
         check_flags(["-m", "--confg-dir=x"])
 

@@ -72,3 +72,11 @@ def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(SegmentError, match=r"none is no folder: expected one that holds runs"):
         find_runs([tmp_path / "none"])
     assert os.listdir(tmp_path) == []
+
+
+def test_masks_that_changed_in_their_folder_are_another_evaluation(tmp_path):
+    for name, score in (("a", 0.1), ("b", 0.1), ("c", 0.2)):
+        write_run(tmp_path / name, {"checkpoint": None}, mIoU=score, predictions="/masks")
+    runs, _, notes = find_runs([tmp_path])
+    assert [run.metrics["mIoU"] for run in runs] == [0.1, 0.2]
+    assert len(notes) == 1

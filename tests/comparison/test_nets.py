@@ -159,3 +159,14 @@ def test_costs_and_pictures_are_by_the_protocol_of_the_run(trained, monkeypatch,
         "its .hydra/config.yaml does not give the protocol of metrics.json (single scale, whole images, flipped)"
         in note
     )
+
+
+def test_costs_and_plots_that_fail_are_notes(trained, monkeypatch, tmp_path):
+    def fail(*_):
+        raise RuntimeError("not enough\nmemory")
+
+    [section] = build_sections(find_runs([trained])[0], paper=False)
+    monkeypatch.setattr(nets, "measure_costs", fail)
+    monkeypatch.setattr(nets, "plot_costs", fail)
+    nets.add_costs_and_pictures([section], (64, 64), tmp_path, 0)
+    assert section.notes[-2:] == ["no costs: not enough memory", "no plot of the costs: not enough memory"]

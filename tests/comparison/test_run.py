@@ -87,7 +87,7 @@ def test_metrics_of_a_checkpoint_that_was_overwritten_are_refused(tmp_path):
         read_run(folder)
 
 
-@pytest.mark.parametrize(("text", "message"), [("[1]", "Input should be an object"), ("{", "Invalid JSON")])
+@pytest.mark.parametrize(("text", "message"), [("[1]", "Input should be a valid dictionary"), ("{", "Invalid JSON")])
 def test_a_damaged_provenance_is_an_error(tmp_path, text, message):
     folder = write_run(tmp_path / "a", {}, mIoU=0.1)
     folder.provenance.write_text(text)

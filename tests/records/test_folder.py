@@ -113,10 +113,12 @@ def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):
         checkpoint_path("")
 
 
-@pytest.mark.parametrize("part", ["checkpoints", "predictions", ".hydra", "run.lock"])
+@pytest.mark.parametrize(
+    "part", ["checkpoints", "predictions", ".hydra", "run.lock", "job.lock", "job.log", "metrics.csv"]
+)
 def test_a_part_of_a_folder_that_is_a_link_is_refused(tmp_path, monkeypatch, part):
     own = tmp_path / "the user's"
-    own.write_text("a\n") if part == "run.lock" else own.mkdir()
+    own.write_text("a\n") if part.endswith(("lock", "log", "csv")) else own.mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / part).symlink_to(own)
     message = rf"{part} is a link, and a run writes into its own folder alone"

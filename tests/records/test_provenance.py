@@ -10,6 +10,7 @@ from segment.cli.config import flatten
 from segment.errors import SegmentError
 from segment.records import provenance
 from segment.records.folder import RunFolder
+from segment.records.job_status import JobRecord
 from segment.records.provenance import (
     changed_keys,
     code_version,
@@ -97,3 +98,20 @@ def test_changes_of_code_packages_device_and_data_are_named():
     then = {"git": {"commit": "a"}, "versions": {"torch": "1"}, "device": "cpu", "world_size": 1, "data": {"val": "x"}}
     now = {**then, "versions": {"torch": "2"}, "data": {"val": "y"}, "overrides": ["other"]}
     assert environment_changes(then, now) == ["data.val: x -> y", "versions.torch: 1 -> 2"]
+
+
+def test_a_path_that_is_not_utf_8_is_read_as_written(tmp_path):
+    """The names of files are bytes, and Python escapes those that are no UTF-8."""
+    record = {"overrides": ["data.root=\udce9"], "config_dirs": [], "directory": "/\udce9", "config": {}, "choices": {}}
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    assert read_provenance(RunFolder(tmp_path)) == record
+    JobRecord(["data.root=\udce9"]).write(tmp_path / "job.json")
+    assert JobRecord.read(tmp_path / "job.json").overrides == ["data.root=\udce9"]
+
+
+@pytest.mark.parametrize("value", [3, [], None])
+def test_the_recorded_loggers_are_a_table(tmp_path, value):
+    record = {"overrides": [], "config_dirs": [], "directory": "/", "config": {}, "choices": {}, "loggers": value}
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    with pytest.raises(SegmentError, match=r"loggers: Input should be a valid dict"):
+        read_provenance(RunFolder(tmp_path))

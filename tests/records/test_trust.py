@@ -3,7 +3,7 @@
 import pytest
 
 from segment.errors import SegmentError
-from segment.records.trust import check_recorded_overrides, check_stranger_config
+from segment.records.trust import check_file_names, check_recorded_overrides, check_stranger_config
 
 NET = {"_target_": "segment.models.SegmentationNet", "encoder": {"_target_": "segment.models.UNetEncoder", "width": 8}}
 
@@ -92,6 +92,16 @@ def test_trust_means_a_package_and_no_prefix():
 )
 def test_what_would_run_download_or_write_is_refused(extra):
     refusal({"data": {"_target_": "segment.data.VOCDataModule", **extra}})
+
+
+@pytest.mark.parametrize("value", ["../x", "a/b", "/tmp/x", ["a", ".."], ["/../x/"], {"/../x": 1}])
+@pytest.mark.parametrize("key", ["filename", "name", "version", "sub_dir"])
+def test_a_name_is_no_path(key, value):
+    for group in ("callbacks", "logger"):
+        check_file_names({group: {"x": {key: "epoch={epoch}"}, "y": None}, "data": {key: value}}, "runs/a")
+        check_file_names({group: {"x": {"_target_": "lightning.pytorch.loggers.WandbLogger", "name": "a/b"}}}, "runs/a")
+        with pytest.raises(SegmentError, match="is no plain file name"):
+            check_file_names({group: {"x": {key: value}}}, "runs/a")
 
 
 def test_downloads_are_told_apart_by_their_level():

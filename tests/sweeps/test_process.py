@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.sweeps.process import find_error, job_lock, run_command, run_job, wandb_environment
 from tests.sweeps.conftest import running_in, until
@@ -74,6 +75,21 @@ def test_the_lock_of_a_job_is_held_once(tmp_path):
             assert second is None
     with job_lock(RunFolder(tmp_path), wait=False) as third:
         assert third is not None
+
+
+@pytest.mark.parametrize("linked", ["run", "run/job.lock", "run/job.log"])
+def test_a_job_writes_through_no_link(tmp_path, linked):
+    """The folder of a sweep may be a stranger's."""
+    own = tmp_path / "own"
+    if linked == "run":
+        own.mkdir()
+    else:
+        own.write_text("the user's")
+        (tmp_path / "run").mkdir()
+    (tmp_path / linked).symlink_to(own)
+    with pytest.raises(SegmentError, match="is a link"), job_lock(RunFolder(tmp_path / "run"), wait=False):
+        pass
+    assert not [*own.iterdir()] if own.is_dir() else own.read_text() == "the user's"
 
 
 def test_wandb_gets_the_names_of_sweep_and_job_unless_the_user_has_some(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 from segment.cli.config import load_config
 from segment.errors import SegmentError
-from segment.training.checks import check_first_validation, check_trainer
+from segment.training.checks import check_callbacks, check_first_validation, check_trainer, check_trainer_config
 from tests.training.test_trainer import build
 
 
@@ -75,6 +75,9 @@ def test_a_run_that_ends_before_its_first_validation_is_refused(every, at, epoch
     check_first_validation(trainer)
     trainer.max_steps = -1
     check_first_validation(trainer)
+    trainer.max_steps, trainer.val_check_batch = 1, None  # val_check_interval is a time
+    check_first_validation(trainer)
+    trainer.val_check_batch = at
     if steps > 1:
         trainer.max_steps = steps - 1
         with pytest.raises(
@@ -100,3 +103,8 @@ def test_synchronised_batch_norm_needs_gpus():
     with pytest.raises(SegmentError, match=r"^trainer.sync_batchnorm=true: torch supports this on GPUs only"):
         check_trainer(trainer, load_config(["trainer.sync_batchnorm=true"]))
     check_trainer(trainer, load_config([]))
+
+
+def test_a_time_between_validations_and_a_callback_without_a_mode_pass():
+    check_trainer_config({"val_check_interval": "00:00:10:00"})
+    check_callbacks([SimpleNamespace(monitor="val/mIoU")])

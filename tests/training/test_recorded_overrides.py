@@ -49,6 +49,12 @@ def test_evil_overrides_are_refused(tmp_path, monkeypatch, key, override):
         ("# @package _global_\nhydra:\n  callbacks:\n    x: {_target_: os.system}\n", "hydra.callbacks"),
         ("# @package _global_\nhydra:\n  job:\n    env_set: {LD_PRELOAD: x}\n", "env_set"),
         ("# @package _global_\nhydra:\n  job_logging:\n    handlers: {x: {(): os.system}}\n", "job_logging"),
+        ('# @package _global_\nhydra:\n  callbacks: {"a\\nb": {_target_: os.system}}\n', "hydra.callbacks"),
+        ("# @package _global_\nhydra:\n  run: {dir: /tmp/x}\n", "hydra.run.dir"),
+        ("# @package _global_\nhydra:\n  output_subdir: ../x\n", "hydra.output_subdir"),
+        ("# @package _global_\nhydra:\n  sweep: {subdir: ../x}\n", "hydra.sweep.subdir"),
+        ("# @package _global_\nhydra:\n  mode: MULTIRUN\n", "hydra.mode"),
+        ("# @package _global_\ncallbacks:\n  best: {filename: ../../x}\n", "filename=../../x in callbacks is no plain"),
         ("# @package _global_\nmodel:\n  _target_: mylab.Net\n", r"add trust=\[mylab\]"),
     ],
 )
@@ -58,6 +64,28 @@ def test_yaml_of_the_record_is_checked(tmp_path, monkeypatch, text, message):
     folder = write_record(tmp_path / "run", ["experiment=evil"], [tmp_path / "conf"])
     with pytest.raises(SegmentError, match=message):
         command_line(monkeypatch, f"repeat={folder}")
+
+
+def test_a_record_has_one_config_folder(tmp_path, monkeypatch):
+    folder = write_record(tmp_path / "run", [], [tmp_path, tmp_path])
+    with pytest.raises(SegmentError, match="it has several --config-dir, expected one"):
+        command_line(monkeypatch, f"repeat={folder}")
+
+
+def test_a_record_s_yaml_is_no_sweep(tmp_path, monkeypatch):
+    """The jobs of a sweep would have overrides that nothing has checked."""
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra:\n  sweeper: {params: {+callbacks.x: y}}\n"
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(text)
+    folder = write_record(tmp_path / "run", ["experiment=evil"], [tmp_path / "conf"])
+    with pytest.raises(SegmentError, match=r"changes hydra.sweeper"):
+        command_line(monkeypatch, "-m", f"repeat={folder}")
+
+
+def test_hydra_s_settings_that_are_typed_count(tmp_path, monkeypatch):
+    folder = write_record(tmp_path / "run", ["model=fcn8s"])
+    typed = [f"hydra.run.dir={tmp_path}/b", f"hydra.sweep.dir={tmp_path}/c", "hydra/launcher=basic"]
+    assert command_line(monkeypatch, f"repeat={folder}", *typed)[-3:] == typed
 
 
 def test_trust_counts_as_typed_alone(tmp_path, monkeypatch):
