@@ -85,7 +85,7 @@ def test_a_run_is_repeated_from_its_folder(main, trained, capfd):
     again = main("train", f"repeat={trained}")
     assert again != trained
     assert read_metrics_of(again) == read_metrics_of(trained)
-    (note,) = (line for line in capfd.readouterr().out.splitlines() if line.startswith("note"))
+    (note,) = (line for line in capfd.readouterr().out.splitlines() if line.startswith("note: changed"))
     assert note == f"note: changed since {trained} began: data.val: other -> {record['data']['val']}"
 
 
