@@ -97,7 +97,7 @@ class SegmentationModule(L.LightningModule):
                 f"{', '.join(batch['id'][:4])}{', ...' if len(batch['id']) > 4 else ''}): "
                 "lower optimizer.lr, set trainer.gradient_clip_val=1 or use trainer.precision=32"
             )
-        self._learned |= bool(loss != 0)
+        self._learned = self._learned or bool(loss != 0)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         if getattr(self.loss, "reduction", "mean") == "sum":
             # DDP averages the gradients of its processes, and Lightning those of accumulated batches.
