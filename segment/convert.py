@@ -46,14 +46,14 @@ def convert(config: DictConfig) -> None:
     claim_folder(output, {"input": str(source.absolute()), "classes": [*data.classes.names], **settings})
     writer = WRITERS[config.format](output, data.classes, border, tolerance, difficult)
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    left_out = [finding.message for finding in getattr(data, "left_out", [])]
+    left_out: list[str] = []
 
     def skip(message: str) -> None:
         left_out.append(message)
         console.print(f"skipped: {printable(message)}", style="yellow")
 
-    for message in left_out:
-        console.print(f"skipped: {printable(message)}", style="yellow")
+    for finding in getattr(data, "left_out", []):
+        skip(finding.message)
     new, existing = convert_pictures(pictures, writer, skip, lambda found: track(found, "converting", console=console))
     print(f"{new} image{'s' * (new != 1)} converted, {existing} had been converted already: {output}")
     if left_out:

@@ -20,7 +20,7 @@ from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key, typed_path
 from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
-from segment.files import shown, user_path
+from segment.files import first_names, shown, user_path
 from segment.records.folder import RunFolder, checkpoint_path
 from segment.training.processes import watch_first_process
 
@@ -108,7 +108,7 @@ def evaluate_predictions(config: DictConfig, folder: RunFolder) -> None:
     """Evaluate masks that another program predicted."""
     from lightning.fabric.utilities import rank_zero_only
 
-    from segment.evaluation.predictions import PredictedMasks, some
+    from segment.evaluation.predictions import PredictedMasks
     from segment.evaluation.results import describe_predictions
 
     data = instantiate(config.data)
@@ -116,7 +116,7 @@ def evaluate_predictions(config: DictConfig, folder: RunFolder) -> None:
     source = user_path(config.predictions.folder, "predictions")
     masks = PredictedMasks(source, data.dataset(config.split), data.classes, config.predictions.labels)
     if masks.further:
-        rank_zero_only(print)(f"note: {len(masks.further)} further files in {source}: {some(masks.further)}")
+        rank_zero_only(print)(f"note: {len(masks.further)} further files in {source}: {first_names(masks.further)}")
     write_evaluation(
         config, masks, data, folder, lambda images, _: describe_predictions(data, config.split, masks, images)
     )

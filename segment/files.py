@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -65,6 +65,11 @@ def kind(path: Path) -> str:
     tests = {"a file": stat.S_ISREG, "a folder": stat.S_ISDIR, "a named pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
     mode = path.stat().st_mode
     return next((name for name, test in tests.items() if test(mode)), "a device")
+
+
+def first_names(names: Sequence[str], limit: int = 3) -> str:
+    """Join the first few names, with "..." where there are more."""
+    return ", ".join(names[:limit]) + ", ..." * (len(names) > limit)
 
 
 def printable(text: str) -> str:

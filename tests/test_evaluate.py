@@ -207,7 +207,7 @@ def test_predictions_that_cannot_be_judged(main, tmp_path, overrides, message):
     [("checkpoint", "a.ckpt"), ("calibration", True), ("submit", "voc"), ("predictions.labels", "index")],
 )
 def test_values_of_a_net_and_of_predictions_exclude_each_other(key, value):
-    """Where the command line does not show them: a user's own configuration may hold both."""
+    """Check values as well as the command line: a user's own configuration may hold both."""
     given = {
         "checkpoint": None,
         "calibration": False,

@@ -85,10 +85,7 @@ def damaged_yaml(error: Exception) -> SegmentError:
 
 def load_config(arguments: Sequence[str] = (), name: str = "train") -> DictConfig:
     """Compose the configuration of a command, see :func:`compose`, without Hydra's own settings."""
-    config = compose(arguments, name)
-    with open_dict(config):
-        del config["hydra"]
-    return config
+    return _without_settings(compose(arguments, name))
 
 
 def compose_command(arguments: Sequence[str], name: str = "train") -> tuple[dict[str, Any], dict[str, Any]]:
@@ -100,11 +97,16 @@ def compose_command(arguments: Sequence[str], name: str = "train") -> tuple[dict
     try:
         config = compose(arguments, name)
         settings: Any = OmegaConf.to_container(config.hydra)
-        with open_dict(config):
-            del config["hydra"]
-        return plain(config), settings
+        return plain(_without_settings(config)), settings
     except (HydraException, OmegaConfBaseException) as error:
         raise SegmentError(str(error).partition("\n")[0][:300]) from None
+
+
+def _without_settings(config: DictConfig) -> DictConfig:
+    """Take Hydra's own settings out of a composed configuration, and return it."""
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def search_path(arguments: Sequence[str]) -> list[str]:

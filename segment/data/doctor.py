@@ -140,8 +140,10 @@ def _totals(
     images: dict[str, str] = {}
     for identity, pair in zip(ids, pairs, strict=True):
         if pair.problem:
-            found = report.unknown if isinstance(pair.problem, UnknownValues) else report.problems
-            found.append(pair.problem)  # type: ignore[arg-type]
+            if isinstance(pair.problem, UnknownValues):
+                report.unknown.append(pair.problem)
+            else:
+                report.problems.append(pair.problem)
             continue
         total.read += 1
         total.sizes[pair.size] += 1

@@ -24,8 +24,9 @@ def group_images(
     Raises:
         SegmentError: more than one rule is given, or one does not fit the ids.
 
-    >>> group_images(["a_1", "a_2", "b_1"], pattern="^([a-z])_")
-    ['a', 'a', 'b']
+    Example:
+        >>> group_images(["a_1", "a_2", "b_1"], pattern="^([a-z])_")
+        ['a', 'a', 'b']
     """
     given = {"pattern": pattern, "file": file, "block": block}
     if len(chosen := [key for key, value in given.items() if value is not None]) > 1:

@@ -14,7 +14,7 @@ from segment.data.file_names import nfc
 from segment.data.headers import open_image
 from segment.data.labels import Labels, ranges
 from segment.errors import SegmentError
-from segment.files import walk
+from segment.files import first_names, walk
 from segment.prediction.output_files import EXTRAS
 
 SUFFIXES = (".png", ".npy", ".npz")
@@ -247,14 +247,9 @@ def find_predictions(folder: Path, dataset: SegmentationDataset) -> tuple[dict[s
             )
     if missing:
         raise SegmentError(
-            f"{folder} has no prediction for {len(missing)} of {len(dataset)} images: {some(missing)}; expected "
+            f"{folder} has no prediction for {len(missing)} of {len(dataset)} images: {first_names(missing)}; expected "
             f"{' or '.join(missing[0] + suffix for suffix in SUFFIXES)}"
         )
     extras = {name[: name.rindex(".")] + suffix for name in found for suffix in EXTRAS}
     further = sorted(name for name in names - found.keys() - extras if Path(name).name[0] != ".")
     return {id: folder / name for name, id in found.items()}, further
-
-
-def some(names: list[str]) -> str:
-    """Return the first three names as text."""
-    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)

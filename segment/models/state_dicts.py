@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segment.errors import SegmentError
 from segment.models.file_checks import check_finite
-from segment.models.weights import first_names, load_file, mismatched_keys
+from segment.models.weights import first_keys, load_file, mismatched_keys
 
 METADATA = "segment"
 """Key of a checkpoint under which everything lies that is needed to rebuild its net and to read its predictions."""
@@ -95,9 +95,9 @@ def _report(loaded: str, kept: Sequence[str], unused: Sequence[str], names: Any)
     if kept:
         report += f"; left as they were: {', '.join(kept)}"
     if unused:
-        report += f"; not used: {first_names(unused)}"
+        report += f"; not used: {first_keys(unused)}"
     if isinstance(names, list):
-        report += f"; trained for the classes {first_names(list(map(str, names)))}"
+        report += f"; trained for the classes {first_keys(list(map(str, names)))}"
     return report
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from segment.errors import SegmentError
-from segment.files import readable_file
+from segment.files import first_names, readable_file
 from segment.models.file_checks import check_content, check_file, check_finite
 
 IMAGENET = "imagenet"
@@ -57,14 +57,14 @@ def load_file(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def first_names(names: Sequence[str], limit: int = 3) -> str:
-    """Join the first few names, each cut at 100 letters, with "..." where there are more."""
-    return ", ".join(name[:100] for name in names[:limit]) + (", ..." if len(names) > limit else "")
+def first_keys(keys: Sequence[str]) -> str:
+    """Join the first few keys, each cut at 100 letters: a file's keys are untrusted."""
+    return first_names([key[:100] for key in keys])
 
 
 def mismatched_keys(*kinds: tuple[str, Sequence[str]]) -> str:
     """Describe keys by kind, such as "2 missing (a, b); 1 unknown (c)", in at most 230 letters."""
-    text = "; ".join(f"{len(keys)} {kind} ({first_names(keys)})" for kind, keys in kinds if keys)
+    text = "; ".join(f"{len(keys)} {kind} ({first_keys(keys)})" for kind, keys in kinds if keys)
     return text if len(text) <= 230 else f"{text[:227]}..."
 
 

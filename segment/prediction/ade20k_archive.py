@@ -19,7 +19,7 @@ from segment.data.datasets.ade20k import ADE20K, ADE20KDataModule
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 from segment.files import printable, whole_file
-from segment.prediction.archive import MASK_BYTES, image_sizes, mask_fault, missing_images
+from segment.prediction.archive import MASK_BYTES, cut_off, image_sizes, mask_fault, missing_images
 
 
 def write_ade20k_archive(predict: Callable[[Tensor], Tensor], data: ADE20KDataModule, split: str, target: Path) -> None:
@@ -72,8 +72,7 @@ def ade20k_faults(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[
                     if fault:
                         yield fault
     except Exception as error:  # zipfile may raise anything on a broken file
-        reason = f"reading failed after {files.total()} files: {error}"
-        yield Finding("archive", f"{path.name} is not a complete .zip: {reason}")
+        yield cut_off(path, ".zip", files.total(), error)
         if not files.total():
             return
     yield from missing_images({name.stem for name in files if len(name.parts) == 1}, sizes)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,11 @@ def mask_fault(name: PurePosixPath, content: bytes, size: tuple[int, int], label
     except Exception as error:  # PIL may raise anything on a broken file
         return Finding("unreadable", f"{name} is not a readable PNG: {error or type(error).__name__}")
     return label_fault(name, labels, palette)
+
+
+def cut_off(path: Path, kind: str, read: int, error: Exception) -> Finding:
+    """Return the fault of an archive that could be read only up to a number of files."""
+    return Finding("archive", f"{path.name} is not a complete {kind}: reading failed after {read} files: {error}")
 
 
 def missing_images(found: Container[str], sizes: Mapping[str, Any]) -> Iterator[Finding]:

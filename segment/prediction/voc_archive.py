@@ -20,7 +20,7 @@ from segment.data.pairs import Finding
 from segment.display.pictures import palette_image
 from segment.errors import SegmentError
 from segment.files import printable, whole_file
-from segment.prediction.archive import COMPETITIONS, MASK_BYTES, image_sizes, mask_fault, missing_images
+from segment.prediction.archive import COMPETITIONS, MASK_BYTES, cut_off, image_sizes, mask_fault, missing_images
 
 
 def masks_folder(year: int, competition: str, split: str) -> PurePosixPath:
@@ -84,8 +84,7 @@ def archive_faults(
             elif content and (fault := mask_fault(name, content.read(MASK_BYTES), sizes[name.stem], label_fault)):
                 yield fault
     except Exception as error:  # tarfile may raise anything on a broken file
-        reason = f"reading failed after {files.total()} files: {error}"
-        yield Finding("archive", f"{path.name} is not a complete .tar, .tar.gz or .tgz: {reason}")
+        yield cut_off(path, ".tar, .tar.gz or .tgz", files.total(), error)
         if not files.total():
             return
     parents, found = {name.parent for name in files}, {name.stem for name, count in files.items() if count}

@@ -61,8 +61,10 @@ def convert_pictures(
     twice = [name for name, count in Counter(picture.name for picture in pictures).items() if count > 1]
     if twice:
         raise SegmentError(f"several images would be written as {twice[0]}: rename them")
-    existing = [picture for picture in pictures if writer.is_complete(picture)]
-    new = [picture for picture in pictures if picture not in existing]
+    existing: list[Picture] = []
+    new: list[Picture] = []
+    for picture in pictures:
+        (existing if writer.is_complete(picture) else new).append(picture)
     written = []
     for picture in progress(new):
         try:

@@ -11,7 +11,16 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from segment.data.annotations.objects import MAX_AREA, AnnotatedObject, Annotation, PackedMask, canonical
-from segment.data.annotations.sources import ImageFolder, flag, load_json, read_points, read_size, read_xml, typed
+from segment.data.annotations.sources import (
+    ImageFolder,
+    flag,
+    is_true,
+    load_json,
+    read_points,
+    read_size,
+    read_xml,
+    typed,
+)
 from segment.data.headers import open_image
 from segment.errors import SegmentError
 
@@ -81,7 +90,7 @@ def read_labelme_xml(path: Path, folder: ImageFolder) -> Annotation:
     root = read_xml(path)
     image = folder.find(_text(root, "filename") or path.stem, path)
     sides = [_number(_text(root, f"imagesize/{name}"), str(path)) for name in ("nrows", "ncols")]
-    items = [item for item in root.findall("object") if not flag({"": _text(item, "deleted")}, "")]
+    items = [item for item in root.findall("object") if not is_true(_text(item, "deleted"))]
     items.sort(key=lambda item: bool(_text(item, "parts/ispartof")))
     objects = [_xml_object(item, path) for item in items]
     return Annotation(folder.id(image), image, path, objects, read_size(sides[0], sides[1], str(path)))
@@ -89,7 +98,7 @@ def read_labelme_xml(path: Path, folder: ImageFolder) -> Annotation:
 
 def _xml_object(item: Element, path: Path) -> AnnotatedObject:
     label = canonical(_text(item, "name"))
-    flags = {name for name in ("difficult", "occluded") if flag({"": _text(item, name)}, "")}
+    flags = {name for name in ("difficult", "occluded") if is_true(_text(item, name))}
     flags |= {"difficult"} & {part.strip() for part in _text(item, "attributes").split(",")}
     if item.find("segm") is not None:
         raise SegmentError(f"{path}: {label} has a mask in a file of its own, which is not read: only polygons are")

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from segment.data.annotations.objects import AnnotatedObject, Annotation, PackedMask
-from segment.data.annotations.sources import SPLITS, ImageFolder, flag, read_xml
+from segment.data.annotations.sources import SPLITS, ImageFolder, is_true, read_xml
 from segment.data.classes import BACKGROUND, IGNORE, VOID_COLOUR
 from segment.data.headers import ImageHeader, open_image, turn
 from segment.data.labels import VOID, Labels
@@ -60,7 +60,7 @@ class MaskAnnotation(Annotation):
         """Return the annotation with its objects.
 
         Raises:
-            SegmentError: a mask can't be read, or the two masks differ in size.
+            SegmentError: a mask cannot be read, or the two masks differ in size.
         """
         names = [BACKGROUND, *sorted({*self.labels()} - {BACKGROUND, VOID})]
         classes = self._read({VOID: IGNORE, **{name: i for i, name in enumerate(names)}})
@@ -132,7 +132,7 @@ def read_boxes(path: Path) -> list[ObjectBox]:
             box = [float(item.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax")]
         except ValueError:
             raise SegmentError(f"{path}: an object has no box of four numbers") from None
-        flags = {name for name in ("difficult", "occluded") if flag({"": item.findtext(name)}, "")}
+        flags = {name for name in ("difficult", "occluded") if is_true(item.findtext(name))}
         found.append(
             ObjectBox((item.findtext("name") or "").strip(), tuple(side - 1 for side in box), frozenset(flags))
         )

@@ -1,7 +1,7 @@
 """Annotated objects of an image: what all readers yield, and how objects become a map of the image."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -103,6 +103,15 @@ class AnnotatedObject(NamedTuple):
             return left, top, left + self.mask.width - 1, top + self.mask.height - 1
         points = np.concatenate(self.outlines)
         return (*points.min(0), *points.max(0))
+
+
+def is_void(flags: Set[str], difficult: str) -> bool:
+    """Return whether objects with these flags are void: crowds, and difficult ones unless they count like others.
+
+    Args:
+        difficult: "void", or "class" to count difficult objects like others.
+    """
+    return "crowd" in flags or ("difficult" in flags and difficult == "void")
 
 
 def _polygon_area(points: np.ndarray) -> float:
@@ -207,12 +216,13 @@ class Annotation:
             SegmentError: the declared size is not the image's.
         """
         width, height = header.size
-        if self.size in {None, (height, width)}:
+        own = self.size or (height, width)
+        if own == (height, width):
             return 1, height, width
-        if header.swapped and self.size == (width, height):
+        if header.swapped and own == (width, height):
             return header.orientation, width, height
         raise SegmentError(
-            f"{self.file} is made for {self.size[1]}x{self.size[0]} pixels, but its image {self.image} has "  # type: ignore[index]
+            f"{self.file} is made for {own[1]}x{own[0]} pixels, but its image {self.image} has "
             f"{width}x{height} (width x height)"
         )
 

@@ -1,6 +1,7 @@
 """Writers of outlines: LabelMe's and COCO's files."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def labelme_shapes(scene: Scene, tolerance: float) -> list[dict[str, Any]]:
     """
     parts = [(item, rings) for item in scene.objects for rings in _parts(scene, item)]
     parts.sort(key=lambda part: -int(np.prod(np.ptp(part[1][0].inside, axis=0) + 1)))
-    count = {number: sum(item.number == number for item, _ in parts) for number in {item.number for item, _ in parts}}
+    count = Counter(item.number for item, _ in parts)
     shapes = []
     for item, (outline, *holes) in parts:
         group = item.number if count[item.number] > 1 else None

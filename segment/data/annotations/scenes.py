@@ -75,7 +75,7 @@ def scene_of_annotation(annotation: Annotation, name_of: Callable[[AnnotatedObje
     """Return the scene of an annotation, given the class of each object.
 
     Raises:
-        SegmentError: the annotation can't be read, or does not fit its image.
+        SegmentError: the annotation cannot be read, or does not fit its image.
     """
     annotation = annotation.load()
     numbers = annotation.object_map(image_header(annotation.image))

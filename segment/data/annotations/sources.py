@@ -179,6 +179,10 @@ class ImageFolder:
 
 
 def flag(values: Any, name: str) -> bool:
-    """Return whether a table has a true value, written as true, 1, "1" or "yes"."""
-    value = values.get(name) if isinstance(values, Mapping) else None
+    """Return whether a table has a true value, see :func:`is_true`."""
+    return is_true(values.get(name)) if isinstance(values, Mapping) else False
+
+
+def is_true(value: Any) -> bool:
+    """Return whether a value of a file means true: true, 1, "1" or "yes"."""
     return value is True or str(value).strip().lower() in {"1", "true", "yes"}

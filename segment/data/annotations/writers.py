@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from segment.data.annotations.masks import CLASS_MASKS, OBJECT_MASKS
+from segment.data.annotations.objects import is_void
 from segment.data.annotations.scenes import Picture, Scene, ShownObject
 from segment.data.classes import IGNORE, VOID_COLOUR, Classes, voc_palette
 from segment.data.headers import image_header
@@ -30,7 +32,7 @@ def void_border(numbers: np.ndarray, void: np.ndarray, size: int) -> np.ndarray:
     return (highest > lowest) & (highest >= 0)
 
 
-class Writer:
+class Writer(ABC):
     """Writes the files of converted images below a folder.
 
     Args:
@@ -45,9 +47,9 @@ class Writer:
         self.output, self.classes = output, classes
         self.border, self.tolerance, self.difficult = border, tolerance, difficult
 
+    @abstractmethod
     def last_file(self, picture: Picture) -> Path:
         """Return the file of an image that is written last."""
-        raise NotImplementedError
 
     def is_complete(self, picture: Picture) -> bool:
         """Return whether an image was written before.
@@ -57,13 +59,13 @@ class Writer:
         """
         return self.last_file(picture).exists()
 
+    @abstractmethod
     def write(self, picture: Picture, scene: Scene) -> None:
         """Write all files of an image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, pictures: Sequence[Picture]) -> None:
         """Write what belongs to all images, given those that are complete."""
-        raise NotImplementedError
 
     def copy_image(self, picture: Picture, folder: str = "", suffix: str = "") -> Path:
         """Copy an image, unchanged, under the picture's name."""
@@ -85,9 +87,8 @@ class Writer:
         _write_lines(self.output / "labelmap.txt", ["# label:color_rgb:parts:actions", *lines])
 
     def label(self, item: ShownObject) -> int:
-        ignored = item.name == VOID or "crowd" in item.flags
-        difficult = "difficult" in item.flags and self.difficult == "void"
-        return IGNORE if ignored or difficult else self.classes.names.index(item.name)
+        ignored = item.name == VOID or is_void(item.flags, self.difficult)
+        return IGNORE if ignored else self.classes.names.index(item.name)
 
     def label_map(self, scene: Scene) -> np.ndarray:
         """Return the class map uint8 (H,W) with void borders."""

@@ -16,7 +16,7 @@ from segment.data.classes import BACKGROUND, IGNORE, Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.datasets.ade20k import ADE20K, SUBFOLDERS
 from segment.data.headers import ImageHeader
-from segment.data.labels import Labels, index_labels
+from segment.data.labels import VOID, Labels, index_labels
 from segment.data.pairs import Finding, Sample
 from segment.errors import SegmentError
 
@@ -225,18 +225,18 @@ class ADE20KFullDataModule(SegmentationDataModule):
         self,
         root: str,
         classes: Sequence[str] | Mapping[str, Any] | None = None,
-        others: str = "void",
+        others: str = VOID,
         ignore: Sequence[str] = (),
         **loading: Any,
     ) -> None:
         super().__init__(root, **loading)
-        if others not in {"void", BACKGROUND}:
+        if others not in {VOID, BACKGROUND}:
             raise SegmentError(f"data.others={others}: expected void or background")
         if not classes:
             raise SegmentError("data.classes is missing: give names, such as [wall,car,car/wheel,person:walking]")
         self.table = dict(class_entries(classes))
         names = [BACKGROUND] * (others == BACKGROUND) + [name for name in self.table if name != BACKGROUND]
-        if not 1 < len(names) < 255:
+        if not 1 < len(names) < IGNORE:
             raise SegmentError(f"data.classes names {len(names)} classes; expected 2 to 254")
         bases = {name: Selection.parse(self.table[name][0]).names for name in names if name in self.table}
         stuff = frozenset(name for name, path in bases.items() if path[-1] in ADE20K.stuff and len(path) == 1)
@@ -259,7 +259,7 @@ class ADE20KFullDataModule(SegmentationDataModule):
         images = sorted(folder.glob("*/*/*.jpg"))
         if not images:
             raise SegmentError(f"no image in {folder}: expected {self.layout}")
-        others = IGNORE if self.others == "void" else 0
+        others = IGNORE if self.others == VOID else 0
         return [
             Sample(
                 path.stem,
@@ -295,8 +295,8 @@ class ADE20KFullDataModule(SegmentationDataModule):
         for objects in self._objects:
             for item in objects.values():
                 path = [item]
-                while path[0].whole in objects and len(path) < DEEPEST:
-                    path.insert(0, objects[path[0].whole])  # type: ignore[index]
+                while (whole := path[0].whole) is not None and whole in objects and len(path) < DEEPEST:
+                    path.insert(0, objects[whole])
                 text = "/".join(one.names[0] if one.names else "" for one in path)
                 (parts if item.level else names)[text] += 1
                 attributes.update(item.attributes)

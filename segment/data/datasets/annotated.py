@@ -9,7 +9,7 @@ from typing import Any
 from lightning.fabric.utilities import rank_zero_only
 
 from segment.data.annotations.labels import class_names, class_of_labels, paste, spellings
-from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask
+from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask, is_void
 from segment.data.annotations.sources import ImageFolder
 from segment.data.classes import IGNORE
 from segment.data.dataset import SegmentationDataset
@@ -19,6 +19,7 @@ from segment.data.headers import image_header
 from segment.data.labels import VOID
 from segment.data.pairs import Finding, Sample
 from segment.errors import SegmentError
+from segment.files import first_names
 
 
 class AnnotationDataModule(FolderDataModule):
@@ -82,7 +83,7 @@ class AnnotationDataModule(FolderDataModule):
                          None, name or self.format, **loading)  # fmt: skip
         self.layout = f"images and annotations of the format {self.format}"
         self.by_index, self.palette = False, "indices"
-        self._told = False
+        self._noted = False
         if classes is None:
             rank_zero_only(print)(f"classes found: {paste(names)}")
         self._folder = folder
@@ -117,8 +118,8 @@ class AnnotationDataModule(FolderDataModule):
     def label_of(self, item: AnnotatedObject) -> int:
         """Return the label of an object's pixels; crowds are void."""
         name = self.class_of_object(item)
-        ignored = "crowd" in item.flags or ("difficult" in item.flags and self.difficult == "void")
-        return IGNORE if ignored or name == VOID else self.classes.names.index(name)
+        ignored = name == VOID or is_void(item.flags, self.difficult)
+        return IGNORE if ignored else self.classes.names.index(name)
 
     def findings(self) -> tuple[list[Finding], list[Finding]]:
         """Return the annotations that cannot be read, and what is odd about the others."""
@@ -131,11 +132,11 @@ class AnnotationDataModule(FolderDataModule):
         if unknown := [
             path for path in self._folder.images if path not in known and not path.parent.name.startswith(MASKS)
         ]:
-            some = ", ".join(self._folder.id(path) for path in unknown[:5]) + ", ..." * (len(unknown) > 5)
+            some = first_names([self._folder.id(path) for path in unknown], 5)
             notes.append(Finding("no annotation", f"{len(unknown)} images have none and are not used: {some}"))
         if empty := [one.id for one in self.annotations if not one.labels()]:
-            some = ", ".join(empty[:5]) + ", ..." * (len(empty) > 5)
-            notes.append(Finding("no object", f"{len(empty)} images have no object and are all background: {some}"))
+            shown = first_names(empty, 5)
+            notes.append(Finding("no object", f"{len(empty)} images have no object and are all background: {shown}"))
         return [*self.left_out], notes
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -154,8 +155,8 @@ class AnnotationDataModule(FolderDataModule):
     def check_dataset(self, dataset: SegmentationDataset) -> None:
         """Check the headers, and say once which annotations are left out."""
         super(FolderDataModule, self).check_dataset(dataset)  # that of folders reads values of mask files
-        if not self._told:
-            self._told = True
+        if not self._noted:
+            self._noted = True
             for finding in self.left_out:
                 rank_zero_only(print)(f"left out: {finding.message}")
 
