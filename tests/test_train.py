@@ -199,7 +199,7 @@ def test_two_processes_give_the_metrics_of_one(run, main, tmp_path, size):
     options = [*TINY, f"data.val_size={size}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
     two = tmp_path / "two"
     done = run("train", *options, "trainer.devices=2", "trainer.strategy=ddp", f"hydra.run.dir={two}")
-    assert done.stdout.count("mean IoU") == 1
+    assert done.stdout.count("IoU on the val split") == 1
     one = main("evaluate", f"checkpoint={two}/checkpoints/best.ckpt", "trainer.accelerator=cpu")
     assert json.loads((one / "metrics.json").read_text()) == json.loads((two / "metrics.json").read_text())
 
