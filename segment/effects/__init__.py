@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from segment import public_names
 
 if TYPE_CHECKING:
-    from segment.effects.blur import blur
-    from segment.effects.cutout import cutout
-    from segment.effects.measure import Region, measure
-    from segment.effects.recolour import recolour
-    from segment.effects.retexture import retexture
+    from segment.effects.blurring import blur
+    from segment.effects.colouring import recolour
+    from segment.effects.cutting import cutout
+    from segment.effects.measuring import MeasuredRegion, measure
     from segment.effects.selection import select
-    from segment.effects.watch import Watched, alert
+    from segment.effects.texturing import retexture
+    from segment.effects.watching import WatchedPart, alert
 
 __getattr__, __dir__, __all__ = public_names(__name__)

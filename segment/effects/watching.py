@@ -8,8 +8,13 @@ import numpy as np
 from segment.errors import SegmentError
 
 
-class Watched(NamedTuple):
-    """Share of the watched part that belongs to the chosen classes, and whether it is above the threshold."""
+class WatchedPart(NamedTuple):
+    """Share of the watched part that belongs to the chosen classes, and whether it is above the threshold.
+
+    Example:
+        >>> alert(np.zeros((1, 4, 3), np.uint8), np.array([[0, 0, 0, 1]]), [1])
+        WatchedPart(share=0.25, alert=True)
+    """
 
     share: float
     alert: bool
@@ -21,7 +26,7 @@ def alert(
     classes: Sequence[int],
     polygon: Sequence[Sequence[float]] | None = None,
     threshold: float = 0.01,
-) -> Watched:
+) -> WatchedPart:
     """Return the share of a polygon's pixels that belong to the chosen classes.
 
     Args:
@@ -33,10 +38,6 @@ def alert(
 
     Raises:
         SegmentError: the polygon has no pixel within the image, or ``threshold`` is not from 0 to 1.
-
-    Example:
-        >>> alert(np.zeros((1, 4, 3), np.uint8), np.array([[0, 0, 0, 1]]), [1])
-        Watched(share=0.25, alert=True)
     """
     if not 0 <= threshold <= 1:
         raise SegmentError(f"threshold={threshold}: expected a share from 0 to 1")
@@ -44,7 +45,7 @@ def alert(
     if not part.any():
         raise SegmentError(f"polygon={polygon}: it has no pixel of the image, which is {mask.shape[1]}x{mask.shape[0]}")
     share = float(np.isin(mask[part], [*classes]).mean())
-    return Watched(share, share > threshold)
+    return WatchedPart(share, share > threshold)
 
 
 def _inside(polygon: Sequence[Sequence[float]], shape: tuple[int, ...]) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 from segment.errors import SegmentError
 
 
-class Region(NamedTuple):
+class MeasuredRegion(NamedTuple):
     """A connected region of a class.
 
     Args:
@@ -21,6 +21,11 @@ class Region(NamedTuple):
         diameter: of the circle of the same area.
         length: largest distance of two points of the region, corners of pixels included.
         x, y: centre of gravity, in pixels from the upper left corner.
+
+    Example:
+        >>> [region] = measure(np.zeros((2, 3, 3), np.uint8), np.array([[0, 1, 1], [0, 0, 0]]), [1])
+        >>> region.area, region.x, region.y
+        (2.0, 2.0, 0.5)
     """
 
     label: int
@@ -34,7 +39,7 @@ class Region(NamedTuple):
 
 def measure(
     image: np.ndarray, mask: np.ndarray, classes: Sequence[int], scale: float = 1.0, min_area: int = 1
-) -> list[Region]:
+) -> list[MeasuredRegion]:
     """Return the connected regions of the chosen classes; pixels that touch at a corner are connected.
 
     Args:
@@ -46,18 +51,13 @@ def measure(
 
     Raises:
         SegmentError: ``scale`` is not above 0.
-
-    Example:
-        >>> [region] = measure(np.zeros((2, 3, 3), np.uint8), np.array([[0, 1, 1], [0, 0, 0]]), [1])
-        >>> region.area, region.x, region.y
-        (2.0, 2.0, 0.5)
     """
     if not 0 < scale < np.inf:
         raise SegmentError(f"scale={scale}: expected the length of a pixel's side, above 0")
     return [region for label in classes for region in _regions(mask == label, label, scale, min_area)]
 
 
-def _regions(chosen: np.ndarray, label: int, scale: float, min_area: int) -> list[Region]:
+def _regions(chosen: np.ndarray, label: int, scale: float, min_area: int) -> list[MeasuredRegion]:
     numbers, _ = ndimage.label(chosen, np.ones((3, 3)))
     found = []
     for number, box in enumerate(ndimage.find_objects(numbers), 1):
@@ -67,7 +67,7 @@ def _regions(chosen: np.ndarray, label: int, scale: float, min_area: int) -> lis
         area = len(rows) * scale**2
         y, x = rows.mean() + box[0].start + 0.5, columns.mean() + box[1].start + 0.5
         diameter, length = 2 * np.sqrt(area / np.pi), _length(rows, columns) * scale
-        found.append(Region(label, 0, float(area), float(diameter), length, float(x), float(y)))
+        found.append(MeasuredRegion(label, 0, float(area), float(diameter), length, float(x), float(y)))
     found.sort(key=lambda region: -region.area)
     return [region._replace(number=number) for number, region in enumerate(found, 1)]
 
