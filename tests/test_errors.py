@@ -55,8 +55,8 @@ CASES = {
 }  # fmt: skip
 
 EVERYDAY = {
-    "unknown model", "misspelt key", "misspelt argument", "no key", "missing root", "impossible stride", "class weights",
-    "seed as text", "no training", "resume",
+    "unknown model", "misspelt key", "misspelt argument", "no key", "missing root", "impossible stride",
+    "class weights", "seed as text", "no training", "resume",
 }  # fmt: skip
 """One case of each kind; the others are slow tests, since each starts a training."""
 
