@@ -126,7 +126,6 @@ def test_a_pickle_of_endless_operations_is_refused(tmp_path, monkeypatch):
     """Each pair of operations puts a value on the stack and takes it off again, so that nothing grows."""
     monkeypatch.setattr(file_checks, "MAX_OPERATIONS", 1000)
     assert "it has more than" in refusal(with_pickle(tmp_path, b"\x80\x02" + b"N0" * 1000 + b"}."))
-    assert load_file(with_pickle(tmp_path, b"\x80\x02" + b"N0" * 400 + b"}.")) == {}
 
 
 def test_a_pickle_is_checked_under_the_names_that_torch_takes(tmp_path):
