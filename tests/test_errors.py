@@ -54,6 +54,12 @@ CASES = {
     "resume": (["resume=nowhere"], "resume=nowhere: no checkpoint at nowhere"),
 }  # fmt: skip
 
+EVERYDAY = {
+    "unknown model", "misspelt key", "misspelt argument", "no key", "missing root", "impossible stride",
+    "class weights", "seed as text", "no training", "resume",
+}  # fmt: skip
+"""One case of each kind; the others are slow tests, since each starts a training."""
+
 COMMANDS = ("train", "evaluate", "predict", "export", "check", "summary", "report", "submission")
 SLOW_IMPORTS = {"torch", "torchvision", "lightning", "torchmetrics", "timm", "scipy", "matplotlib", "wandb", "pydantic"}
 
@@ -73,7 +79,9 @@ def fails(main, capfd):
     return start
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_a_mistake_in_a_training(fails, name):
     overrides, message = CASES[name]
     own_encoder = any("encoder" in override for override in overrides)
