@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from segment.cli.config import flatten, plain
 from segment.cli.suggestions import close_name
-from segment.cli.value_types import check_arguments
+from segment.cli.value_types import MISSING, check_arguments
 from segment.errors import SegmentError
 
 
@@ -17,9 +17,12 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
     """Build a part as ``hydra.utils.instantiate`` does, and raise the part's own error in place of Hydra's.
 
     Raises:
-        SegmentError: a value is of another type than the part declares, or the part does not take it.
+        SegmentError: a value is missing, is of another type than the part declares, or the part does not take it.
     """
-    checked = check_arguments(plain(config), config._get_full_key(None) if OmegaConf.is_config(config) else "")
+    name = config._get_full_key(None) if OmegaConf.is_config(config) else ""
+    checked = check_arguments(plain(config), name)
+    for key in (f"{name}.{key}".strip(".") for key, value in flatten(checked) if value == MISSING):
+        raise SegmentError(f"{key} is missing: give {key}=VALUE on the command line")
     try:
         return hydra.utils.instantiate(checked, *args, **kwargs)
     except InstantiationException as error:
