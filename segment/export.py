@@ -32,7 +32,7 @@ def export(config: DictConfig) -> None:
     from segment.prediction.exported_net import export_net
     from segment.prediction.segmenter import load_segmenter
 
-    content = export_net(load_segmenter(checkpoint, "cpu"), config.format, config.output_type)
+    content = export_net(load_segmenter(checkpoint, "cpu", trust=config.trust), config.format, config.output_type)
     try:
         with whole_file(output, "wb") as file:
             file.write(content)

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segment.cli.build import instantiate
+from segment.cli.build import build_later, build_net, instantiate
 from segment.cli.config import output_folder, plain
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key
@@ -81,7 +81,7 @@ def build_module(config: DictConfig, data: Any) -> Any:
     from segment.records.checkpoint import make_metadata
     from segment.training.module import SegmentationModule
 
-    net = instantiate(config.model, num_classes=len(data.classes))
+    net = build_net(config.model, len(data.classes))
     if not config.channels_last:
         net.to(memory_format=torch.contiguous_format)
     if config.compile:
@@ -90,8 +90,8 @@ def build_module(config: DictConfig, data: Any) -> Any:
         net,
         data.classes,
         instantiate(config.loss),
-        instantiate(config.optimizer),
-        instantiate(config.scheduler),
+        build_later(config.optimizer),
+        build_later(config.scheduler),
         # The normalisation may come from timm, and another version of timm may have another one.
         make_metadata(
             {**plain(config.model), "normalization": net.normalization},
