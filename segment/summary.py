@@ -39,10 +39,10 @@ def summary(config: DictConfig) -> None:
     pairs = [(model, encoder) for model in models or group_options("model", flags) for encoder in encoders or [None]]
     for model, encoder in pairs:
         overrides = [*flags, f"model={model}", *([f"model/encoder={encoder}"] if encoder else [])]
-        config = without_weights(plain(load_config(overrides).model))
-        name = encoder or str((config.get("encoder") or {}).get("_target_", "-")).rpartition(".")[2]
+        net = without_weights(plain(load_config(overrides).model))
+        name = encoder or str((net.get("encoder") or {}).get("_target_", "-")).rpartition(".")[2]
         try:
-            cells = cost_cells(config, classes, *size)
+            cells = cost_cells(net, classes, *size)
         except SegmentError as error:
             if len(pairs) == 1:
                 raise
@@ -55,7 +55,7 @@ def summary(config: DictConfig) -> None:
     print(*notes, sep="\n")
 
 
-def cost_cells(config: dict[str, Any], num_classes: int, height: int, width: int) -> list[str]:
+def cost_cells(config: Any, num_classes: int, height: int, width: int) -> list[str]:
     """Return the cost of a net as the cells of its row. The net is built without weights and takes no memory.
 
     Raises:

@@ -95,7 +95,7 @@ class _WholeDecoder(nn.Module):
     stride = 1
     offset = 0
     resize_to_image = False
-    layouts = ("aligned",)
+    layouts: tuple[str, ...] = ("aligned",)
 
     def __init__(self, net: nn.Module, num_classes: int) -> None:
         super().__init__()
