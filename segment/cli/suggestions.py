@@ -64,6 +64,8 @@ def explain_hydra_error(error: Exception, command: str) -> str:
         return f"{match[1]}= is not known{suggestion(match[1], _all_keys(command))}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         return f"{match[1]}={match[2]}: there is no such option{suggestion(match[2], group_options(match[1]), '')}"
+    if "loading@data appears more than once" in text:
+        return "the YAML file of data has /loading in its defaults: leave that line out, every data set gets these keys"
     return " ".join(text.partition("\nSee ")[0].split())
 
 
