@@ -29,7 +29,7 @@ def print_help(command: str, arguments: Sequence[str]) -> None:
     title, example = describe_command(Path(__file__).parents[1] / f"{command}.py")
     groups = default_options(command)
     groups |= {key: option for key, option in chosen.items() if not re.search("@|^hydra/", key)}
-    comments = _comments(search_path(arguments), command, groups | chosen)
+    comments = key_comments(search_path(arguments), command, groups | chosen)
     print(f"{title}\n\npython -m segment.{command} [KEY=VALUE ...]{' [GROUP=OPTION ...]' * bool(groups)}")
     print(f"such as {example}")
     if groups:
@@ -66,18 +66,20 @@ def _line(setting: str, comment: str) -> str:
     return first + f"\n{INDENT}".join(textwrap.wrap(comment, WIDTH - len(INDENT))) if comment else start.rstrip()
 
 
-def _comments(folders: Sequence[str], command: str, options: Mapping[str, Any]) -> dict[str, str]:
+def key_comments(folders: Sequence[str], command: str, options: Mapping[str, Any]) -> dict[str, str]:
     """Return the comment beside each dotted key; that of the chosen option counts more than those of other options."""
     found: dict[str, str] = {}
     for folder in folders:
         found = dict(file_comments(Path(folder, f"{command}.yaml"))) | found
-        for name, option in options.items():
-            group, _, package = name.partition("@")
-            prefix = package or group.replace("/", ".")
-            others = sorted(Path(folder, group).glob("*.yaml"))
-            for path in dict.fromkeys([*_lineage(Path(folder, group), option), *others]):
-                with suppress(OSError, *YAML_ERRORS):  # of an option that is not chosen: Hydra has read the others
-                    found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
+    for name, option in options.items():
+        group, _, package = name.partition("@")
+        prefix = package or group.replace("/", ".")
+        places = [Path(folder, group) for folder in folders]
+        chosen = [path for place in places for path in _lineage(place, option)]
+        others = [path for place in places for path in sorted(place.glob("*.yaml"))]
+        for path in dict.fromkeys([*chosen, *others]):
+            with suppress(OSError, *YAML_ERRORS):  # of an option that is not chosen: Hydra has read the others
+                found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
     return found
 
 

@@ -9,20 +9,28 @@ from typing import Any
 
 from segment.errors import SegmentError
 from segment.files import readable_file, shown, user_path, whole_file
+from segment.records.hub import CONFIG, SCHEME, WEIGHTS, download
 
 
 def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
     """Return the checkpoint that a user names; a run folder stands for its best checkpoint.
 
     Args:
-        given: a path.
+        given: a path, or an address ``hf://USER/NAME@REVISION``, which is downloaded. A shared folder, and its
+            weights, stand for its config.json.
         key: the key that the path was given for, for error messages.
 
     Raises:
         SegmentError: the path is empty, or there is no file that can be read.
     """
-    path = user_path(given, key)
-    return readable_file(RunFolder(path).best_checkpoint if path.is_dir() else path, key)
+    path = download(given) if isinstance(given, str) and given.startswith(SCHEME) else user_path(given, key)
+    if path.name == WEIGHTS:
+        path = path.with_name(CONFIG)
+    elif path.is_dir():
+        best = RunFolder(path).best_checkpoint
+        shared = not best.is_file() and any((path / name).is_file() for name in (CONFIG, WEIGHTS))
+        path = path / CONFIG if shared else best
+    return readable_file(path, key)
 
 
 class RunFolder:
@@ -96,7 +104,8 @@ class RunFolder:
         """The files of results with fixed names."""
         return (
             self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
-            self.calibration_plot, self.best_checkpoint, self.last_checkpoint,
+            self.calibration_plot, self.best_checkpoint, self.last_checkpoint, self.provenance, self.voc_archive,
+            self.ade20k_archive,
         )  # fmt: skip
 
     def check_links(self, *further: Path) -> None:
@@ -116,17 +125,20 @@ class RunFolder:
                     "hydra.run.dir"
                 )
 
-    def claim(self) -> None:
+    def claim(self, *files: Path) -> None:
         """Check that the files of a run that begins replace nobody else's, and record their names.
+
+        Args:
+            files: the files; by default those of a training and an evaluation.
 
         Raises:
             SegmentError: a file exists under one of the names, and no earlier run wrote it.
         """
-        own = self._written()
-        for path in self.result_files:
+        own, files = self._written(), files or self.result_files
+        for path in files:
             if path.exists() and self._name(path) not in own:
                 raise SegmentError(f"{path} exists, and no run of this package wrote it: choose another hydra.run.dir")
-        self._record({*own, *map(self._name, self.result_files)})
+        self._record({*own, *map(self._name, files)})
 
     def claim_pictures(self, names: Iterable[str]) -> list[Path]:
         """Return a path in ``predictions/`` for each name, and record them; other files there keep their names."""
