@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from segment import public_names
 
 if TYPE_CHECKING:
+    from segment.models.adapters.smp import SmpNet
+    from segment.models.adapters.transformers import TransformersNet
     from segment.models.decoders.fcn import FCNDecoder
     from segment.models.decoders.unet import UNetDecoder
     from segment.models.encoders.encoder import Encoder

@@ -8,6 +8,7 @@ from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from segment.errors import SegmentError
+from segment.files import first_names
 from segment.models.file_checks import check_finite
 from segment.models.weights import first_keys, load_file, mismatched_keys
 
@@ -54,8 +55,8 @@ FCN_RESNET = {
 def load_published(net: nn.Module, path: str) -> Any:
     """Load a file's weights into a net with ``encoder`` and ``decoder``, and print what was not loaded.
 
-    The file is a checkpoint of ``segment.train``, or a state dict of the net itself, of torchfcn's FCNs, of
-    torchvision's VGG16 (for the encoder alone) or ``fcn_resnet50|101``, or of milesial's U-Net. The whole encoder must
+    The file is a checkpoint of ``segment.train``, or a state dict of the net itself, of the net of another library that
+    it stands for, of torchfcn's FCNs, of torchvision's VGG16 (for the encoder alone) or ``fcn_resnet50|101``, or of milesial's U-Net. The whole encoder must
     fit. The decoder need not: score layers for another number of classes, and skips that the file's net does not have,
     keep their values.
 
@@ -66,12 +67,16 @@ def load_published(net: nn.Module, path: str) -> Any:
         SegmentError: the file cannot be read, or belongs to another encoder.
     """
     content = load_file(path)
-    state = {key: value for key, value in translate(content).items() if isinstance(value, Tensor)}
+    inside = "" if "state_dict" in content else getattr(net, "inside", "")
+    named = {f"{inside}{key}": value for key, value in content.items()} if inside else translate(content)
+    state = {key: value for key, value in named.items() if isinstance(value, Tensor)}
     expected = net.state_dict()
     fitting = {key: value for key, value in state.items() if key in expected and value.shape == expected[key].shape}
     lacking = [key for key in expected if key not in fitting and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in expected]
-    wrong = [key for key in lacking if not key.startswith("decoder.")]
+    wrong = [
+        key for key in lacking if key.startswith(getattr(net, "trunk", "encoder.")) or not key.startswith("decoder.")
+    ]
     if wrong or not fitting:
         missing = [key for key in wrong if key not in state]
         shapes = [key for key in wrong if key in state]
@@ -93,7 +98,7 @@ def _report(loaded: str, kept: Sequence[str], unused: Sequence[str], names: Any)
     """Say in one line which weights were loaded and which were not, and the class names of the file's net."""
     report = f"weights: {loaded}"
     if kept:
-        report += f"; left as they were: {', '.join(kept)}"
+        report += f"; left as they were: {first_names(kept, 10)}"
     if unused:
         report += f"; not used: {first_keys(unused)}"
     if isinstance(names, list):
