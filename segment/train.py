@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segment.cli.build import build_later, build_net, instantiate
+from segment.cli.build import build_later, build_metrics, build_net, instantiate
 from segment.cli.config import output_folder, plain
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key
@@ -17,6 +17,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
+from segment.records.trust import needed_trust, trust_override
 from segment.sweeps.launcher import one_job
 from segment.training.processes import watch_first_process
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
@@ -99,6 +100,7 @@ def build_module(config: DictConfig, data: Any) -> Any:
             data.training_fingerprints(),
         ),
         seed=config.seed,
+        metrics=build_metrics(config.get("metrics"), len(data.classes)),
     )
 
 
@@ -162,7 +164,7 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     from segment.evaluation.evaluator import NetPredictor, evaluate_split
     from segment.evaluation.examples import predict_examples, spread_indices
     from segment.evaluation.results import all_metrics, describe_source, write_results
-    from segment.records.checkpoint import load_checkpoint, load_weights
+    from segment.records.checkpoint import MODELS, load_checkpoint, load_weights
 
     best = folder.best_checkpoint
     if not best.is_file():
@@ -188,8 +190,9 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     examples = predict_examples(net, inference, dataset, spread_indices(images))
     write_results(metrics, evaluation, dataset, {example.id: example for example in examples}, folder)
     print(f"run directory  {shown(folder.path)}")
-    checkpoint = shlex.quote(f"checkpoint={shown(best)}")
-    print(f"next           python -m segment.predict {checkpoint} input=IMAGE_OR_FOLDER output=FOLDER")
+    trust = needed_trust(module.metadata["model"], (MODELS,))
+    words = shlex.join([f"checkpoint={shown(best)}", *([trust_override(trust)] if trust else [])])
+    print(f"next           python -m segment.predict {words} input=IMAGE_OR_FOLDER output=FOLDER")
 
 
 if __name__ == "__main__":

@@ -90,6 +90,23 @@ def build_net(config: Any, num_classes: int) -> Any:
     return net
 
 
+def build_metrics(config: Any, num_classes: int) -> dict[str, Any]:
+    """Build a table of metrics by name; a class gets ``num_classes`` if it takes that. A name with null is left out.
+
+    Raises:
+        SegmentError: an entry is no table with ``_target_``, or a class does not take an argument.
+    """
+    metrics = {}
+    for name, table in (plain(config) or {}).items():
+        if table is None:
+            continue
+        if not isinstance(table, Mapping) or "_target_" not in table:
+            raise SegmentError(f"metrics.{name} is no metric: expected a table with _target_, its class")
+        takes = "num_classes" in argument_names(table["_target_"])
+        metrics[name] = instantiate({**({"num_classes": num_classes} if takes else {}), **table})
+    return metrics
+
+
 def without_weights(config: Any) -> Any:
     """Return a configuration whose parts load no weights of their own."""
     if isinstance(config, list | tuple):

@@ -2,10 +2,13 @@
 
 import inspect
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.utils import _locate
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from segment.cli.overrides import override_key
 from segment.errors import SegmentError
 
 
@@ -40,7 +43,9 @@ def argument_names(target: str) -> set[str]:
     part = locate(target)
     sources = [part]
     if inspect.isclass(part):
-        sources = [vars(one)["__init__"] for one in inspect.getmro(part) if "__init__" in vars(one)]
+        sources = [
+            vars(one)[key] for one in inspect.getmro(part) for key in ("__init__", "__new__") if key in vars(one)
+        ]
     names: set[str] = set()
     for source in sources:
         try:
@@ -48,7 +53,27 @@ def argument_names(target: str) -> set[str]:
         except (TypeError, ValueError):  # written in C
             continue
         names |= {one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
-    return names - {"self"}
+    return names - {"self", "cls"}
+
+
+def drop_foreign_keys(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Drop keys of an option that belong to its own class from each table that the command line gives another class.
+
+    After ``loss._target_=mylab.DiceLoss``, only those keys of the loss are left that ``DiceLoss`` takes, and those that
+    the command line sets.
+
+    Args:
+        config: the composed configuration, which is changed.
+        overrides: of the command line.
+    """
+    typed = [override_key(override).lstrip("+") for override in overrides]
+    for name in (key.removesuffix("._target_") for key in typed if key.endswith("._target_")):
+        table = OmegaConf.select(config, name)
+        taken = argument_names(table["_target_"])
+        for key in [str(key) for key in table if key not in taken and not str(key).startswith("_")]:
+            if not any(f"{one}.".startswith(f"{name}.{key}.") for one in typed):
+                with open_dict(table):
+                    del table[key]
 
 
 def is_dotted_name(text: Any) -> bool:
