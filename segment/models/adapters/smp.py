@@ -191,8 +191,8 @@ def encoder_normalization(encoder: str, weights: str | None) -> Normalization:
         settings = _settings_beside(weights)
         if not settings:
             rank_zero_only(print)(
-                f"weights: the encoder's are those of {weights}, without smp's config.json beside it: the normalisation "
-                "is ImageNet's unless model.normalization is given"
+                f"weights: the encoder's are those of {weights}, without smp's config.json beside it, and the "
+                "normalisation is ImageNet's unless model.normalization is given"
             )
     if not settings:
         return NORMALIZATIONS["imagenet"]

@@ -58,8 +58,8 @@ class TransformersNet(AdaptedNet):
             raise SegmentError("model=transformers needs transformers: pip install 'segment-lightning[transformers]'")
         if (name is None) == (config is None):
             raise SegmentError(
-                "model=transformers: give either model.name=FOLDER_OR_NAME, or model.config={model_type: segformer} for "
-                "random weights"
+                "model=transformers: give either model.name=FOLDER_OR_NAME, or "
+                "model.config={model_type: segformer} for random weights"
             )
         if name is not None:
             from segment.models.adapters.pretrained import load_pretrained

@@ -81,7 +81,7 @@ def test_the_normalisation_is_that_of_the_encoder_s_weights(tmp_path, monkeypatc
     file = tmp_path / "model.safetensors"
     save_file({"x": torch.zeros(1)}, file)
     assert smp.encoder_normalization("mobilenet_v2", str(file)).mean[0] == 123.675
-    assert "without smp's config.json beside it: the normalisation is ImageNet's" in capsys.readouterr().out
+    assert "without smp's config.json beside it, and the normalisation is ImageNet's" in capsys.readouterr().out
     (tmp_path / "config.json").write_text(json.dumps({**found, "input_range": [0, 255], "mean": [104, 117, 124]}))
     assert smp.encoder_normalization("mobilenet_v2", str(file)).mean == (104.0, 117.0, 124.0)
 
