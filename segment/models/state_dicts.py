@@ -1,6 +1,7 @@
 """Weights for whole nets: our own checkpoints, and the state dicts that other projects published."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from segment.errors import SegmentError
 from segment.files import first_names
+from segment.models.encoders.mobilenet_v3 import CUTS
 from segment.models.file_checks import check_finite
 from segment.models.weights import first_keys, load_file, mismatched_keys
 
@@ -56,7 +58,8 @@ def load_published(net: nn.Module, path: str) -> Any:
     """Load a file's weights into a net with ``encoder`` and ``decoder``, and print what was not loaded.
 
     The file is a checkpoint of ``segment.train``, or a state dict: of the net itself, of another library's net that it
-    wraps, of torchfcn's FCNs, of torchvision's VGG16 (for the encoder alone) or ``fcn_resnet50|101``, or of milesial's
+    wraps, of torchfcn's FCNs, of torchvision's VGG16 (for the encoder alone) or nets (FCN,
+    DeepLabV3, LR-ASPP), or of milesial's
     U-Net. The whole encoder must fit. The decoder need not: score layers for another number of classes, and skips that
     the file's net does not have, keep their values.
 
@@ -123,9 +126,10 @@ def translate(content: Mapping[str, Any]) -> dict[str, Any]:
         return {_from_torchfcn(key): value for key, value in state.items()}
     if "features.0.weight" in state and "classifier.0.weight" in state:
         return _from_vgg16(state)
-    if "backbone.conv1.weight" in state:
+    if "backbone.conv1.weight" in state or "backbone.0.0.weight" in state:
         kept = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
-        return {_from_fcn_resnet(key): value for key, value in kept.items()}
+        whole_head = not {"classifier.0.weight"} & {*kept}  # that of DeepLabV3 or LR-ASPP
+        return {_from_torchvision(key, whole_head): value for key, value in kept.items()}
     if "inc.double_conv.0.weight" in state:
         return {_from_milesial(key): value for key, value in state.items()}
     return state
@@ -153,7 +157,11 @@ def _from_vgg16(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _from_fcn_resnet(key: str) -> str:
+def _from_torchvision(key: str, whole_head: bool) -> str:
+    if whole_head and key.startswith("classifier."):
+        return f"decoder.head.{key.removeprefix('classifier.')}"
+    if layer := re.match(r"backbone\.(\d+)\.", key):  # MobileNetV3's
+        return f"encoder.stages.{bisect_right(CUTS, int(layer[1]))}.{key.removeprefix('backbone.')}"
     return next((ours + key[len(theirs) :] for theirs, ours in FCN_RESNET.items() if key.startswith(theirs)), key)
 
 

@@ -64,8 +64,10 @@ class AnySize(nn.Module):
 
     def _padding(self, side: int) -> int:
         """Return the pixels that a side lacks."""
-        multiple, least = self.rule.multiple, torch.sym_max(side, self.rule.minimum)  # type: ignore[no-untyped-call]
-        return least - side + (multiple - least % multiple) % multiple
+        multiple = self.rule.multiple
+        least: Any = torch.sym_max(side, self.rule.minimum)  # max would fix the size of an exported program
+        padding: int = least - side + (multiple - least % multiple) % multiple
+        return padding
 
 
 def read_scores(output: Any) -> Tensor:

@@ -121,7 +121,7 @@ def build(architecture: str, encoder: str, weights: str | None, num_classes: int
     make = getattr(smp, architecture)
     try:
         with cached_if_unreachable(), warnings.catch_warnings(action="ignore"):
-            net = _make_dynamic(make, encoder, options) if encoder.startswith(TIMM) else make(encoder, **options)
+            net: Any = _make_dynamic(make, encoder, options) if encoder.startswith(TIMM) else make(encoder, **options)
         if weights and not named and not encoder.startswith(TIMM):
             net.encoder.load_state_dict(state)
     except Exception as error:  # smp raises whatever its hub, its files and its networks raise
