@@ -108,24 +108,28 @@ class _WholeDecoder(nn.Module):
             SegmentError: the module fails at this size, or returns anything else.
         """
         (image,) = features.values()
-        name, size = type(self.net).__name__, f"{image.shape[-1]}x{image.shape[-2]}"
+        if torch.compiler.is_exporting():  # comparing sizes would fix them in the exported program
+            return self.net(image)  # type: ignore[no-any-return]  # any module
         try:
             scores: Any = self.net(image)
         except RuntimeError as error:
             if "size" not in str(error) or isinstance(error, torch.OutOfMemoryError):
                 raise
             raise SegmentError(
-                f"{name} fails on images of {size} pixels ({' '.join(str(error).split())[:150]}): if the sides have to "
-                "be multiples of a number, set size_divisor in the class or +model.size_divisor=32"
+                f"{self._describe(image)} fails ({' '.join(str(error).split())[:150]}): if the sides have to be "
+                "multiples of a number, set size_divisor in the class or +model.size_divisor=32"
             ) from error
         expected = (len(image), self.num_classes, *image.shape[-2:])
-        if torch.compiler.is_exporting() or (isinstance(scores, Tensor) and scores.shape == expected):
+        if isinstance(scores, Tensor) and scores.shape == expected:
             return scores
         found = f"a tensor {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
         raise SegmentError(
-            f"{name} returns {found} for images of {size} pixels, expected scores as a tensor {expected}: (images, "
-            "classes, height, width)"
+            f"{self._describe(image)} returns {found}, expected scores as a tensor {expected}: (images, classes, "
+            "height, width)"
         )
+
+    def _describe(self, image: Tensor) -> str:
+        return f"{type(self.net).__name__}, with images of {image.shape[-1]}x{image.shape[-2]} pixels,"
 
 
 def _declared(net: nn.Module) -> dict[str, Any]:

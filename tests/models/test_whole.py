@@ -109,7 +109,7 @@ def test_wrong_facts_are_refused(key, value):
 def test_other_outputs_are_refused_in_one_line(kind, found):
     net = build_net(own(Returning, kind=kind), 2)
     with pytest.raises(
-        SegmentError, match=rf"^Returning returns {found} for images of 8x6 pixels, expected .*1, 2, 6, 8"
+        SegmentError, match=rf"^Returning, with images of 8x6 pixels, returns {found}, expected .*1, 2, 6, 8"
     ):
         net(torch.rand(1, 3, 6, 8))
 

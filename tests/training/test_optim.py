@@ -1,11 +1,20 @@
 """Parameter groups by name, and schedules step by step."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
 
 from segment.errors import SegmentError
-from segment.training.optim import constant, one_cycle, optimizer_with_groups, parameter_groups, polynomial
+from segment.training.optim import (
+    build_optimizer,
+    constant,
+    one_cycle,
+    optimizer_with_groups,
+    parameter_groups,
+    polynomial,
+)
 
 WEIGHT = nn.Parameter(torch.zeros(1))
 
@@ -119,3 +128,25 @@ def test_a_pretrained_encoder_is_treated_gently():
         rates = {group["name"]: group["lr"] for group in parameter_groups(net, 0.1, 0.0)}
         assert rates["encoder/weight"] == pytest.approx(0.1 * factor)
         assert rates["decoder/weight"] == 0.1
+
+
+def test_an_optimizer_of_torchs_kind_gets_the_trained_parameters():
+    net = Net()
+    net.encoder.requires_grad_(False)
+    build = functools.partial(torch.optim.SGD, lr=0.5)
+    found = build_optimizer(build, net)
+    assert [len(group["params"]) for group in found.param_groups] == [2]
+    seen = []
+    build_optimizer(lambda given: seen.append(given) or build(given.parameters()), net)
+    assert seen == [net]
+    with pytest.raises(SegmentError, match=r"^optimizer: .*lr"):
+        build_optimizer(functools.partial(torch.optim.SGD, lr=-1), net)
+    with pytest.raises(SegmentError, match=r"^optimizer: dict returns a dict, expected an Optimizer"):
+        build_optimizer(functools.partial(dict, a=1), Empty())
+
+
+class Empty(nn.Module):
+    """A net that is an empty sequence of pairs for ``dict``."""
+
+    def __iter__(self):
+        return iter(())
