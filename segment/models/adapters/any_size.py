@@ -64,9 +64,12 @@ class AnySize(nn.Module):
 
     def _padding(self, side: int) -> int:
         """Return the pixels that a side lacks."""
-        multiple = self.rule.multiple
-        least: Any = torch.sym_max(side, self.rule.minimum)  # max would fix the size of an exported program
-        padding: int = least - side + (multiple - least % multiple) % multiple
+        multiple, minimum, _ = self.rule
+        # As a number of cells, the form from which torch.export finds the sizes of all features.
+        cells: Any = (side + multiple - 1) // multiple
+        if minimum > multiple:
+            cells = torch.sym_max(cells, minimum // multiple)  # max would fix the size of an exported program
+        padding: int = cells * multiple - side
         return padding
 
 
