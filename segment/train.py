@@ -17,7 +17,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
-from segment.records.trust import needed_trust, trust_override
+from segment.records.trust import MODELS, needed_trust, trust_override
 from segment.sweeps.launcher import one_job
 from segment.training.processes import watch_first_process
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
@@ -164,7 +164,7 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     from segment.evaluation.evaluator import NetPredictor, evaluate_split
     from segment.evaluation.examples import predict_examples, spread_indices
     from segment.evaluation.results import all_metrics, describe_source, write_results
-    from segment.records.checkpoint import MODELS, load_checkpoint, load_weights
+    from segment.records.checkpoint import load_checkpoint, load_weights
 
     best = folder.best_checkpoint
     if not best.is_file():

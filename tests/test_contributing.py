@@ -122,6 +122,10 @@ def test_an_own_net_is_trained_and_used_with_trust_alone(main, mylab, tmp_path, 
 def test_a_class_on_the_command_line(main, mylab, capsys):
     own = ("loss._target_=mylab.DiceLoss", "+loss.smooth=2", "model.encoder._target_=mylab.TinyEncoder")
     decoder = ("model.decoder._target_=mylab.SummedDecoder", "+model.decoder.width=4", "model.encoder.width=4")
-    metric = ("+metrics.share._target_=mylab.LeafShare", "optimizer.algorithm._target_=mylab.SignSGD")
+    metric = (
+        "+metrics.share._target_=mylab.LeafShare",
+        "optimizer.algorithm._target_=mylab.SignSGD",
+        "scheduler=constant",
+    )
     main("train", *TINY, *own, *decoder, *metric, "trainer.fast_dev_run=true")
     assert "fast_dev_run is complete" in capsys.readouterr().out

@@ -50,7 +50,7 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
             unknown = re.search(r"unexpected keyword argument '(\w+)'", message)
             known = {key.rpartition(".")[2] for key, _ in flatten(checked)} - {unknown and unknown[1]}
             close = close_name(unknown[1], sorted(known)) if unknown else ""
-            raise SegmentError(message + f": did you mean {close}?" * bool(close)) from error
+            raise SegmentError(message + f": did you mean {close}?" * (close in known)) from error
         raise cause from None
 
 

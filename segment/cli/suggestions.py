@@ -61,9 +61,14 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     """
     text = str(error).removeprefix("error: ")
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
-        return f"{match[1]}= is not known{suggestion(match[1], _all_keys(command))}"
+        known = _all_keys(command)
+        if match[1] in known:  # in the usual YAML, and not in the one that was chosen
+            return f"{match[1]}= is not in the YAML file that is chosen: +{match[1]}= adds it"
+        return f"{match[1]}= is not known{suggestion(match[1], known)}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         return f"{match[1]}={match[2]}: there is no such option{suggestion(match[2], group_options(match[1]), '')}"
+    if "loading@data appears more than once" in text:
+        return "the YAML file of data has /loading in its defaults: leave that line out, every data set gets these keys"
     return " ".join(text.partition("\nSee ")[0].split())
 
 

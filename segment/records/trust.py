@@ -18,6 +18,8 @@ from segment.errors import SegmentError
 
 FOLDERS = ("segment.data", "segment.models", "segment.prediction", "segment.training")
 """Folders whose public names a configuration may name."""
+MODELS = "segment.models"
+"""The one of them whose classes a checkpoint's net may have."""
 KINDS = (
     "torch.optim.Optimizer",
     "torch.optim.lr_scheduler.LRScheduler",

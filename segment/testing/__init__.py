@@ -7,7 +7,7 @@ that an encoder does what nets, commands and checkpoints expect of it. Tests of 
 from collections.abc import Callable
 from typing import Any
 
-KINDS = {
+CONTRACTS = {
     "encoder": "an encoder, built without arguments",
     "decoder": "a decoder, built from channels and num_classes",
     "net": "a whole net, built from num_classes",
@@ -19,7 +19,7 @@ KINDS = {
 def pytest_addoption(parser: Any) -> None:
     """Add an option for each kind of part, which can be given several times."""
     group = parser.getgroup("segment", "contract tests of segment")
-    for kind, text in KINDS.items():
+    for kind, text in CONTRACTS.items():
         group.addoption(
             f"--segment-{kind}", action="append", default=[], metavar="PACKAGE.CLASS", help=f"dotted name of {text}"
         )
@@ -27,7 +27,7 @@ def pytest_addoption(parser: Any) -> None:
 
 def pytest_generate_tests(metafunc: Any) -> None:
     """Run each test of a kind with each part of that kind; without one, it is skipped."""
-    for kind in KINDS:
+    for kind in CONTRACTS:
         name = f"build_{kind}"
         if name in metafunc.fixturenames:
             targets = metafunc.config.getoption(f"--segment-{kind}")

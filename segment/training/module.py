@@ -146,6 +146,8 @@ class SegmentationModule(L.LightningModule):
             scheduler = self._scheduler(optimizer, **options)
         except (TypeError, ValueError) as error:
             raise SegmentError(f"scheduler: {error}") from error
+        if not isinstance(scheduler, LRScheduler):
+            raise SegmentError(f"scheduler: expected an LRScheduler of torch, got a {type(scheduler).__name__}")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _plan(self) -> int:

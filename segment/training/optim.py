@@ -83,7 +83,7 @@ def build_optimizer(build: Callable[..., Optimizer], net: nn.Module) -> Optimize
     except (TypeError, ValueError) as error:
         raise SegmentError(f"optimizer: {error}") from error
     if not isinstance(optimizer, Optimizer):
-        raise SegmentError(f"optimizer: {called.__name__} returns a {type(optimizer).__name__}, expected an Optimizer")
+        raise SegmentError(f"optimizer: expected an Optimizer of torch, got a {type(optimizer).__name__}")
     return optimizer
 
 

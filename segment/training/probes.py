@@ -79,13 +79,16 @@ class FurtherMetrics(nn.Module):
         trial.update(*torch.zeros(2, 1, SIDE, SIDE).long())
         trial.pop()
 
+    def _named(self) -> list[tuple[str, Any]]:
+        return [*zip(self.names, self.parts, strict=True)]
+
     def update(self, prediction: Tensor, labels: Tensor) -> None:
         """Count class indices (N,H,W) and labels (N,H,W).
 
         Raises:
             SegmentError: a metric fails.
         """
-        for name, metric in zip(self.names, self.parts, strict=True):
+        for name, metric in self._named():
             try:
                 metric.update(prediction, labels.long())
             except Exception as error:  # the user's code may raise anything
@@ -98,23 +101,25 @@ class FurtherMetrics(nn.Module):
         """Return the values over all images of all processes by name, and begin anew.
 
         Raises:
-            SegmentError: a value is no number.
+            SegmentError: a metric fails, or its value is no number.
         """
-        found: dict[str, float] = {}
-        for name, metric in zip(self.names, self.parts, strict=True):
-            value = metric.compute()
+        found: dict[str, Any] = {}
+        for name, metric in self._named():
+            try:
+                value = metric.compute()
+            except Exception as error:  # likewise
+                raise SegmentError(f"metrics.{name}: {type(metric).__name__} has no value: {_reason(error)}") from error
             metric.reset()
-            parts = (
+            found |= (
                 {f"{name}/{key}": part for key, part in value.items()} if isinstance(value, Mapping) else {name: value}
             )
-            for key, part in parts.items():
-                if not isinstance(part, int | float) and not (isinstance(part, Tensor) and part.numel() == 1):
-                    raise SegmentError(
-                        f"metrics.{key} gives {_form(part)}, expected one number; of values for each class, "
-                        "average=macro gives the mean"
-                    )
-                found[key] = float(part)
-        return found
+        for name, value in found.items():
+            if not isinstance(value, int | float) and not (isinstance(value, Tensor) and value.numel() == 1):
+                raise SegmentError(
+                    f"metrics.{name} gives {_form(value)}, expected one number; of values for each class, "
+                    "average=macro gives the mean"
+                )
+        return {name: float(value) for name, value in found.items()}
 
 
 def _reason(error: Exception) -> str:

@@ -74,6 +74,8 @@ class OwnMetric(Metric):
         self.total += (labels != 255).sum()
 
     def compute(self):
+        if self.form == "fails":
+            raise ZeroDivisionError("no pixel")
         forms = {"vector": self.total.repeat(3), "text": "much", "dict": {"a": self.total, "b": self.total.repeat(3)}}
         return forms.get(self.form, self.total)
 
@@ -104,6 +106,7 @@ def test_values_are_those_of_all_updates_since_the_last():
         ),
         ({"own": OwnMetric("dict")}, r"^metrics\.own/b gives a tensor"),
         ({"own": OwnMetric("text")}, r"^metrics\.own gives a str"),
+        ({"own": OwnMetric("fails")}, r"^metrics\.own: OwnMetric has no value: ZeroDivisionError: no pixel"),
         ({"own": nn.Identity()}, r"^metrics\.own is a Identity, expected a torchmetrics\.Metric"),
         ({"mIoU": OwnMetric("number")}, r"^metrics\.mIoU has the name of a metric of this package"),
         ({"auc": MulticlassAccuracy(3, top_k=2)}, r"^metrics\.auc: MulticlassAccuracy fails on class indices"),
