@@ -17,7 +17,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
-from segment.records.trust import MODELS, needed_trust, trust_override
+from segment.records.trust import MODELS, check_file_names, needed_trust, trust_override
 from segment.sweeps.launcher import one_job
 from segment.training.processes import watch_first_process
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
@@ -67,6 +67,7 @@ def check_config(config: DictConfig) -> None:
         SegmentError: a value is of another type.
     """
     check_seed(config.seed)
+    check_file_names(plain(config), "this run")  # a run with other names could not be resumed
     if isinstance(config.checkpoint, str):
         raise SegmentError(
             f"checkpoint={config.checkpoint}: resume=RUN continues a run, model.weights=CHECKPOINT starts from a net"
