@@ -10,7 +10,7 @@ from lightning.fabric.utilities import rank_zero_only
 from segment.errors import SegmentError
 from segment.files import first_names
 from segment.models.adapters.hub_cache import cached_if_unreachable
-from segment.models.adapters.transformers import for_classes, segmentation_types
+from segment.models.adapters.transformers_config import for_classes, segmentation_types
 from segment.models.normalization import NORMALIZATIONS, Normalization, read_normalization
 
 

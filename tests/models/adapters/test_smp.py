@@ -3,11 +3,14 @@
 import json
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+import segment
 from segment.cli.build import build_net, without_weights
 from segment.errors import SegmentError
 from segment.models import SmpNet
@@ -124,3 +127,23 @@ def test_without_the_extra(monkeypatch):
     monkeypatch.setattr(smp, "find_spec", lambda _: None)
     with pytest.raises(SegmentError, match=r"^model=smp needs .*: pip install 'segment-lightning\[smp\]'$"):
         make()
+
+
+@pytest.mark.slow
+def test_every_command_takes_such_a_net(main, tmp_path, capsys):
+    """Train, evaluate, predict, report and load, with images that need padding."""
+    overrides = ["model=smp", "model.architecture=FPN", "model.encoder=mobilenet_v2", "model.encoder_weights=null"]
+    sizes = ["data.train_size=4", "data.val_size=2", "data.batch_size=2", "data.num_workers=0"]
+    folder = main("train", *overrides, *sizes, "trainer.max_epochs=1")
+    metadata = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["segment"]["model"]
+    assert (metadata["architecture"], metadata["normalization"]["mean"][2]) == ("FPN", pytest.approx(103.53))
+    main("evaluate", f"checkpoint={folder}", "data.num_workers=0")
+    segmenter = segment.load(folder, "cpu")
+    image = np.random.default_rng(0).integers(0, 256, (33, 65, 3), dtype=np.uint8)
+    assert segmenter.predict(image).mask.shape == (33, 65)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    main("predict", f"checkpoint={folder}", f"input={tmp_path / 'a.png'}", f"output={tmp_path / 'out'}")
+    assert (tmp_path / "out" / "a.png").is_file()
+    main("report", f"runs=[{folder}]")
+    main("summary", "models=[smp]", "size=[64,96]")
+    assert "smp" in capsys.readouterr().out
