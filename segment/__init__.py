@@ -14,6 +14,7 @@ The flow of data, from the commands down::
                     comparison    many runs -> one table
                     sweeps        many commands -> many runs
                     display       pictures, plots and tables
+                    testing       contract tests of parts that lie outside
 
 The classes take plain typed arguments. Three modules of ``training`` are closer to the command: ``trainer`` and
 ``loggers`` build parts from the configuration, and ``resume`` extends the command line by recorded overrides.

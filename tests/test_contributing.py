@@ -106,7 +106,13 @@ def mylab(monkeypatch):
 
 
 def test_an_own_net_is_trained_and_used_with_trust_alone(main, mylab, tmp_path, capsys):
-    own = ("model=tiny", "loss=dice", "metrics=[leaf_share]", "callbacks.best.monitor=val/leaf_share", "optimizer=sign")
+    own = (
+        "model=tiny",
+        "loss=leaf_dice",
+        "metrics=[leaf_share]",
+        "callbacks.best.monitor=val/leaf_share",
+        "optimizer=sign",
+    )
     folder = main("train", f"--config-dir={mylab}", *TINY, *own, "scheduler=halving", "trainer.max_epochs=1")
     assert "'trust=[mylab]' input=" in capsys.readouterr().out
     assert "val/leaf_share" in (folder / "metrics.csv").read_text()

@@ -22,7 +22,7 @@ def check_flags(flags: Sequence[str]) -> None:
     """Check the names of flags: Hydra answers an unknown one with its whole usage.
 
     Raises:
-        SegmentError: there is no such flag, or several folders of YAML are given.
+        SegmentError: there is no such flag, several folders of YAML are given, or a file would never be read.
     """
     known = {*FLAGS, *FLAGS_WITH_VALUE}
     for flag in flags:
@@ -30,6 +30,10 @@ def check_flags(flags: Sequence[str]) -> None:
             raise SegmentError(f"{name} is not known{suggestion(name, known, '')}")
     if len(folders := config_dirs(flags)) > 1:
         raise SegmentError(f"--config-dir is given {len(folders)} times, and Hydra reads one folder: give one")
+    for folder in folders:
+        twins = [Path(folder, path.relative_to(CONF_DIR)) for path in Path(CONF_DIR).rglob("*.yaml")]
+        if (found := [str(path) for path in twins if path.is_file()]) and not Path(folder).samefile(CONF_DIR):
+            raise SegmentError(f"{found[0]} has the name of a file of this package, which Hydra takes first: rename it")
 
 
 def check_overrides(overrides: Sequence[str], command: str, groups: Container[str]) -> None:

@@ -31,7 +31,7 @@ def pytest_generate_tests(metafunc: Any) -> None:
         name = f"build_{kind}"
         if name in metafunc.fixturenames:
             targets = metafunc.config.getoption(f"--segment-{kind}")
-            metafunc.parametrize(name, map(_located, targets), ids=targets)
+            metafunc.parametrize(name, [*map(_located, targets)], ids=targets)
 
 
 def _located(target: str) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 import pytest
 
 from segment.cli.build import instantiate
-from segment.cli.config import load_config
+from segment.cli.config import CONF_DIR, load_config
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
 from segment.errors import SegmentError
 
@@ -74,10 +74,17 @@ def test_an_option_for_a_table_is_refused():
         check_overrides(["model.encoder=resnet50"], "train", {"model/encoder"})
 
 
-def test_flags():
+def test_flags(tmp_path):
     check_flags(["--config-dir", "x", "-m", "--cfg=job", "--info=all"])
     with pytest.raises(SegmentError, match=r"^--config-dir is given 2 times, and Hydra reads one folder: give one$"):
         check_flags(["--config-dir", "x", "-cd=x"])
+    check_flags(["--config-dir", CONF_DIR])
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "cross_entropy.yaml").touch()
+    with pytest.raises(
+        SegmentError, match=r"loss/cross_entropy\.yaml has the name of a file of this package.*rename it$"
+    ):
+        check_flags(["--config-dir", str(tmp_path)])
     with pytest.raises(SegmentError, match=r"^--confg-dir is not known: did you mean --config-dir\?$"):
         check_flags(["-m", "--confg-dir=x"])
 
