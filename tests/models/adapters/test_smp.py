@@ -15,6 +15,7 @@ from segment.cli.build import build_net, without_weights
 from segment.errors import SegmentError
 from segment.models import SmpNet
 from segment.models.adapters import smp
+from segment.report import main as report
 from segment.training.optim import parameter_groups
 
 library = pytest.importorskip("segmentation_models_pytorch")
@@ -144,6 +145,6 @@ def test_every_command_takes_such_a_net(main, tmp_path, capsys):
     Image.fromarray(image).save(tmp_path / "a.png")
     main("predict", f"checkpoint={folder}", f"input={tmp_path / 'a.png'}", f"output={tmp_path / 'out'}")
     assert (tmp_path / "out" / "a.png").is_file()
-    main("report", f"runs=[{folder}]")
+    report([str(folder), "--output", str(tmp_path)])
     main("summary", "models=[smp]", "size=[64,96]")
     assert "smp" in capsys.readouterr().out
