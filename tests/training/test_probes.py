@@ -27,7 +27,7 @@ class OwnLoss(nn.Module):
         self.calls += 1
         value = scores[labels[:, None].expand_as(scores) != 255].square().mean()
         kinds = {
-            "vector": value[None].repeat(2), "dict": {"loss": value}, "float": float(value), "one axis": value[None],
+            "vector": value[None].repeat(2), "dict": {"loss": value}, "float": value.item(), "one axis": value[None],
             "argmax": scores.argmax(1).float().mean(),
         }  # fmt: skip
         return kinds.get(self.kind, value)
