@@ -46,6 +46,7 @@ class SmpNet(AdaptedNet):
             sizes only.
 
     Example:
+        >>> import torch
         >>> net = SmpNet("FPN", "mobilenet_v2", num_classes=2, encoder_weights=None)
         >>> net(torch.zeros(1, 3, 33, 65)).shape
         torch.Size([1, 2, 33, 65])

@@ -31,6 +31,7 @@ class TransformersNet(AdaptedNet):
             weights cannot be loaded.
 
     Example:
+        >>> import torch
         >>> sizes = {"hidden_sizes": [8, 8, 8, 8], "num_attention_heads": [1, 1, 1, 1], "depths": [1, 1, 1, 1]}
         >>> net = TransformersNet(num_classes=2, config={"model_type": "segformer", **sizes})
         >>> net(torch.zeros(1, 3, 33, 65)).shape
