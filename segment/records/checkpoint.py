@@ -155,12 +155,16 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationN
 
 
 def data_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of the data that a checkpoint's net was trained on, without downloads.
+    """Return the configuration of the data that a checkpoint's net was trained on, to evaluate it.
+
+    It has neither downloads nor the transforms of the training.
 
     Raises:
         SegmentError: the configuration names anything but public classes of ``segment.data``.
     """
     config = checkpoint[METADATA]["data"]
+    if isinstance(config, Mapping) and "augment" in config:
+        config = {**config, "augment": []}
     check_stranger_config(config, "the checkpoint", ("segment.data",))
     harmless = {"download": False, "url": None, "checksum": None}
     return {key: harmless.get(key, value) for key, value in config.items()}

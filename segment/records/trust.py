@@ -1,8 +1,8 @@
 """Limits for untrusted files: the classes that are built, and the overrides that are used.
 
 A checkpoint and a record of a run name classes by ``_target_``, and building a class runs its code. Only public classes
-of this package, and torch's and Lightning's classes of a few kinds, are built without being asked for. The user trusts
-further packages by name, on the command line alone: ``trust=[mylab]``.
+of this package, and classes of torch, torchvision and Lightning of a few kinds, are built without being asked for. The
+user trusts further packages by name, on the command line alone: ``trust=[mylab]``.
 """
 
 import importlib
@@ -25,8 +25,11 @@ KINDS = (
     "lightning.pytorch.strategies.Strategy",
     "lightning.pytorch.plugins.precision.Precision",
     "lightning.Trainer",
+    "torchvision.transforms.v2.Transform",
 )
-"""Base classes of what may be built from torch and Lightning."""
+"""Base classes of what may be built from torch, torchvision and Lightning."""
+CALLERS = ("torchvision.transforms.v2.Lambda",)
+"""Classes among them that call any function."""
 DOWNLOAD_KEYS = {"download", "url", "checksum"}
 PATH_KEYS = {"dirpath", "save_dir", "default_root_dir"}
 """Keys by which Lightning's classes write into folders of their own."""
@@ -128,12 +131,12 @@ def _is_public(target: str, folders: Sequence[str]) -> bool:
 
 
 def _is_standard_part(target: str) -> bool:
-    """Return whether a name is a class of torch or Lightning of one of :data:`KINDS`."""
-    if not re.fullmatch(r"(torch|lightning)(\.\w+)+", target):
+    """Return whether a name is a class of torch, torchvision or Lightning of one of :data:`KINDS`."""
+    if not re.fullmatch(r"(torch|torchvision|lightning)(\.\w+)+", target):
         return False
     part = _locate(target)
-    kinds = tuple(filter(None, map(_locate, KINDS)))
-    return isinstance(part, type) and issubclass(part, kinds)
+    kinds, callers = (tuple(filter(None, map(_locate, names))) for names in (KINDS, CALLERS))
+    return isinstance(part, type) and issubclass(part, kinds) and not issubclass(part, callers)
 
 
 def _locate(target: str) -> Any:
