@@ -41,6 +41,7 @@ SHARED = {"data": "loading", "model": "net"}
 GROUPS = (
     "callbacks",
     "data",
+    "hydra/launcher",
     "inference",
     "logger",
     "loss",
