@@ -86,14 +86,17 @@ def _describe(pair: object) -> str:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator, NumPy and ``random`` within a block, and leave them as they were."""
-    states = random.getstate(), np.random.get_state()
+    """Seed torch's CPU generator, NumPy and ``random`` within a block, and leave them as they were.
+
+    NumPy's is its old, global generator: an own transform that has none may use it.
+    """
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])
+        np.random.set_state(states[1])  # noqa: NPY002

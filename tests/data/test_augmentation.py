@@ -58,19 +58,19 @@ class Own(v2.Transform):
 
     def forward(self, image, mask):
         assert mask.shape == (32, 32)
-        return image, tv_tensors.Mask(mask * np.uint8(np.random.randint(2, 100)) + random.randint(0, 9))
+        return image, tv_tensors.Mask(mask * np.uint8(np.random.randint(2, 100)) + random.randint(0, 9))  # noqa: NPY002
 
 
 def test_own_transforms_are_seeded_and_leave_no_trace():
-    random.seed(5), np.random.seed(5), torch.manual_seed(5)
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
     drawn = []
     for seed in (2**40, 2**40, 3):
         with seeded(seed):
             drawn.append(Augmentation([Own()])(*pair())[1])
     assert drawn[0].equal(drawn[1])
     assert not drawn[0].equal(drawn[2])
-    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
 
 
 @pytest.mark.parametrize(
