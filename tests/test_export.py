@@ -26,6 +26,7 @@ SIZES = (
 NETS = {
     "fcn": ("model=fcn_small", "model.encoder.width=4", "model.encoder.depth=3", "model.decoder.skip_strides=[4]"),
     "unet": ("model=unet", "model/encoder=resnet18", "model.normalization=caffe"),
+    "segnet": ("model=segnet_small", "model.encoder.width=4"),
     "stretched": ("model=fcn_resnet50", "model/encoder=resnet18"),
 }
 
@@ -56,7 +57,7 @@ def check_metadata(metadata, net):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["fcn", "unet"])
+@pytest.mark.parametrize("kind", ["fcn", "unet", "segnet"])
 def test_onnx_gives_the_same_masks_at_any_size(main, tmp_path, kind, capfd):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     path = checkpoint(tmp_path, *NETS[kind])

@@ -7,8 +7,8 @@ from typing import Any
 SKIPS = "model.decoder.skip_strides"
 NAMING_KEYS = ("model.decoder._target_", SKIPS, "model.decoder.at_once", "predictions", "net")
 """Keys of a training's configuration that the name of the net may stand for."""
-UNETS = {"UNetDecoder", "PaperUNetDecoder"}
-"""Decoders of U-Nets."""
+FAMILIES = {"UNetDecoder": "U-Net", "PaperUNetDecoder": "U-Net", "SegNetDecoder": "SegNet"}
+"""Names of nets by the class of their decoder."""
 
 
 def net_name(config: Mapping[str, Any]) -> str:
@@ -23,8 +23,9 @@ def net_name(config: Mapping[str, Any]) -> str:
         >>> net_name({"model.decoder.skip_strides": [16, 8]}), net_name({"model.decoder.skip_strides": [8]})
         ('FCN-8s', 'FCN-8s (skips 8)')
     """
-    if str(config.get("model.decoder._target_")).rpartition(".")[2] in UNETS:
-        return "U-Net"
+    family = FAMILIES.get(str(config.get("model.decoder._target_")).rpartition(".")[2])
+    if family:
+        return family
     skips = config.get(SKIPS)
     if not isinstance(skips, list) or not all(isinstance(skip, int) for skip in skips):
         return ""

@@ -49,7 +49,9 @@ def options(group: str) -> list:
 def test_every_model_with_every_encoder(model, encoder):
     overrides = [f"model={model}", f"model/encoder={encoder}"]
     paper = next((kind for kind in ("fcn", "unet") if kind in model and model.endswith("_paper")), None)
-    fits = {"vgg16_fc_paper": paper == "fcn", "unet_paper": paper == "unet"}.get(encoder, paper is None)
+    kind = "segnet" if model.startswith("segnet") else paper
+    own = {"vgg16_fc_paper": "fcn", "unet_paper": "unet", "segnet": "segnet", "segnet_small": "segnet"}
+    fits = own.get(encoder) == kind
     lacks_stride = encoder.endswith("dilated") and model in {"fcn16s", "fcn8s", "fcn_small"}
     if not fits or lacks_stride or (encoder == "unet_milesial" and "fcn" in model):
         with pytest.raises(SegmentError, match=MISMATCH):
@@ -64,7 +66,7 @@ def test_every_model_with_every_encoder(model, encoder):
 @pytest.mark.parametrize("model", options("model"))
 def test_every_experiment_with_every_model(experiment, model):
     overrides = [f"experiment={experiment}", f"model={model}"]
-    if "paper" in model and "mobilenet" in experiment:  # the paper's decoder and the experiment's encoder
+    if ("paper" in model or "segnet" in model) and "mobilenet" in experiment:  # decoders for an encoder of their own
         with pytest.raises(SegmentError, match=MISMATCH):
             build(overrides)
         return
