@@ -20,10 +20,10 @@ from segment.errors import SegmentError
 from segment.files import printable, whole_file
 
 DESCRIPTION = """\
-Compare the runs in and below the folders, each split of a data set in a table of its own. Runs that differ in their
-seed alone are one row: mean and spread of the scores, intervals over the choice of images, and the costs of the net by
-the protocol of its evaluation, on this machine. Runs that failed or have not finished are listed below. The exit code
-is 1 only if no run has metrics."""
+Compare the runs in and below the folders, each split of a data set in a table of its own. Runs that differ alone in
+their seed, or in the fold of a cross-validation, are one row: mean and spread of the scores, intervals over the choice
+of images, and the costs of the net by the protocol of its evaluation, on this machine. Runs that failed or have not
+finished are listed below. The exit code is 1 only if no run has metrics."""
 
 
 def report(arguments: argparse.Namespace) -> None:

@@ -62,6 +62,7 @@ class RunFolder:
         self.voc_archive = path / "results.tgz"
         self.ade20k_archive = path / "results.zip"
         self.written = path / "written.txt"
+        self.range_test_plot = path / "learning_rate.png"
         self.lock = path / "run.lock"
 
     @classmethod
@@ -96,7 +97,7 @@ class RunFolder:
         """The files of results with fixed names."""
         return (
             self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
-            self.calibration_plot, self.best_checkpoint, self.last_checkpoint,
+            self.calibration_plot, self.range_test_plot, self.best_checkpoint, self.last_checkpoint,
         )  # fmt: skip
 
     def check_links(self, *further: Path) -> None:

@@ -21,6 +21,10 @@ from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
 
 
+class DivergedError(SegmentError):
+    """The loss is infinite or not a number."""
+
+
 class SegmentationModule(L.LightningModule):
     """Train a net on batches of ``{"image": uint8 (N,3,H,W), "mask": uint8 (N,H,W), "id"}``, and validate it.
 
@@ -59,7 +63,7 @@ class SegmentationModule(L.LightningModule):
         super().__init__()
         self.seed = seed
         self.net, self.classes, self.loss, self.metadata = net, classes, loss, metadata or {}
-        self._optimizer, self._scheduler = optimizer, scheduler
+        self._optimizer, self.scheduler = optimizer, scheduler
         self._planned_steps: int | None = None
         self._noted, self._learned = False, False
         self.inference = inference or Inference()
@@ -92,7 +96,7 @@ class SegmentationModule(L.LightningModule):
             ) from None
         loss = self.loss(scores, batch["mask"].long())  # made int64 on the device, since bytes are copied faster
         if not torch.isfinite(loss):
-            raise SegmentError(
+            raise DivergedError(
                 f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, images "
                 f"{', '.join(batch['id'][:4])}{', ...' if len(batch['id']) > 4 else ''}): "
                 "lower optimizer.lr, set trainer.gradient_clip_val=1 or use trainer.precision=32"
@@ -129,11 +133,11 @@ class SegmentationModule(L.LightningModule):
         if self._optimizer is None:
             raise SegmentError("this module was built without an optimiser: it can evaluate, not train")
         optimizer = self._optimizer(self.net)
-        if self._scheduler is None:
+        if self.scheduler is None:
             return optimizer
-        needs_plan = "total_steps" in signature(self._scheduler).parameters
+        needs_plan = "total_steps" in signature(self.scheduler).parameters
         options = {"total_steps": self._plan()} if needs_plan else {}
-        scheduler = self._scheduler(optimizer, **options)
+        scheduler = self.scheduler(optimizer, **options)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _plan(self) -> int:
