@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from omegaconf import OmegaConf
 from scipy.ndimage import gaussian_filter1d
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -52,7 +51,7 @@ def check_range_test(config: Any, start: RunStart) -> float:
     }
     for reason in (reason for reason, found in reasons.items() if found):
         raise SegmentError(f"tune.lr=true: {reason}")
-    rate = OmegaConf.select(config, "optimizer.lr")
+    rate = config.optimizer.get("lr")
     if not isinstance(rate, int | float) or rate <= 0:
         raise SegmentError(f"tune.lr=true multiplies optimizer.lr={as_typed(rate)}: expected a number above 0")
     return float(rate)
@@ -157,7 +156,7 @@ def report_range_test(rates: Sequence[float], losses: Sequence[float], folder: R
         raise SegmentError("tune.lr=true: no step was trained; see trainer.limit_train_batches")
     step, smooth = steepest(losses)
     chosen = None if step is None or len(losses) < FEWEST else rates[step]
-    save_figure(range_test_curve(rates[: len(losses)], losses, smooth, chosen), folder.range_test_plot)
+    save_figure(range_test_curve(rates[: len(losses)], losses, smooth.tolist(), chosen), folder.range_test_plot)
     plot = shown(folder.range_test_plot)
     if chosen is None:
         raise SegmentError(

@@ -113,7 +113,7 @@ def largest_batch(step: Callable[[int], None]) -> int:
     """
     fits, fails = 0, MOST_IMAGES + 1
     while fails - fits > 1:
-        count = min(max(2 * fits, 1), (fits + fails) // 2)
+        count = (fits + fails) // 2 if fails <= MOST_IMAGES else min(max(2 * fits, 1), MOST_IMAGES)
         try:
             step(count)
             fits = count
