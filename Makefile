@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow lint format bench referee
+.PHONY: demo test slow lint format docs bench referee
 demo: $(READY)  ## train on drawn shapes and show the result
 	$(BIN)/python -m segment.train
 
@@ -23,6 +23,9 @@ lint: $(READY)  ## style, types, and imports between folders
 format: $(READY)  ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(READY)  ## build the documentation into build/site; warnings are errors, and the notebooks run
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs build/site
 
 bench: $(READY)  ## the short form of all benchmarks beside the peers, within 20 minutes
 	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/peers.txt

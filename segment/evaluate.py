@@ -22,6 +22,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import first_names, shown, user_path
 from segment.records.folder import RunFolder, checkpoint_path
+from segment.records.hub import SCHEME, hub_address
 from segment.training.processes import watch_first_process
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
@@ -236,6 +237,7 @@ def prepare_overrides() -> None:
             )
     if typed_path("predictions.folder") is not None:
         return check_keys_of_predictions({override_key(argument).lstrip("+") for argument in sys.argv[1:]})
+    pin_revision()
     own, path = "data=checkpoint", typed_path("checkpoint")
     if any(override_key(argument) == "data" and argument != own for argument in sys.argv):
         return
@@ -250,6 +252,14 @@ def prepare_overrides() -> None:
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes get this command line, too
         sys.argv.insert(1, own)
+
+
+def pin_revision() -> None:
+    """Put the commit into ``checkpoint=hf://...``: all processes load the same one, and Hydra records it."""
+    path = typed_path("checkpoint")
+    if path is not None and path.startswith(SCHEME):
+        pinned = f"checkpoint={hub_address(checkpoint_path(path))}"
+        sys.argv[1:] = [pinned if override_key(argument) == "checkpoint" else argument for argument in sys.argv[1:]]
 
 
 def check_keys_of_predictions(keys: set[str]) -> None:

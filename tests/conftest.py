@@ -6,7 +6,7 @@ import runpy
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from segment.data.workers import cores
 from tests.data_sets import ade20k_root, camvid_root, folder_root, sbd_root, voc_root, write_pair  # noqa: F401
+from tests.hub_server import HubServer, running_hub
 
 # Before torch is imported: tests that run beside each other share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))))
@@ -77,6 +78,23 @@ def checkpoint(content: dict[str, Any], tmp_path: Path) -> Path:
 
     torch.save(content, tmp_path / "best.ckpt")
     return tmp_path / "best.ckpt"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
+    """Run a server in place of the hub, for huggingface_hub in this process, with a token."""
+    pytest.importorskip("safetensors", reason="needs the extra hub")
+    constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra hub")
+    with running_hub() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        yield server
 
 
 Run = Callable[..., subprocess.CompletedProcess]

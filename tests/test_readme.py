@@ -1,4 +1,8 @@
-"""Every command line in the docs and in the comments of the configuration files is composed or parsed."""
+"""Every command line in the docs and in the comments of the configuration files is composed or parsed.
+
+Composing takes a third of a second: those of README.md are composed every day. Of the others, only the keys
+are looked up, and slow tests compose them.
+"""
 
 import argparse
 import importlib.util
@@ -6,15 +10,16 @@ import re
 import runpy
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from segment.cli.config import CONF_DIR, load_config, plain
+from segment.cli.config import CONF_DIR, LOADER, flatten, load_config, plain
 from segment.cli.overrides import quote_path
 from segment.cli.value_types import check_arguments
 
@@ -29,9 +34,9 @@ COMMAND = re.compile(r"python -m ((?:segment|benchmarks)(?:\.\w+)+)([^`\n]*)")
 HYDRA = {path.stem for path in Path(CONF_DIR).glob("*.yaml")}
 
 
-def commands() -> Iterator[str]:
+def commands(pages: Iterable[Path]) -> Iterator[str]:
     """Yield the command lines as they are written, from the module on and without comments."""
-    for page in PAGES:
+    for page in pages:
         text = re.sub(r"\\\n\s*", "", page.read_text("utf-8"))  # continued lines
         for module, rest in COMMAND.findall(text):
             if page.suffix == ".yaml":  # the rest of a shell loop, and the explanations of --help
@@ -39,8 +44,9 @@ def commands() -> Iterator[str]:
             yield " ".join([module, *shlex.split(rest, comments=True, posix=False)])
 
 
-COMMANDS = sorted(set(commands()))
+COMMANDS = sorted(set(commands(PAGES)))
 COMPOSED = [line for line in COMMANDS if line.partition(" ")[0].removeprefix("segment.") in HYDRA]
+OFTEN = {*commands([ROOT / "README.md"])}
 PARSED = [line for line in COMMANDS if line not in COMPOSED]
 
 
@@ -70,7 +76,41 @@ def test_every_command_has_an_example():
     assert {f"segment.{name}" for name in HYDRA | {"report", "submission"}} <= {one.split()[0] for one in COMMANDS}
 
 
-@pytest.mark.parametrize("line", COMPOSED)
+PREFIXES = {".": "", "net": "model.", "loading": "data.", "experiment": "", "sweep": ""}
+"""Start of the keys in the files of a folder that is not a group, or whose options set keys of other groups."""
+
+
+def known_keys(folders: Iterable[Path]) -> set[str]:
+    """Return the keys, tables, groups and options (``GROUP=OPTION``) of the YAML files in some folders."""
+    known: set[str] = set()
+    for folder, path in [(one, path) for one in folders for path in one.rglob("*.yaml")]:
+        group = path.parent.relative_to(folder).as_posix()
+        prefix = PREFIXES.get(group, f"{group.replace('/', '.')}.")
+        for key, _ in flatten(yaml.load(path.read_text("utf-8"), LOADER) or {}):
+            parts = f"{prefix}{key}".split(".")
+            known |= {".".join(parts[: i + 1]) for i in range(len(parts))}
+        known |= {group, f"{group}={path.stem}"}
+    return known
+
+
+def named_in(override: str, known: set[str]) -> list[str]:
+    """Return the key of an override, or the options if it chooses some."""
+    key, _, value = override.partition("=")
+    groups = {name.partition("=")[0] for name in known if "=" in name}
+    return [f"{key}={name}" for name in re.findall(r"\w+", value) if name != "null"] if key in groups else [key]
+
+
+def test_the_keys_of_all_commands_exist(tmp_path):
+    """Look the names up in the YAML files: composing all lines takes half a minute."""
+    known = known_keys([Path(CONF_DIR), own_parts(tmp_path)])
+    for line in COMPOSED:
+        overrides = [one for one in shlex.split(line)[1:] if "=" in one and not one.startswith(("hydra.", "+"))]
+        assert [name for one in overrides for name in named_in(one, known) if name not in known] == [], line
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=() if line in OFTEN else pytest.mark.slow) for line in COMPOSED]
+)
 def test_a_command_composes(line, tmp_path):
     module, *options = shlex.split(line)
     arguments = [option for option in options if option not in {"-m", "...", "--help"}]
@@ -90,6 +130,27 @@ def test_a_command_composes(line, tmp_path):
 def test_paths_in_this_repository_exist(page):
     paths = re.findall(r"`((?:segment|conf|tests|benchmarks|notebooks|docs)/[\w/.]*)`", page.read_text("utf-8"))
     assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.suffix == ".md"], ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page):
+    """Headings of the reference are made when the site is built, which checks links to them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"(?:\]\(|^\[\w+\]: )([^)\s]+)", text, re.MULTILINE):
+        name, _, anchor = target.partition("#")
+        if ":" in name:
+            continue
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), target
+        assert not anchor or "reference" in path.parts or anchor in headings(path), target
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    included = re.findall(r"^```\{include\} (\S+)", page.read_text("utf-8"), re.MULTILINE)
+    own = {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in found}
+    return own.union(*(headings(page.parent / name) for name in included))
 
 
 class ParsedError(Exception):

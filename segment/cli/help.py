@@ -29,7 +29,7 @@ def print_help(command: str, arguments: Sequence[str]) -> None:
     title, example = describe_command(Path(__file__).parents[1] / f"{command}.py")
     groups = default_options(command)
     groups |= {key: option for key, option in chosen.items() if not re.search("@|^hydra/", key)}
-    comments = _comments(search_path(arguments), command, groups | chosen)
+    comments = key_comments(search_path(arguments), command, groups | chosen)
     print(f"{title}\n\npython -m segment.{command} [KEY=VALUE ...]{' [GROUP=OPTION ...]' * bool(groups)}")
     print(f"such as {example}")
     if groups:
@@ -66,7 +66,7 @@ def _line(setting: str, comment: str) -> str:
     return first + f"\n{INDENT}".join(textwrap.wrap(comment, WIDTH - len(INDENT))) if comment else start.rstrip()
 
 
-def _comments(folders: Sequence[str], command: str, options: Mapping[str, Any]) -> dict[str, str]:
+def key_comments(folders: Sequence[str], command: str, options: Mapping[str, Any]) -> dict[str, str]:
     """Return the comment beside each dotted key; that of the chosen option counts more than those of other options."""
     found: dict[str, str] = {}
     for folder in folders:

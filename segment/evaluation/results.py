@@ -20,6 +20,7 @@ from segment.evaluation.predictions import PredictedMasks
 from segment.files import checkpoint_digest
 from segment.prediction.inference import Inference
 from segment.records.folder import RunFolder
+from segment.records.hub import hub_address
 from segment.records.metrics_csv import read_rows
 from segment.records.metrics_json import write_metrics
 from segment.records.per_image import ImageCounts, write_confusion, write_image_counts
@@ -81,7 +82,7 @@ def describe_source(
         "images_trained_on": count_trained_on(metadata, data.fingerprints(data.dataset(split))[:images]),
         "precision": precision,
         "protocol": f"{inference.describe()}; {PROTOCOL}",
-        "checkpoint": str(checkpoint.absolute()),
+        "checkpoint": hub_address(checkpoint) or str(checkpoint.absolute()),
         "checkpoint_digest": checkpoint_digest(checkpoint),
     }
 

@@ -188,8 +188,9 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
     """Load the net of a checkpoint.
 
     Args:
-        checkpoint: a file that segment.train wrote, or a run folder, which stands for its best checkpoint. An
-            untrusted file is safe: it is read as plain data, and only nets are built from it.
+        checkpoint: a file that segment.train wrote, a run folder, which stands for its best checkpoint, a folder that
+            segment.export format=hub wrote, or ``hf://USER/NAME@REVISION``. An untrusted one is safe: it is read as
+            plain data, and only nets are built from it.
         device: "cpu", "cuda", "cuda:1", ...; None for a GPU if there is one.
         inference: see :class:`Segmenter`.
 

@@ -18,6 +18,8 @@ from segment.models.file_checks import bounded_build, check_content
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.models.weights import load_file, load_state
+from segment.records.hub import CONFIG
+from segment.records.hub_folder import read_hub_folder
 from segment.records.trust import check_stranger_config
 
 MAX_SETTINGS = 10_000
@@ -64,12 +66,12 @@ def make_metadata(
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint of ``segment.train`` as plain data.
+    """Load a checkpoint of ``segment.train``, or a shared folder by its ``config.json``, as plain data.
 
     Raises:
         SegmentError: the file is missing, or is no checkpoint of ``segment.train``.
     """
-    checkpoint = load_file(path)
+    checkpoint = read_hub_folder(Path(path)) if Path(path).name == CONFIG else load_file(path)
     metadata = checkpoint.get(METADATA)
     complete = isinstance(metadata, dict) and {"model", "data", "classes"} <= metadata.keys()
     if not complete or not isinstance(checkpoint.get("state_dict"), dict):

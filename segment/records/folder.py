@@ -9,20 +9,28 @@ from typing import Any
 
 from segment.errors import SegmentError
 from segment.files import readable_file, shown, user_path, whole_file
+from segment.records.hub import CONFIG, SCHEME, WEIGHTS, download
 
 
 def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
     """Return the checkpoint that a user names; a run folder stands for its best checkpoint.
 
     Args:
-        given: a path.
+        given: a path, or an address ``hf://USER/NAME@REVISION``, which is downloaded. A shared folder, and its
+            weights, stand for its config.json.
         key: the key that the path was given for, for error messages.
 
     Raises:
         SegmentError: the path is empty, or there is no file that can be read.
     """
-    path = user_path(given, key)
-    return readable_file(RunFolder(path).best_checkpoint if path.is_dir() else path, key)
+    path = download(given) if isinstance(given, str) and given.startswith(SCHEME) else user_path(given, key)
+    if path.name == WEIGHTS:
+        path = path.with_name(CONFIG)
+    elif path.is_dir():
+        best = RunFolder(path).best_checkpoint
+        shared = not best.is_file() and any((path / name).is_file() for name in (CONFIG, WEIGHTS))
+        path = path / CONFIG if shared else best
+    return readable_file(path, key)
 
 
 class RunFolder:

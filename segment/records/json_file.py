@@ -1,4 +1,4 @@
-"""JSON files of a run folder, which may be untrusted: bounded in size and depth, and checked against a type."""
+"""JSON files of runs and shared folders, perhaps untrusted: bounded in size and depth, and checked against a type."""
 
 import json
 from dataclasses import is_dataclass
@@ -8,11 +8,20 @@ from typing import Any
 from segment.errors import SegmentError
 
 MAX_BYTES = 2_000_000
-"""Size of the largest file that is read; they have some thousands of bytes."""
+"""Size of the largest file of a run folder that is read; they have some thousands of bytes."""
+
+MAX_VALUES = 1_000_000
+"""Number of values, commas and brackets in a file; Python needs up to a hundred bytes for each."""
 
 
-def read_json(path: Path, kind: Any) -> Any:
+def read_json(path: Path, kind: Any, max_bytes: int = MAX_BYTES, **parsing: Any) -> Any:
     """Read a JSON file as a value of the type ``kind``, by pydantic's rules.
+
+    Args:
+        path: path of the file.
+        kind: type of the value.
+        max_bytes: size of the largest file that is read.
+        parsing: further arguments of ``json.loads``.
 
     Raises:
         SegmentError: the file is missing, too large, or holds something else.
@@ -20,9 +29,12 @@ def read_json(path: Path, kind: Any) -> Any:
     import pydantic  # here, so that --help need not wait for it
 
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SegmentError(f"cannot read {path}: it is larger than {MAX_BYTES:,} bytes")
-        value = json.loads(path.read_bytes())  # pydantic's own parser refuses paths that are not UTF-8
+        if path.stat().st_size > max_bytes:
+            raise SegmentError(f"cannot read {path}: it is larger than {max_bytes:,} bytes")
+        content = path.read_bytes()
+        if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            raise SegmentError(f"cannot read {path}: it has more than {MAX_VALUES:,} values")
+        value = json.loads(content, **parsing)  # pydantic's own parser refuses paths that are not UTF-8
         return pydantic.TypeAdapter(kind).validate_python(value, strict=not is_dataclass(kind))
     except OSError as error:
         raise SegmentError(f"cannot read {path}: {error.strerror}") from None

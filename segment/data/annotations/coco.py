@@ -20,6 +20,9 @@ from segment.data.annotations.sources import ImageFolder, flag, load_json, read_
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
+CROWD = "crowd"
+"""Kind of the finding that says what is taken for a crowd."""
+
 
 def is_coco(content: Any) -> bool:
     return isinstance(content, dict) and "images" in content
@@ -28,7 +31,8 @@ def is_coco(content: Any) -> bool:
 def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]:
     """Yield the annotation of each image of a file, or the finding that it is broken or its image is missing.
 
-    Large objects come before small ones, so that small ones are drawn over them.
+    Large objects come before small ones, so that small ones are drawn over them. Where all objects are crowds, none is
+    taken for one: datumaro marks every mask so. A finding of the kind CROWD says it.
 
     Raises:
         SegmentError: nothing of the file can be read.
@@ -39,6 +43,10 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
         for key in ("images", "categories", "annotations")
     )
     names = {_key(one.get("id")): canonical(str(one.get("name", ""))) for one in categories}
+    if crowds := sum(flag(item, "iscrowd") for item in items):
+        yield Finding(CROWD, f"{path}: {_crowd_note(crowds, len(items))}")
+    if crowds == len(items):
+        items = [{**item, "iscrowd": 0} for item in items]
     by_image: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for item in items:
         by_image[_key(item.get("image_id"))].append(item)
@@ -50,6 +58,12 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
             yield Finding("annotation", str(error))
     if lost := sum(map(len, by_image.values())):
         yield Finding("annotation", f"{path} has {lost} annotations of images that it does not list")
+
+
+def _crowd_note(crowds: int, count: int) -> str:
+    if crowds == count:
+        return "iscrowd is 1 for all objects, as datumaro writes masks, so none is taken for a crowd"
+    return f"{crowds} of {count} objects are crowds (iscrowd is 1) and void; datumaro marks all masks so"
 
 
 def _key(identity: Any) -> str:

@@ -54,10 +54,11 @@ def _shape(shape: Mapping[str, Any], path: str) -> AnnotatedObject:
             f"{path}: unknown shape_type {kind!r:.40}; expected one of {', '.join(sorted(LABELME_SHAPES))}"
         )
     flags = frozenset({"difficult"} if flag(shape.get("flags"), "difficult") else ())
+    group = None if shape.get("group_id") is None else f"{shape['group_id']!r:.40}"
     points = read_points(shape.get("points"), f"{path}: points of {label}")
     if kind == "mask":
-        return AnnotatedObject(label, mask=_mask(shape, points, path), flags=flags)
-    return AnnotatedObject(label, (points,), shape=kind, flags=flags)
+        return AnnotatedObject(label, mask=_mask(shape, points, path), flags=flags, group=group)
+    return AnnotatedObject(label, (points,), shape=kind, flags=flags, group=group)
 
 
 def _mask(shape: Mapping[str, Any], points: np.ndarray, path: str) -> PackedMask:

@@ -69,6 +69,7 @@ class AnnotatedObject(NamedTuple):
         mask: in place of outlines.
         shape: kind of the outlines: a key of :data:`NEEDED_POINTS`, or "point".
         flags: some of "difficult", "crowd" and "occluded".
+        group: parts with one label and group are one object; None for an object of its own.
     """
 
     label: str
@@ -76,6 +77,7 @@ class AnnotatedObject(NamedTuple):
     mask: PackedMask | None = None
     shape: str = "polygon"
     flags: frozenset[str] = frozenset()
+    group: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -199,7 +201,9 @@ class Annotation:
         """
         orientation, height, width = self.frame(header)
         found = np.zeros((height, width), np.int32)
-        for number, item in enumerate(self.objects, 1):
+        numbers: dict[object, int] = {}
+        for i, item in enumerate(self.objects, 1):
+            number = numbers.setdefault(i if item.group is None else (item.label, item.group, item.flags), i)
             if item.is_empty:
                 continue
             mask, left, top = item.mask.region() if item.mask is not None else self.draw(item, height, width)

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import contourpy
 import numpy as np
 
-CONTOUR_LEVEL = 0.4
-"""Height of the contour between pixels of 0 and 1: below 0.5, pixels that touch at a corner are one object."""
+CONTOUR_LEVEL = 0.6
+"""Height of the contour between pixels of 0 and 1: above 0.5, pixels that touch at a corner alone are two parts.
+
+Two objects could else cross there, each with a part in a hole of the other, and no order of drawing would show both."""
 
 
 class Ring(NamedTuple):
@@ -25,7 +27,7 @@ class Ring(NamedTuple):
 
 
 def trace(mask: np.ndarray) -> list[list[Ring]]:
-    """Return the rings of each connected part of a boolean mask (H,W): its outline, then its holes."""
+    """Return the rings of each part of a boolean mask (H,W), whose pixels share sides: its outline, then its holes."""
     padded = np.pad(mask, 1).astype(np.float64)
     generator = contourpy.contour_generator(z=padded, fill_type=contourpy.FillType.OuterOffset)
     filled: Any = generator.filled(CONTOUR_LEVEL, 2.0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.fabric.utilities import rank_zero_only
 
+from segment.data.annotations.coco import CROWD
 from segment.data.annotations.labels import class_names, class_of_labels, paste, spellings
 from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask, is_void
 from segment.data.annotations.sources import ImageFolder
@@ -71,7 +72,8 @@ class AnnotationDataModule(FolderDataModule):
         self.format = format or find_format(folder)
         found = [*read_annotations(folder, self.format)]
         self.annotations = [one for one in found if isinstance(one, Annotation)]
-        self.left_out = [one for one in found if isinstance(one, Finding)]
+        findings = [one for one in found if isinstance(one, Finding)]
+        self.left_out = [one for one in findings if one.kind != CROWD]
         if not self.annotations:
             raise SegmentError(f"no annotation below {folder.root} can be read: {self.left_out[0].message}")
         self.found = Counter(label for one in self.annotations for label in one.labels())
@@ -84,8 +86,9 @@ class AnnotationDataModule(FolderDataModule):
         self.layout = f"images and annotations of the format {self.format}"
         self.by_index, self.palette = False, "indices"
         self._noted = False
-        if classes is None:
-            rank_zero_only(print)(f"classes found: {paste(names)}")
+        self.crowds = [one for one in findings if one.kind == CROWD]
+        for line in [f"classes found: {paste(names)}"] * (classes is None) + [one.message for one in self.crowds]:
+            rank_zero_only(print)(line)
         self._folder = folder
 
     def settings(self) -> dict[str, Any]:
@@ -123,7 +126,7 @@ class AnnotationDataModule(FolderDataModule):
 
     def findings(self) -> tuple[list[Finding], list[Finding]]:
         """Return the annotations that cannot be read, and what is odd about the others."""
-        notes = [finding for annotation in self.annotations for finding in annotation_notes(annotation)]
+        notes = [*self.crowds, *(note for annotation in self.annotations for note in annotation_notes(annotation))]
         for group in spellings(self.found):
             counts = ", ".join(f"{label!r} ({self.found[label]})" for label in group)
             table = f"data.classes={{{group[0]}:[{','.join(group)}]}}"

@@ -33,7 +33,7 @@ def read(folder, value, name="coco.json"):
 
 
 def one(folder, *items):
-    (found,) = read(folder, content(*items))
+    found = read(folder, content(*items))[-1]
     assert isinstance(found, Annotation), found
     return found, found.object_map(image_header(found.image))
 
@@ -62,6 +62,14 @@ def test_small_objects_are_drawn_over_large_ones_and_crowds_are_flagged(folder):
     assert found.labels() == ["dog", "cat", "dog"]
     assert [item.flags for item in found.objects] == [frozenset(), frozenset(), {"crowd"}]
     assert np.bincount(drawn.ravel())[2] == 80
+
+
+@pytest.mark.parametrize(("crowds", "flags"), [([1, 1], []), ([1, 0], ["crowd"])])
+def test_a_file_of_crowds_alone_has_none(folder, crowds, flags):
+    note, found = read(folder, content(*(item([SQUARE], iscrowd=one) for one in crowds)))
+    assert note.kind == "crowd"
+    assert "1 for all objects" in note.message or "1 of 2 objects are crowds" in note.message
+    assert [flag for one in found.objects for flag in one.flags] == flags
 
 
 def test_odd_files_are_read(folder):

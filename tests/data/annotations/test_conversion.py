@@ -27,7 +27,11 @@ def class_maps():
     rings = np.zeros((30, 30), int)
     for i, value in enumerate((1, 0, 2, 255, 3, 1)):
         rings[2 * i + 1 : 29 - 2 * i, 2 * i + 1 : 29 - 2 * i] = value
-    return [one.astype(np.uint8) for one in (smooth, noise, rings, np.zeros((5, 5)), np.full((4, 7), 2))]
+    crossing = np.zeros((9, 20))  # a line leaves a ring between two of its pixels that touch at a corner
+    crossing[[0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 4], [1, 2, 3, 0, 4, 0, 4, 0, 3, 0, 1, 2]] = 1
+    crossing[[2, 3, 4, *[5] * 15], [2, 2, 3, *range(4, 19)]] = 2
+    maps = (smooth, noise, rings, np.zeros((5, 5)), np.full((4, 7), 2), crossing)
+    return [one.astype(np.uint8) for one in maps]
 
 
 def pictures(root, maps):
@@ -135,7 +139,7 @@ def test_conversion_continues_and_overwrites_nothing(tmp_path):
     assert convert_pictures(found[:3], writer, print) == (3, 0)
     (output / "1.json").write_text("corrected")
     claim_folder(output, {"format": "labelme"})
-    assert convert_pictures(found, writer, print) == (2, 3)
+    assert convert_pictures(found, writer, print) == (3, 3)
     assert (output / "1.json").read_text() == "corrected"
     with pytest.raises(SegmentError, match="converted with other settings"):
         claim_folder(output, {"format": "coco"})

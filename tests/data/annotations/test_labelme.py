@@ -32,6 +32,15 @@ def test_fields(folder):
     assert read(folder, labelme(image="gone.jpg").replace("gone.jpg", ""), "b.json").image.name == "b.jpg"
 
 
+def test_shapes_of_one_group_and_label_are_one_object(folder):
+    second = [[20, 3], [25, 3], [25, 12]]
+    shapes = [shape("dog", BOX, group_id=3), shape("cat", second, group_id=3), shape("dog", second, group_id=3)]
+    found = read(folder, labelme(*shapes, shape("dog", BOX, group_id=4)))
+    assert np.unique(found.object_map(image_header(found.image))).tolist() == [0, 1, 4]
+    found = read(folder, labelme(*shapes[::2], shape("dog", [[20, 15], [25, 15], [25, 18]])))
+    assert np.unique(found.object_map(image_header(found.image))).tolist() == [0, 1, 3]
+
+
 def png(mask):
     content = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(content, "PNG")

@@ -27,7 +27,7 @@ def check_what_it_wrote(folder):
         data = AnnotationDataModule(str(place), name, ["cat", "dog"])
         for split, item in (("train", "item0"), ("val", "item1")):
             truth = expected[item]
-            if name == "coco":  # it writes masks as crowds
+            if name == "coco" and split == "train":  # it writes masks as crowds, which that file has beside polygons
                 truth = np.where(truth == 2, 255, truth)
             assert np.array_equal(data.make_dataset(split, None).load(0)[1].numpy(), truth), (name, item)
 

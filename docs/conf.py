@@ -1,0 +1,34 @@
+"""The documentation site: ``make docs`` builds it into build/site."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # of the extension beside this file
+os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])  # of the notebooks
+
+project = "segment"
+author = "the authors of segment"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline", "options"]
+exclude_patterns = ["**/.ipynb_checkpoints"]
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+suppress_warnings = ["config.cache"]
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+
+autodoc_inherit_docstrings = False
+napoleon_use_ivar = True
+autodoc_member_order = "groupwise"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+add_module_names = False
+
+html_theme = "furo"
+html_title = "segment"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False

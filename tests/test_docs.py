@@ -1,0 +1,71 @@
+"""The documentation site: it builds without a warning, fetches nothing from elsewhere, and explains every key."""
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from segment.cli.config import CONF_DIR, LOADER, flatten
+from segment.cli.help import HIDDEN
+from tests.conftest import SMALL
+
+DOCS = Path(__file__).parents[1] / "docs"
+PREFIXES = {".": "", "net": "model.", "loading": "data.", "experiment": "", "sweep": ""}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site without running its notebooks, which ``make docs`` does."""
+    pytest.importorskip("sphinx")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-D", "nb_execution_mode=off", "-d", folder]
+    done = subprocess.run([*command, DOCS, folder / "html"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "html"
+
+
+@pytest.mark.slow
+def test_nothing_comes_from_elsewhere(site):
+    pages = {path: path.read_text("utf-8") for path in site.rglob("*.html")}
+    assert len(pages) > 20
+    loaded = r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=\"((?:https?:)?//[^\"]*)"
+    assert {path.name: found for path, text in pages.items() if (found := re.findall(loaded, text))} == {}
+    styles = {path: path.read_text("utf-8") for path in site.rglob("*.css")}
+    fetched = r"(?:@import|url\()\s*['\"]?((?:https?:)?//[^'\")]*)"
+    assert {path.name: found for path, text in styles.items() if (found := re.findall(fetched, text))} == {}
+    assert "_static/mathjax/" in pages[site / "reference" / "metrics.html"]
+
+
+@pytest.mark.slow
+def test_every_key_is_on_a_page(site):
+    text = html.unescape(" ".join(path.read_text("utf-8") for path in (site / "reference").glob("*.html")))
+    shown = {re.sub("<[^>]*>", "", code) for code in re.findall(r"<code[^>]*>(.*?)</code>", text, re.DOTALL)}
+    for path in Path(CONF_DIR).rglob("*.yaml"):
+        group = path.parent.relative_to(CONF_DIR).as_posix()
+        prefix = PREFIXES.get(group, f"{group.replace('/', '.')}.")
+        content = yaml.load(path.read_text("utf-8"), LOADER) or {}
+        keys = [f"{prefix}{key}" for key, _ in flatten(content) if key and not key.startswith(("defaults", "hydra."))]
+        assert [key for key in keys if key not in shown and not key.endswith(("_target_", *HIDDEN))] == [], path
+        assert group in {".", "net", "loading"} or f"{group}={path.stem}" in shown, path
+
+
+@pytest.mark.slow
+def test_the_python_of_the_pages_runs(main, tmp_path):
+    pytest.importorskip("onnxruntime")
+    main("train", *SMALL, "data.train_size=4", "data.val_size=2", "trainer.max_epochs=1", "hydra.run.dir=RUN")
+    shutil.copytree("RUN", "runs/unet")
+    main("export", "checkpoint=RUN", "output=net.onnx")
+    Image.new("RGB", (64, 48)).save("photo.jpg")
+    pages = [page.read_text("utf-8") for page in sorted(DOCS.rglob("*.md"))]
+    blocks = [found for page in pages for found in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
+    assert len(blocks) >= 5
+    names: dict = {"images": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)}
+    for block in blocks:
+        exec(block, names)
