@@ -2,7 +2,6 @@
 
 import errno
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,9 @@ if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.images import Reading
     from segment.prediction.output_files import OutputFiles
     from segment.prediction.segmenter import Segmenter
+
+NO_BANDS = {".jpg", ".jpeg", ".bmp"}
+"""Suffixes of images that have neither further bands nor frames, so that their headers need not be read."""
 
 
 def predict(config: DictConfig) -> None:
@@ -69,15 +71,14 @@ def limit_image_size(max_memory: float | None) -> None:
 
     # PIL refuses images of twice this number of pixels.
     Image.MAX_IMAGE_PIXELS = None if max_memory is None else int(max_memory * 2**30 / KEPT_BYTES / 2)
-    warnings.filterwarnings("ignore", module="PIL")  # it warns of large images and odd headers
 
 
 def note_bands(paths: Iterable[Path], reading: "Reading") -> None:
-    """Print a note if images have bands that the net does not see."""
+    """Print a note if images have bands or frames that the net does not see."""
     from segment.data.consistency import header_notes
     from segment.data.pairs import PairHeaders, Sample, read_headers
 
-    samples = [Sample(path.stem, path, None) for path in paths if path.suffix.lower() in {".tif", ".tiff"}]
+    samples = [Sample(path.stem, path, None) for path in paths if path.suffix.lower() not in NO_BANDS]
     headers = {sample: read_headers(sample) for sample in samples}
     found = {sample: pair for sample, pair in headers.items() if isinstance(pair, PairHeaders)}
     for note in header_notes(found, reading):

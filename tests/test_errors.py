@@ -43,6 +43,8 @@ CASES = {
     "no training": (["trainer.max_epochs=0"], "nothing would be trained"),
     "late validation": (["trainer.check_val_every_n_epoch=5"], "nothing would be validated in 1 epochs"),
     "no best checkpoint": (["callbacks=ema"], "nothing keeps the best checkpoint"),
+    "folder in a name": (["+callbacks.best.dirpath=null", "+callbacks.x={_target_:lightning.pytorch.callbacks."
+                          "ModelCheckpoint,filename:a/b}"], "this run: refused, filename=a/b in callbacks is no plain"),
     "no pictures": (["callbacks.wandb.every_n_epochs=0"], "every_n_epochs=0: expected a number from 1"),
     "rising rates": (["scheduler=polynomial", "scheduler.power=-1"], "scheduler.power=-1: expected a number from 0"),
     "non-finite loss": (["optimizer=sgd", "optimizer.lr=1e30", "data.train_size=16"], "the loss is"),
@@ -53,6 +55,12 @@ CASES = {
     "no end": (["trainer.max_epochs=-1"], "this schedule needs an end"),
     "resume": (["resume=nowhere"], "resume=nowhere: no checkpoint at nowhere"),
 }  # fmt: skip
+
+EVERYDAY = {
+    "unknown model", "misspelt key", "misspelt argument", "no key", "missing root", "impossible stride",
+    "class weights", "seed as text", "no training", "resume",
+}  # fmt: skip
+"""One case of each kind; the others are slow tests, since each starts a training."""
 
 COMMANDS = ("train", "evaluate", "predict", "export", "check", "summary", "report", "submission")
 SLOW_IMPORTS = {"torch", "torchvision", "lightning", "torchmetrics", "timm", "scipy", "matplotlib", "wandb", "pydantic"}
@@ -73,7 +81,9 @@ def fails(main, capfd):
     return start
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_a_mistake_in_a_training(fails, name):
     overrides, message = CASES[name]
     own_encoder = any("encoder" in override for override in overrides)

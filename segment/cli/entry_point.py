@@ -52,6 +52,8 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns when there is no home folder
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # a damaged file is an error of ours, or a skipped image
+    warnings.filterwarnings("ignore", module="PIL")
     exit_cleanly(functools.partial(_compose_and_run, name, run, prepare))
 
 

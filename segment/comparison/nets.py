@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from segment.cli.build import instantiate
+from segment.comparison.groups import Group
 from segment.comparison.run import Run
 from segment.comparison.sections import Section
 from segment.display.escapes import escape_figure
@@ -126,11 +127,11 @@ def run_inference(run: Run) -> Inference:
 
 def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet]], size: tuple[int, int]) -> None:
     """Measure each architecture once by each protocol, and give its cost to all groups that have both."""
-    groups = defaultdict(list)
+    groups = defaultdict[str, list[tuple[Section, Group]]](list)
     first: dict[str, LoadedNet] = {}
     for section, found in zip(sections, nets, strict=True):
         for index, loaded in found.items():
-            groups[loaded.architecture].append(section.groups[index])
+            groups[loaded.architecture].append((section, section.groups[index]))
             first.setdefault(loaded.architecture, loaded)
     if not first:
         return
@@ -139,8 +140,11 @@ def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet
     except Exception as error:  # such as torch's RuntimeError where memory is short
         costs, note = [], f"no costs: {' '.join(str(error).split())[:200]}"
     for alike, cost in zip(groups.values(), costs, strict=False):
-        for group in alike:
-            group.cost = cost
+        for section, group in alike:
+            if isinstance(cost, str):
+                section.notes.append(f"{group.label}: no cost, {cost}")
+            else:
+                group.cost = cost
     for section, found in zip(sections, nets, strict=True):
         section.notes += [note] if found else []
 

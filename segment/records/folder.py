@@ -105,7 +105,8 @@ class RunFolder:
         """The files of results with fixed names."""
         return (
             self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
-            self.calibration_plot, self.range_test_plot, self.best_checkpoint, self.last_checkpoint,
+            self.calibration_plot, self.best_checkpoint, self.last_checkpoint, self.provenance, self.voc_archive,
+            self.ade20k_archive, self.range_test_plot,
         )  # fmt: skip
 
     def check_links(self, *further: Path) -> None:
@@ -125,17 +126,20 @@ class RunFolder:
                     "hydra.run.dir"
                 )
 
-    def claim(self) -> None:
+    def claim(self, *files: Path) -> None:
         """Check that the files of a run that begins replace nobody else's, and record their names.
+
+        Args:
+            files: the files; by default those of a training and an evaluation.
 
         Raises:
             SegmentError: a file exists under one of the names, and no earlier run wrote it.
         """
-        own = self._written()
-        for path in self.result_files:
+        own, files = self._written(), files or self.result_files
+        for path in files:
             if path.exists() and self._name(path) not in own:
                 raise SegmentError(f"{path} exists, and no run of this package wrote it: choose another hydra.run.dir")
-        self._record({*own, *map(self._name, self.result_files)})
+        self._record({*own, *map(self._name, files)})
 
     def claim_pictures(self, names: Iterable[str]) -> list[Path]:
         """Return a path in ``predictions/`` for each name, and record them; other files there keep their names."""

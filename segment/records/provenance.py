@@ -45,6 +45,7 @@ class Provenance(TypedDict, total=False):
     data: dict[str, Any] | None
     world_size: int
     loggers: dict[str, Any]
+    class_weights: list[float] | None
 
 
 def read_provenance(folder: RunFolder) -> dict[str, Any] | None:

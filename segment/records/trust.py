@@ -69,7 +69,9 @@ def check_stranger_config(
 
 
 def check_file_names(config: Mapping[str, Any], source: str) -> None:
-    """Check that the callbacks and loggers of a run, which comes from a file, write into its folder alone.
+    """Check that the callbacks and loggers of a run write into its folder alone.
+
+    A run whose configuration comes from a file has to; any other run, so that it can be resumed.
 
     Raises:
         SegmentError: a name that becomes a part of a path holds a slash or two dots.
@@ -79,6 +81,8 @@ def check_file_names(config: Mapping[str, Any], source: str) -> None:
         for part in parts.values() if isinstance(parts, Mapping) else ():
             for key in NAME_KEYS if isinstance(part, Mapping) else ():
                 value = str(part.get(key))  # a list or table becomes a part of a path, too
+                if part.get("auto_insert_metric_name") is False:  # then Lightning writes the metric's value alone
+                    value = re.sub(r"\{[\w/]+(:[\d.]*[defg]?)?\}", "", value)
                 shown = key == "name" and "WandbLogger" in str(part.get("_target_"))  # on wandb's pages alone
                 if re.search(r"/|\.\.", value) and not shown:
                     raise SegmentError(f"{source}: refused, {key}={value:.100} in {group} is no plain file name")

@@ -104,6 +104,14 @@ def test_a_name_is_no_path(key, value):
             check_file_names({group: {"x": {key: value}}}, "runs/a")
 
 
+def test_the_value_of_a_metric_with_a_slash_may_stand_in_a_file_name():
+    plain = {"filename": "{epoch}-{val/mIoU:.3f}", "auto_insert_metric_name": False}
+    check_file_names({"callbacks": {"x": plain}}, "runs/a")
+    for changed in ({"auto_insert_metric_name": True}, {"filename": "{epoch:/>9}"}, {"filename": "{epoch}/{step}"}):
+        with pytest.raises(SegmentError, match="is no plain file name"):
+            check_file_names({"callbacks": {"x": {**plain, **changed}}}, "runs/a")
+
+
 def test_downloads_are_told_apart_by_their_level():
     check_stranger_config({"_target_": "segment.data.VOCDataModule", "root": "x", "url": None}, "a.ckpt")
     for config in (None, [], "text", 3):
