@@ -21,7 +21,7 @@ from segment.models.encoders.encoder import Encoder
 from segment.models.encoders.vgg import vgg_blocks
 from segment.models.weights import IMAGENET, he_initialise, torchvision_model
 
-WIDTH = 64
+VGG_WIDTH = 64
 """Channels of VGG16's first level."""
 
 
@@ -77,12 +77,12 @@ class SegNetEncoder(Encoder):
     layout = "SegNet"
     size_divisor = 2  # the decoder learns the sizes of all levels but the first from the positions
 
-    def __init__(self, width: int = WIDTH, weights: str | None = IMAGENET) -> None:
-        if width < 1 or (weights is not None and width != WIDTH):
-            expected = "a number from 1" if width < 1 else f"{WIDTH}, or model.encoder.weights=null"
+    def __init__(self, width: int = VGG_WIDTH, weights: str | None = IMAGENET) -> None:
+        if width < 1 or (weights is not None and width != VGG_WIDTH):
+            expected = "a number from 1" if width < 1 else f"{VGG_WIDTH}, or model.encoder.weights=null"
             raise SegmentError(f"model.encoder.width={width}: expected {expected}")
         if weights is None:
-            features = make_layers([v // WIDTH * width if isinstance(v, int) else v for v in cfgs["D"]], True)
+            features = make_layers([v // VGG_WIDTH * width if isinstance(v, int) else v for v in cfgs["D"]], True)
             he_initialise(features)
         else:
             features = torchvision_model("vgg16_bn", weights, VGG, unused=("classifier.",), init_weights=False).features
