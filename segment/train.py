@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segment.cli.build import instantiate
+from segment.cli.build import build_later, build_metrics, build_net, instantiate
 from segment.cli.config import output_folder, plain
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key
@@ -17,7 +17,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
-from segment.records.trust import check_file_names
+from segment.records.trust import MODELS, check_file_names, needed_trust, trust_override
 from segment.sweeps.launcher import one_job
 from segment.training.processes import watch_first_process
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
@@ -103,7 +103,7 @@ def build_module(config: DictConfig, data: Any, weights: list[float] | None) -> 
     from segment.training.class_weights import fill_in
     from segment.training.module import SegmentationModule
 
-    net = instantiate(config.model, num_classes=len(data.classes))
+    net = build_net(config.model, len(data.classes))
     if not config.channels_last:
         net.to(memory_format=torch.contiguous_format)
     if config.compile:
@@ -112,8 +112,8 @@ def build_module(config: DictConfig, data: Any, weights: list[float] | None) -> 
         net,
         data.classes,
         instantiate(OmegaConf.create({"loss": fill_in(plain(config.loss), weights)}).loss),
-        instantiate(config.optimizer),
-        instantiate(config.scheduler),
+        build_later(config.optimizer),
+        build_later(config.scheduler),
         # The normalisation may come from timm, and another version of timm may have another one.
         make_metadata(
             {**plain(config.model), "normalization": net.normalization},
@@ -122,6 +122,7 @@ def build_module(config: DictConfig, data: Any, weights: list[float] | None) -> 
             data.training_fingerprints(),
         ),
         seed=config.seed,
+        metrics=build_metrics(config.get("metrics"), len(data.classes)),
     )
 
 
@@ -210,8 +211,9 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     examples = predict_examples(net, inference, dataset, spread_indices(images))
     write_results(metrics, evaluation, dataset, {example.id: example for example in examples}, folder)
     print(f"run directory  {shown(folder.path)}")
-    checkpoint = shlex.quote(f"checkpoint={shown(best)}")
-    print(f"next           python -m segment.predict {checkpoint} input=IMAGE_OR_FOLDER output=FOLDER")
+    trust = needed_trust(module.metadata["model"], (MODELS,))
+    words = shlex.join([f"checkpoint={shown(best)}", *([trust_override(trust)] if trust else [])])
+    print(f"next           python -m segment.predict {words} input=IMAGE_OR_FOLDER output=FOLDER")
 
 
 if __name__ == "__main__":

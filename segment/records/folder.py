@@ -1,14 +1,13 @@
 """The files of a run folder: one name for each, and the rule for what may be deleted."""
 
 import os
-import shlex
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from segment.errors import SegmentError
-from segment.files import readable_file, shown, user_path, whole_file
+from segment.files import readable_file, user_path, whole_file
 from segment.records.hub import CONFIG, SCHEME, WEIGHTS, download
 
 
@@ -92,13 +91,6 @@ class RunFolder:
     def is_run(self) -> bool:
         """True if a training, an evaluation or a job of a sweep left its files here."""
         return any(map(os.path.isfile, (self.metrics, self.job_status, self.last_checkpoint)))
-
-    @property
-    def way_on(self) -> str:
-        """The words by which an interrupted run can be continued."""
-        if not self.last_checkpoint.is_file():
-            return "nothing was saved yet, so start it again"
-        return f"{shlex.quote(f'resume={shown(self.path)}')} continues from its last checkpoint"
 
     @property
     def result_files(self) -> tuple[Path, ...]:
