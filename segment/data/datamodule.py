@@ -53,7 +53,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         batch_size: images per training step and process.
         num_workers: loader processes per training process; None for as many as there are cores, at most 8.
         crop_size: height and width of a training crop in pixels; None for whole images, which needs batch_size=1.
-        scale, short_side, cat_max_ratio, flip, rotation, elastic, colour: see
+        scale, short_side, cat_max_ratio, flip, rotation, elastic, colour, augment: see
             :func:`segment.data.transforms.train_transform`.
         bands, bits, mask_exif: see :class:`segment.data.images.Reading`. Without ``bits``, images of 16 bits are read
             as of the fewest bits that hold the values of all images.
@@ -99,6 +99,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         rotation: float = 0.0,
         elastic: float = 0.0,
         colour: float = 0.0,
+        augment: Sequence[Any] = (),
         bands: Sequence[int] | None = None,
         bits: int | None = None,
         mask_exif: str = "own",
@@ -136,7 +137,9 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         self.folds = read_folds(folds, fold, folds_from, folds_seed)
         if self.folds and train_split == val_split:
             raise SegmentError(f"data.folds={folds}: data.train_split and data.val_split are both {val_split!r}")
-        self.transform = train_transform(crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour)
+        self.transform = train_transform(
+            crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour, augment
+        )
         self.reading = Reading(bands, bits, mask_exif)
         self.start = (0, 0)
         """Epoch and batch at which training starts; not (0, 0) for a resumed run."""

@@ -1,9 +1,10 @@
 """Limits for untrusted files: the classes that are built, and the overrides that are used.
 
 A checkpoint and a record of a run name classes by ``_target_``, and building a class runs its code. Only public classes
-of this package, torch's and Lightning's classes of a few kinds, and torchmetrics' metrics are built without being asked
-for. The user trusts further packages by name, on the command line or as an argument alone: ``trust=[mylab]``. A name in
-such a package may still refer to something from elsewhere, as ``mylab.os.system`` does, and is refused then.
+of this package, classes of torch, torchvision and Lightning of a few kinds, and torchmetrics' metrics are built without
+being asked for. The user trusts further packages by name, on the command line or as an argument alone:
+``trust=[mylab]``. A name in such a package may still refer to something from elsewhere, as ``mylab.os.system`` does,
+and is refused then.
 """
 
 import importlib
@@ -29,8 +30,11 @@ KINDS = (
     "lightning.pytorch.strategies.Strategy",
     "lightning.pytorch.plugins.precision.Precision",
     "lightning.Trainer",
+    "torchvision.transforms.v2.Transform",
 )
-"""Base classes of what may be built from torch, Lightning and torchmetrics."""
+"""Base classes of what may be built from torch, torchvision, Lightning and torchmetrics."""
+CALLERS = ("torchvision.transforms.v2.Lambda",)
+"""Classes among them that call any function."""
 METRICS = ("torchmetrics.classification", "torchmetrics.segmentation")
 """Packages of torchmetrics that may be used; classes of others download nets."""
 DOWNLOAD_KEYS = {"download", "url", "checksum"}
@@ -170,15 +174,15 @@ def _is_public(target: str, folders: Sequence[str]) -> bool:
 
 
 def _is_standard_part(target: str) -> bool:
-    """Return whether a name is a class of torch, Lightning or torchmetrics of one of :data:`KINDS`."""
-    if not re.fullmatch(r"(torch|lightning|torchmetrics)(\.\w+)+", target):
+    """Return whether a name is a class of torch, torchvision, Lightning or torchmetrics of one of :data:`KINDS`."""
+    if not re.fullmatch(r"(torch|torchvision|lightning|torchmetrics)(\.\w+)+", target):
         return False
     try:
         part = locate(target)
     except SegmentError:
         return False
-    kinds = tuple(map(locate, KINDS))
-    if not isinstance(part, type) or not issubclass(part, kinds):
+    kinds, callers = (tuple(map(locate, names)) for names in (KINDS, CALLERS))
+    if not isinstance(part, type) or not issubclass(part, kinds) or issubclass(part, callers):
         return False
     return not target.startswith("torchmetrics.") or _is_trusted(real_name(part), METRICS)
 

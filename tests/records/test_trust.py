@@ -34,6 +34,7 @@ def refusal(config, **options):
         {"_target_": "lightning.Trainer", "max_epochs": 3, "strategy": "ddp"},
         {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val/mIoU"},
         {"_target_": "lightning.pytorch.loggers.WandbLogger", "project": "segment", "tags": []},
+        {"_target_": "segment.data.VOCDataModule", "augment": [{"_target_": "torchvision.transforms.v2.JPEG"}]},
         {"_target_": "segment.data.VOCDataModule", "root": "data/voc", "download": False, "url": None},
     ],
 )
@@ -53,6 +54,10 @@ def test_usual_parts_pass(part):
         "segment.data.datasets.voc.SBDataset",
         "torch.utils.collect_env.run",
         "torch.load",
+        "torchvision.transforms.v2.Lambda",
+        "torchvision.transforms.v2.functional.to_image",
+        "torchvision.transforms.Lambda",
+        "torchvision.datasets.utils.download_url",
         "torch.hub.load",
         "torch.jit.load",
         "torch.distributed.launcher.api.elastic_launch",
