@@ -104,9 +104,8 @@ def build_module(config: DictConfig, data: Any, weights: list[float] | None) -> 
         instantiate(OmegaConf.create({"loss": fill_in(plain(config.loss), weights)}).loss),
         build_later(config.optimizer),
         build_later(config.scheduler),
-        # The normalisation may come from timm, and another version of timm may have another one.
         make_metadata(
-            {**plain(config.model), "normalization": net.normalization},
+            {**plain(config.model), **net.settings()},
             {**plain(config.data), **data.settings()},
             data.classes,
             data.training_fingerprints(),

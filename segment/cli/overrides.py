@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 
 LITERAL_PATHS = ("input", "output", "checkpoint", "predictions.folder", "resume", "repeat")
 """Keys whose value is a path as it stands: a comma in it is no sweep."""
-SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights")
+SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights", "model.encoder_weights", "model.name")
 """Keys whose value is a path or a sweep over paths; it is quoted only where Hydra cannot read it (``~/voc``)."""
 NAMES = (
     "hydra.run.dir", "hydra.sweep.dir", "data.images", "data.masks", "data.image_name", "data.mask_name", "data.url",

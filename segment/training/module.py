@@ -91,9 +91,9 @@ class SegmentationModule(L.LightningModule):
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
+            way = "data.batch_size to 2 or more" if len(batch["image"]) == 1 else "data.crop_size or data.batch_size"
             raise SegmentError(
-                "a batch norm got one value per channel, and needs more in training: "
-                "raise data.crop_size or data.batch_size"
+                f"a batch norm got one value per channel, and needs more in training: raise {way}"
             ) from None
         loss = self.loss(scores, batch["mask"].long())  # made int64 on the device, since bytes are copied faster
         if not torch.isfinite(loss):
