@@ -22,7 +22,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import segment
 from segment.cli.config import CONF_DIR, default_options, flatten, group_options
-from segment.cli.help import HIDDEN, describe_command, key_comments, nearest
+from segment.cli.help import HIDDEN, describe_command, file_comments, key_comments, nearest
 from segment.cli.value_types import as_typed
 
 SHARED = {"data": {"loading@data": "default"}, "model": {"net@model": "default", "model/encoder": "vgg16_fc"}}
@@ -69,12 +69,14 @@ def group_text(group: str) -> Iterator[str]:
 def file_text(folder: str, option: str, prefix: str) -> Iterator[str]:
     """Yield the Markdown about the keys that a file sets: the files that it extends, its parts, and its values."""
     content = read_yaml(Path(CONF_DIR, folder, f"{option}.yaml"))
-    chosen = {f"{folder}@{prefix}": option} | SHARED.get(folder, {})
     if folder in PRESETS:
         chosen = default_options("train") | SHARED["data"] | SHARED["model"]
-    comments = key_comments([CONF_DIR], "train", chosen)
+        own = dict(file_comments(Path(CONF_DIR, folder, f"{option}.yaml")))
+    else:
+        chosen, own = {f"{folder}@{prefix}": option} | SHARED.get(folder, {}), {}
+    comments = key_comments([CONF_DIR], "train", chosen) | own
     yield base_text(folder, content.pop("defaults", ()))
-    content.pop("hydra", None)
+    content |= content.pop("hydra", {}).get("sweeper", {}).get("params", {})
     yield from part_texts(content)
     yield key_table(prefix, content, comments)
 
@@ -109,7 +111,11 @@ def key_table(prefix: str, content: dict[Any, Any], comments: dict[str, str]) ->
     """Return the table of the keys of a file; a table with other keys than names is one value."""
     names = {key: value for key, value in content.items() if isinstance(key, str)}
     pairs = ((f"{prefix}.{key}".strip("."), value) for key, value in flatten(names))
-    shown = ((key, value, nearest(key, comments)) for key, value in pairs if not key.endswith(("_target_", *HIDDEN)))
+    shown = (
+        (key, value, nearest(key.replace("/", "."), comments))
+        for key, value in pairs
+        if key and not key.endswith(("_target_", *HIDDEN))
+    )
     return table(("key", "value", "meaning"), shown)
 
 

@@ -15,6 +15,7 @@ The flow of data, from the commands down::
                     comparison    many runs -> one table
                     sweeps        many commands -> many runs
                     display       pictures, plots and tables
+                    testing       contract tests of parts that lie outside
 
 The classes take plain typed arguments. Three modules of ``training`` are closer to the command: ``trainer`` and
 ``loggers`` build parts from the configuration, and ``resume`` extends the command line by recorded overrides.
@@ -24,6 +25,7 @@ Each folder says in its ``__init__.py`` what belongs there, and gives its public
 
 import ast
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +38,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(checkpoint: str | Path, device: str | None = None, inference: "Inference | None" = None) -> "Segmenter":
+def load(
+    checkpoint: str | Path,
+    device: str | None = None,
+    inference: "Inference | None" = None,
+    trust: str | Sequence[str] | None = None,
+) -> "Segmenter":
     """Load a trained net that predicts: see :func:`segment.prediction.load_segmenter`, imported only when called."""
     from segment.prediction.segmenter import load_segmenter
 
-    return load_segmenter(checkpoint, device, inference)
+    return load_segmenter(checkpoint, device, inference, trust)
 
 
 def public_names(package: str) -> tuple[Any, Any, list[str]]:

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from segment.cli.build import instantiate
 from segment.cli.config import plain
 from segment.cli.entry_point import entry_point
 from segment.cli.suggestions import suggestion
-from segment.cli.value_types import check_value
+from segment.cli.value_types import MISSING, check_value
 from segment.errors import SegmentError
 from segment.files import checkpoint_digest, readable_file, user_path, whole_file
 from segment.records.folder import checkpoint_path
@@ -45,17 +46,19 @@ def apply(config: DictConfig) -> None:
 
     names = check_value("classes", plain(config.classes), list[str] | None)
     settings, inference = effect_settings(config), instantiate(config.inference)
+    name = str(settings["_target_"]).rpartition(".")[2]
     effect = instantiate(config.effect, **{key: settings[key] for key in PICTURES if settings.get(key)})
+    if name != "alert":  # a wrong value is found before the work; of a polygon it depends on the image
+        effect(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), [0])
     limit_image_size(inference.max_memory)
     source, output = (user_path(config[key], key) for key in ("input", "output"))
-    name = str(settings["_target_"]).rpartition(".")[2]
     table = Table(output, name) if name in TABLES else None
     try:
         plan = plan_outputs(*find_images(source, output), output, [], "apply")
         prepare_folder(output, {} if table else plan)
     except OSError as error:
         raise SegmentError(f"{error.filename}: {error.strerror}") from None
-    segmenter = load_segmenter(checkpoint, config.device, inference)
+    segmenter = load_segmenter(checkpoint, config.device, inference, config.trust)
     chosen = class_indices(names, segmenter.classes.names)
     note_bands(plan, segmenter.reading)
     work = partial(apply_effect, segmenter, effect, chosen, settings.get("feather", 0) > 0)
@@ -76,9 +79,11 @@ def effect_settings(config: DictConfig) -> dict[str, Any]:
     """Return the settings of the effect as plain data; of a picture its path, size and time of change.
 
     Raises:
-        SegmentError: a picture is missing.
+        SegmentError: a value or a picture is missing.
     """
     settings: dict[str, Any] = plain(config.effect)
+    if missing := [key for key, value in settings.items() if value == MISSING]:
+        raise SegmentError(f"effect.{missing[0]} is missing: give effect.{missing[0]}=VALUE")
     for key in PICTURES:
         if settings.get(key):
             path = readable_file(settings[key], f"effect.{key}")

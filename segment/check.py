@@ -61,6 +61,7 @@ def check_data(config: DictConfig, folder: RunFolder) -> None:
     if not report.splits:
         raise SegmentError(report.problems[0].message)
     classes = [*data.classes.names, "void"]
+    folder.claim(folder.data_report, folder.data_plot)
     with whole_file(folder.data_report) as file:
         file.write(json.dumps(report.to_json(data.classes.names), indent=2) + "\n")
     shares = {name: report.shares(name, len(data.classes)) for name in report.splits}

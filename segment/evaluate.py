@@ -17,12 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from segment.cli.build import instantiate
 from segment.cli.config import output_folder
 from segment.cli.entry_point import entry_point, silence_known_warnings
-from segment.cli.overrides import override_key, typed_path
+from segment.cli.overrides import override_key, typed_list, typed_path
 from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import first_names, shown, user_path
 from segment.records.folder import RunFolder, checkpoint_path
 from segment.records.hub import SCHEME, hub_address
+from segment.records.trust import read_trust
 from segment.training.processes import watch_first_process
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
@@ -97,7 +98,7 @@ def evaluate_checkpoint(config: DictConfig, folder: RunFolder) -> None:
     check_same_classes(read_classes(checkpoint), data.classes)
     data.reading.complete(trained_reading(checkpoint))
     data.prepare_data()
-    net, metadata = load_net(checkpoint, path), checkpoint[METADATA]
+    net, metadata = load_net(checkpoint, path, read_trust(config.trust)), checkpoint[METADATA]
     del checkpoint
     if config.submit is not None:
         return write_submission(config, net, data, inference, folder)
@@ -248,7 +249,7 @@ def prepare_overrides() -> None:
     checkpoint = checkpoint_path(path)
     from segment.records.checkpoint import data_config
 
-    node = data_config(read_once(checkpoint))
+    node = data_config(read_once(checkpoint), read_trust(typed_list("trust")))
     ConfigStore.instance().store(group="data", name="checkpoint", node=node)
     if own not in sys.argv:  # DDP's child processes get this command line, too
         sys.argv.insert(1, own)

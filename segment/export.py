@@ -55,7 +55,7 @@ def export_program(config: DictConfig) -> None:
     from segment.prediction.exported_net import export_net
     from segment.prediction.segmenter import load_segmenter
 
-    content = export_net(load_segmenter(checkpoint, "cpu"), config.format, config.output_type)
+    content = export_net(load_segmenter(checkpoint, "cpu", trust=config.trust), config.format, config.output_type)
     try:
         with whole_file(output, "wb") as file:
             file.write(content)
@@ -79,10 +79,11 @@ def export_folder(config: DictConfig) -> None:
     from segment.records.checkpoint import load_checkpoint, load_net
     from segment.records.hub_folder import public_metadata, write_hub_folder
     from segment.records.model_card import model_card, read_card_facts
+    from segment.records.trust import read_trust
 
     content = load_checkpoint(checkpoint)
     metadata = public_metadata(content[METADATA])
-    net = load_net({**content, METADATA: metadata}, checkpoint)  # as others will build it
+    net = load_net({**content, METADATA: metadata}, checkpoint, read_trust(config.trust))  # as others will build it
     facts = read_card_facts(checkpoint)
     title = repository.partition("/")[2] if repository else output.resolve().name
     address = f"{SCHEME}{repository}" if repository else title

@@ -46,7 +46,7 @@ def predict(config: DictConfig) -> None:
         prepare_folder(output, plan)
     except OSError as error:
         raise SegmentError(f"{error.filename}: {error.strerror}") from None
-    segmenter = load_segmenter(checkpoint, config.device, inference)
+    segmenter = load_segmenter(checkpoint, config.device, inference, config.trust)
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()}"
     note_bands(plan, segmenter.reading)
 

@@ -12,18 +12,20 @@ from rich.console import Console
 from rich.measure import Measurement
 
 from segment.cli.entry_point import exit_cleanly
+from segment.cli.overrides import override_key, typed_list
 from segment.comparison.find import find_runs
 from segment.comparison.sections import Section, build_sections, section_grids, section_records
 from segment.display.escapes import escape_markdown
 from segment.display.grid import latex, markdown, screen_table
 from segment.errors import SegmentError
 from segment.files import printable, whole_file
+from segment.records.trust import read_trust
 
 DESCRIPTION = """\
 Compare the runs in and below the folders, each split of a data set in a table of its own. Runs that differ in their
 seed alone are one row: mean and spread of the scores, intervals over the choice of images, and the costs of the net by
 the protocol of its evaluation, on this machine. Runs that failed or have not finished are listed below. The exit code
-is 1 only if no run has metrics."""
+is 1 only if no run has metrics. trust=[PACKAGE] lets nets and data of that package be built, for costs and pictures."""
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -46,7 +48,8 @@ def report(arguments: argparse.Namespace) -> None:
         from segment.comparison.nets import add_costs_and_pictures  # torch takes seconds
 
         with console.status("measuring the nets"):
-            add_costs_and_pictures(sections, arguments.size if arguments.cost else None, output, arguments.images)
+            size = arguments.size if arguments.cost else None
+            add_costs_and_pictures(sections, size, output, arguments.images, arguments.trust)
     print_sections(sections, console)
     for line in below:
         print(printable(line))
@@ -126,8 +129,11 @@ def main(command_line: Sequence[str] | None = None) -> None:
         default=4,
         help="number of images in pictures.png, spread over the split (4)",
     )
+    given = sys.argv[1:] if command_line is None else command_line
     try:
-        report(parser.parse_args(command_line))
+        arguments = parser.parse_args([one for one in given if override_key(one) != "trust"])
+        arguments.trust = read_trust(typed_list("trust", given))
+        report(arguments)
     except SegmentError as error:
         sys.exit(f"error: {printable(str(error))}")
 

@@ -1,11 +1,12 @@
 """Costs of nets without running them: ``python -m segment.summary models=[fcn8s,unet] encoders=[resnet50]``."""
 
 import sys
+from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from segment.cli.build import instantiate
+from segment.cli.build import build_net, without_weights
 from segment.cli.config import group_options, load_config, plain
 from segment.cli.entry_point import entry_point
 from segment.cli.overrides import split_flags
@@ -38,9 +39,10 @@ def summary(config: DictConfig) -> None:
     pairs = [(model, encoder) for model in models or group_options("model", flags) for encoder in encoders or [None]]
     for model, encoder in pairs:
         overrides = [*flags, f"model={model}", *([f"model/encoder={encoder}"] if encoder else [])]
-        name = encoder or load_config(overrides).model.encoder._target_.rpartition(".")[2]
+        net = without_weights(plain(load_config(overrides).model))
+        name = encoder or str((net.get("encoder") or {}).get("_target_", "-")).rpartition(".")[2]
         try:
-            cells = cost_cells(overrides, classes, *size)
+            cells = cost_cells(net, classes, *size)
         except SegmentError as error:
             if len(pairs) == 1:
                 raise
@@ -53,17 +55,26 @@ def summary(config: DictConfig) -> None:
     print(*notes, sep="\n")
 
 
-def cost_cells(overrides: list[str], num_classes: int, height: int, width: int) -> list[str]:
-    """Return the cost of a net as the cells of its row. The net is built without weights and takes no memory."""
-    config = load_config([*overrides, "model.encoder.weights=null"])  # before torch, which takes seconds, is imported
+def cost_cells(config: Any, num_classes: int, height: int, width: int) -> list[str]:
+    """Return the cost of a net as the cells of its row. The net is built without weights and takes no memory.
+
+    Raises:
+        SegmentError: the net cannot be built, or its cost needs more than the shapes of its tensors.
+    """
     import torch
 
     from segment.models.costs.computed import compute_cost
 
-    with torch.device("meta"):
-        cost = compute_cost(instantiate(config.model, num_classes=num_classes), height, width)
+    try:
+        with torch.device("meta"):
+            cost = compute_cost(build_net(config, num_classes), height, width)
+    except (RuntimeError, NotImplementedError) as error:
+        raise SegmentError(
+            f"its cost cannot be computed from shapes alone: {' '.join(str(error).split())[:150]}"
+        ) from None
     memory, strides = f"{cost.training_memory / 1e9:.2f}", " ".join(map(str, cost.strides))
-    return [f"{cost.parameters / 1e6:.2f}", f"{cost.gmacs:.1f}", memory, strides, str(cost.receptive_field)]
+    field = "-" if cost.receptive_field is None else str(cost.receptive_field)
+    return [f"{cost.parameters / 1e6:.2f}", f"{cost.gmacs:.1f}", memory, strides or "-", field]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segment.cli.build import instantiate
+from segment.cli.build import build_later, build_metrics, build_net, instantiate
 from segment.cli.config import output_folder, plain
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key
@@ -17,6 +17,7 @@ from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
+from segment.records.trust import MODELS, check_file_names, needed_trust, trust_override
 from segment.sweeps.launcher import one_job
 from segment.training.processes import watch_first_process
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
@@ -29,6 +30,7 @@ def train(config: DictConfig) -> None:
     """Train a net, evaluate its best checkpoint, and write the results into the run folder."""
     import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
 
+    from segment.training.class_weights import find_class_weights
     from segment.training.faults import ending_run, occupied, stoppable
     from segment.training.loggers import build_loggers
     from segment.training.trainer import build_trainer
@@ -44,10 +46,11 @@ def train(config: DictConfig) -> None:
     data = instantiate(config.data)
     data.prepare_data()
     data.setup("fit")  # so that an error in the data set shows before the net is built
-    module = build_module(config, data)
+    weights = find_class_weights(plain(config.loss), data, start.record, repeated_record(config))
+    module = build_module(config, data, weights)
     with occupied(start.folder, start.in_same_folder), ending_run(start.folder) as run:
         build_loggers(config, start, run.loggers)
-        begin = functools.partial(record_start, config=config, start=start)
+        begin = functools.partial(record_start, config=config, start=start, weights=weights)
         run.trainer = trainer = build_trainer(config, start, run.loggers, begin)
         trainer.fit(module, data, ckpt_path=start.checkpoint)
         if start.checkpoint and not start.in_same_folder and trainer.global_step == start.step:
@@ -66,6 +69,7 @@ def check_config(config: DictConfig) -> None:
         SegmentError: a value is of another type.
     """
     check_seed(config.seed)
+    check_file_names(plain(config), "this run")  # a run with other names could not be resumed
     if isinstance(config.checkpoint, str):
         raise SegmentError(
             f"checkpoint={config.checkpoint}: resume=RUN continues a run, model.weights=CHECKPOINT starts from a net"
@@ -74,14 +78,22 @@ def check_config(config: DictConfig) -> None:
         OmegaConf.update(config, key, check_value(key, OmegaConf.select(config, key), kind))
 
 
-def build_module(config: DictConfig, data: Any) -> Any:
+def repeated_record(config: DictConfig) -> dict[str, Any] | None:
+    """Return ``provenance.json`` of the run that ``repeat=`` names."""
+    from segment.records.provenance import read_provenance
+
+    return read_provenance(RunFolder(Path(config.repeat).expanduser())) if config.repeat else None
+
+
+def build_module(config: DictConfig, data: Any, weights: list[float] | None) -> Any:
     """Build the net with its loss, optimiser and schedule."""
     import torch
 
     from segment.records.checkpoint import make_metadata
+    from segment.training.class_weights import fill_in
     from segment.training.module import SegmentationModule
 
-    net = instantiate(config.model, num_classes=len(data.classes))
+    net = build_net(config.model, len(data.classes))
     if not config.channels_last:
         net.to(memory_format=torch.contiguous_format)
     if config.compile:
@@ -89,9 +101,9 @@ def build_module(config: DictConfig, data: Any) -> Any:
     return SegmentationModule(
         net,
         data.classes,
-        instantiate(config.loss),
-        instantiate(config.optimizer),
-        instantiate(config.scheduler),
+        instantiate(OmegaConf.create({"loss": fill_in(plain(config.loss), weights)}).loss),
+        build_later(config.optimizer),
+        build_later(config.scheduler),
         # The normalisation may come from timm, and another version of timm may have another one.
         make_metadata(
             {**plain(config.model), "normalization": net.normalization},
@@ -100,12 +112,13 @@ def build_module(config: DictConfig, data: Any) -> Any:
             data.training_fingerprints(),
         ),
         seed=config.seed,
+        metrics=build_metrics(config.get("metrics"), len(data.classes)),
     )
 
 
-def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:
+def record_start(trainer: Any, config: DictConfig, start: RunStart, weights: list[float] | None) -> None:
     """Delete the results of an earlier run in the folder, and write ``provenance.json``, when training begins."""
-    from segment.records.provenance import environment_changes, read_provenance, write_provenance
+    from segment.records.provenance import environment_changes, write_provenance
     from segment.training.trainer import describe_step
 
     if not trainer.is_global_zero:
@@ -116,9 +129,8 @@ def record_start(trainer: Any, config: DictConfig, start: RunStart) -> None:
     start.folder.clear_results()
     if not start.in_same_folder:
         replace_checkpoints(start)
-    record = provenance_of(trainer, config)
-    repeated = read_provenance(RunFolder(Path(config.repeat).expanduser())) if config.repeat else None
-    for name, then in (("this run", start.record), (config.repeat, repeated)):
+    record = provenance_of(trainer, config) | {"class_weights": weights}
+    for name, then in (("this run", start.record), (config.repeat, repeated_record(config))):
         if then and (found := environment_changes(then, record)):
             print(f"note: changed since {name} began: {'; '.join(found)}")
     write_provenance(start.folder, record, trainer.global_step, start.record)
@@ -189,8 +201,9 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     examples = predict_examples(net, inference, dataset, spread_indices(images))
     write_results(metrics, evaluation, dataset, {example.id: example for example in examples}, folder)
     print(f"run directory  {shown(folder.path)}")
-    checkpoint = shlex.quote(f"checkpoint={shown(best)}")
-    print(f"next           python -m segment.predict {checkpoint} input=IMAGE_OR_FOLDER output=FOLDER")
+    trust = needed_trust(module.metadata["model"], (MODELS,))
+    words = shlex.join([f"checkpoint={shown(best)}", *([trust_override(trust)] if trust else [])])
+    print(f"next           python -m segment.predict {words} input=IMAGE_OR_FOLDER output=FOLDER")
 
 
 if __name__ == "__main__":

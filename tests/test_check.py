@@ -32,6 +32,15 @@ def test_clean_and_faulty_data(folder_root, run: Run):
     assert content["splits"]["train"]["pixels"]["a"] == 600
 
 
+@pytest.mark.parametrize("name", ["check.json", "check.png"])
+def test_a_file_of_the_user_s_stays(main, tmp_path, name):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / name).write_text("the user's")
+    with pytest.raises(SystemExit, match=f"{name} exists, and no run of this package wrote it"):
+        main("check", "data.train_size=1", "data.val_size=1", f"hydra.run.dir={tmp_path}/report")
+    assert (tmp_path / "report" / name).read_text() == "the user's"
+
+
 @pytest.mark.parametrize("mistake", ["data.root=nowhere", "data.classes=[a]"])
 def test_a_check_that_reads_nothing_leaves_no_folder(tmp_path, monkeypatch, mistake):
     monkeypatch.setattr(sys, "argv", ["check", "data=folder", "data.root=.", "data.classes=[a,b]", mistake])

@@ -43,6 +43,8 @@ CASES = {
     "no training": (["trainer.max_epochs=0"], "nothing would be trained"),
     "late validation": (["trainer.check_val_every_n_epoch=5"], "nothing would be validated in 1 epochs"),
     "no best checkpoint": (["callbacks=ema"], "nothing keeps the best checkpoint"),
+    "folder in a name": (["+callbacks.best.dirpath=null", "+callbacks.x={_target_:lightning.pytorch.callbacks."
+                          "ModelCheckpoint,filename:a/b}"], "this run: refused, filename=a/b in callbacks is no plain"),
     "no pictures": (["callbacks.wandb.every_n_epochs=0"], "every_n_epochs=0: expected a number from 1"),
     "rising rates": (["scheduler=polynomial", "scheduler.power=-1"], "scheduler.power=-1: expected a number from 0"),
     "non-finite loss": (["optimizer=sgd", "optimizer.lr=1e30", "data.train_size=16"], "the loss is"),

@@ -286,7 +286,7 @@ def test_images_are_read_as_those_that_the_net_was_trained_on(main, content, tmp
         main("predict", "checkpoint=deep.ckpt", "input=*.*[gf]", "output=o")
     printed = capsys.readouterr()
     assert "deeper.png: it holds 5000, and data.bits=12 means 0 to 4095" in printed.err.replace("\n", " ")
-    assert "note: 1 of 1 images, such as bands.tif, have more bands than red, green and blue" in printed.out
+    assert "note: 1 of 4 images, such as bands.tif, have more bands than red, green and blue" in printed.out
 
 
 def test_to_rgb_leaves_rgb_unchanged():

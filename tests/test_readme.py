@@ -83,14 +83,21 @@ PREFIXES = {".": "", "net": "model.", "loading": "data.", "experiment": "", "swe
 def known_keys(folders: Iterable[Path]) -> set[str]:
     """Return the keys, tables, groups and options (``GROUP=OPTION``) of the YAML files in some folders."""
     known: set[str] = set()
+    packages = []
     for folder, path in [(one, path) for one in folders for path in one.rglob("*.yaml")]:
         group = path.parent.relative_to(folder).as_posix()
         prefix = PREFIXES.get(group, f"{group.replace('/', '.')}.")
-        for key, _ in flatten(yaml.load(path.read_text("utf-8"), LOADER) or {}):
+        content = yaml.load(path.read_text("utf-8"), LOADER) or {}
+        entries = [key for entry in content.get("defaults", ()) if isinstance(entry, dict) for key in entry]
+        packages += [
+            (f"{prefix}{package}.", f"{one.strip('/')}.") for one, _, package in (e.partition("@") for e in entries)
+        ]
+        for key, _ in flatten(content):
             parts = f"{prefix}{key}".split(".")
             known |= {".".join(parts[: i + 1]) for i in range(len(parts))}
         known |= {group, f"{group}={path.stem}"}
-    return known
+    moved = {package + key.removeprefix(group) for package, group in packages for key in known if key.startswith(group)}
+    return known | moved
 
 
 def named_in(override: str, known: set[str]) -> list[str]:

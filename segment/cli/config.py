@@ -124,9 +124,12 @@ def group_options(group: str, arguments: Sequence[str] = ()) -> list[str]:
 
 
 def default_options(command: str) -> dict[str, Any]:
-    """Return the groups of a command with the options that its YAML file chooses."""
+    """Return the groups of a command with the options that its YAML file chooses.
+
+    Groups that give another group's keys, as ``loading@data``, are no choice of the user's.
+    """
     pairs = [pair for item in _command_yaml(command)["defaults"] if isinstance(item, dict) for pair in item.items()]
-    return {group: option for group, option in pairs if not group.startswith("override ")}
+    return {group: option for group, option in pairs if not group.startswith("override ") and "@" not in group}
 
 
 def command_keys(command: str) -> set[str]:

@@ -20,6 +20,7 @@ from segment.cli.config import CONF_DIR, YAML_ERRORS, damaged_yaml, end_fast_com
 from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
+from segment.cli.targets import drop_foreign_keys
 from segment.errors import SegmentError
 from segment.files import printable
 
@@ -52,6 +53,8 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns when there is no home folder
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # a damaged file is an error of ours, or a skipped image
+    warnings.filterwarnings("ignore", module="PIL")
     exit_cleanly(functools.partial(_compose_and_run, name, run, prepare))
 
 
@@ -69,6 +72,7 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
             if HydraConfig.get().job.chdir:
                 raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
             check_overrides(HydraConfig.get().overrides.task, name)
+            drop_foreign_keys(config, HydraConfig.get().overrides.task)
             run(config)
         except Exception as error:
             message = explain_hydra_error(error, name) if isinstance(error, HydraException) else _message(error)

@@ -71,13 +71,15 @@ def key_comments(folders: Sequence[str], command: str, options: Mapping[str, Any
     found: dict[str, str] = {}
     for folder in folders:
         found = dict(file_comments(Path(folder, f"{command}.yaml"))) | found
-        for name, option in options.items():
-            group, _, package = name.partition("@")
-            prefix = package or group.replace("/", ".")
-            others = sorted(Path(folder, group).glob("*.yaml"))
-            for path in dict.fromkeys([*_lineage(Path(folder, group), option), *others]):
-                with suppress(OSError, *YAML_ERRORS):  # of an option that is not chosen: Hydra has read the others
-                    found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
+    for name, option in options.items():
+        group, _, package = name.partition("@")
+        prefix = package or group.replace("/", ".")
+        places = [Path(folder, group) for folder in folders]
+        chosen = [path for place in places for path in _lineage(place, option)]
+        others = [path for place in places for path in sorted(place.glob("*.yaml"))]
+        for path in dict.fromkeys([*chosen, *others]):
+            with suppress(OSError, *YAML_ERRORS):  # of an option that is not chosen: Hydra has read the others
+                found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
     return found
 
 

@@ -81,11 +81,17 @@ def config_dirs(flags: Sequence[str]) -> list[str]:
     return joined + [value for flag, value in pairs if flag in {"--config-dir", "-cd"}]
 
 
-def typed_list(key: str) -> list[str]:
-    """Return the list that the command line gives for a key, as ``trust=[mylab]``; empty if there is none."""
-    given = [argument for argument in sys.argv[1:] if override_key(argument).lstrip("+") == key]
-    value = OverridesParser.create().parse_override(given[-1]).value() if given else []
-    return [str(item) for item in (value if isinstance(value, list) else [value])]
+def typed_list(key: str, arguments: Sequence[str] | None = None) -> list[str]:
+    """Return the list that the command line gives for a key, as ``trust=[mylab]``; empty if there is none.
+
+    Args:
+        key: the key.
+        arguments: the command line, by default this process's.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = [argument for argument in arguments if override_key(argument).lstrip("+") == key]
+    value = OverridesParser.create().parse_override(given[-1]).value() if given else None
+    return [] if value is None else [str(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def quote(value: str) -> str:

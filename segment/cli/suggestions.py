@@ -22,7 +22,7 @@ def check_flags(flags: Sequence[str]) -> None:
     """Check the names of flags: Hydra answers an unknown one with its whole usage.
 
     Raises:
-        SegmentError: there is no such flag, or several folders of YAML are given.
+        SegmentError: there is no such flag, several folders of YAML are given, or a file would never be read.
     """
     known = {*FLAGS, *FLAGS_WITH_VALUE}
     for flag in flags:
@@ -30,6 +30,10 @@ def check_flags(flags: Sequence[str]) -> None:
             raise SegmentError(f"{name} is not known{suggestion(name, known, '')}")
     if len(folders := config_dirs(flags)) > 1:
         raise SegmentError(f"--config-dir is given {len(folders)} times, and Hydra reads one folder: give one")
+    for folder in folders:
+        twins = [Path(folder, path.relative_to(CONF_DIR)) for path in Path(CONF_DIR).rglob("*.yaml")]
+        if (found := [str(path) for path in twins if path.is_file()]) and not Path(folder).samefile(CONF_DIR):
+            raise SegmentError(f"{found[0]} has the name of a file of this package, which Hydra takes first: rename it")
 
 
 def check_overrides(overrides: Sequence[str], command: str) -> None:
@@ -61,9 +65,14 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     """
     text = str(error).removeprefix("error: ")
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
-        return f"{match[1]}= is not known{suggestion(match[1], _all_keys(command))}"
+        known = _all_keys(command)
+        if match[1] in known:  # in the usual YAML, and not in the one that was chosen
+            return f"{match[1]}= is not in the YAML file that is chosen: +{match[1]}= adds it"
+        return f"{match[1]}= is not known{suggestion(match[1], known)}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         return f"{match[1]}={match[2]}: there is no such option{suggestion(match[2], group_options(match[1]), '')}"
+    if "loading@data appears more than once" in text:
+        return "the YAML file of data has /loading in its defaults: leave that line out, every data set gets these keys"
     return " ".join(text.partition("\nSee ")[0].split())
 
 

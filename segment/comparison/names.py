@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 SKIPS = "model.decoder.skip_strides"
-NAMING_KEYS = ("model.decoder._target_", SKIPS, "model.decoder.at_once", "predictions", "net")
+NAMING_KEYS = ("model._target_", "model.decoder._target_", SKIPS, "model.decoder.at_once", "predictions", "net")
 """Keys of a training's configuration that the name of the net may stand for."""
 UNETS = {"UNetDecoder", "PaperUNetDecoder"}
 """Decoders of U-Nets."""
@@ -14,7 +14,8 @@ UNETS = {"UNetDecoder", "PaperUNetDecoder"}
 def net_name(config: Mapping[str, Any]) -> str:
     """Return the name of a net from the configuration of its training; empty if it has none.
 
-    An FCN is called by the finest stride that it scores. Skips that leave out a stride on the way are added.
+    An FCN is called by the finest stride that it scores. Skips that leave out a stride on the way are added. A net or
+    decoder of another package has the name of its class.
 
     Args:
         config: values by dotted key.
@@ -23,6 +24,9 @@ def net_name(config: Mapping[str, Any]) -> str:
         >>> net_name({"model.decoder.skip_strides": [16, 8]}), net_name({"model.decoder.skip_strides": [8]})
         ('FCN-8s', 'FCN-8s (skips 8)')
     """
+    for key in ("model._target_", "model.decoder._target_"):
+        if not str(config.get(key, "segment.")).startswith("segment."):
+            return str(config[key]).rpartition(".")[2]
     if str(config.get("model.decoder._target_")).rpartition(".")[2] in UNETS:
         return "U-Net"
     skips = config.get(SKIPS)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from segment.cli.build import instantiate
+from segment.comparison.groups import Group
 from segment.comparison.run import Run
 from segment.comparison.sections import Section
 from segment.display.escapes import escape_figure
@@ -51,7 +52,11 @@ class LoadedNet(NamedTuple):
 
 
 def add_costs_and_pictures(
-    sections: Sequence[Section], size: tuple[int, int] | None, folder: Path | None, images: int
+    sections: Sequence[Section],
+    size: tuple[int, int] | None,
+    folder: Path | None,
+    images: int,
+    trust: Sequence[str] = (),
 ) -> None:
     """Measure the costs of the nets, plot score against cost, and show predictions; a failure becomes a note.
 
@@ -61,9 +66,10 @@ def add_costs_and_pictures(
         folder: for cost.png, cost.pdf and pictures.png, and with several sections cost_NAME_NUMBER.png; None to write
             none.
         images: number of images in pictures.png.
+        trust: packages whose classes may be built.
     """
     loaded: dict[Path, LoadedNet] = {}
-    nets = [load_nets(section, loaded) for section in sections]
+    nets = [load_nets(section, loaded, trust) for section in sections]
     if size:
         measure_nets(sections, nets, size)
     for number, (section, found) in enumerate(zip(sections, nets, strict=True), start=1):
@@ -75,16 +81,17 @@ def add_costs_and_pictures(
             section.notes.append(f"no plot of the costs: {' '.join(str(error).split())[:200]}")
         if found and folder and images:
             try:
-                show_predictions(section, found, images, folder / f"pictures{ending}.png")
+                show_predictions(section, found, images, folder / f"pictures{ending}.png", trust)
             except Exception as error:  # an untrusted configuration of data may raise anything
                 section.notes.append(f"no pictures: {' '.join(str(error).split())}")
 
 
-def load_nets(section: Section, loaded: dict[Path, LoadedNet]) -> dict[int, LoadedNet]:
+def load_nets(section: Section, loaded: dict[Path, LoadedNet], trust: Sequence[str] = ()) -> dict[int, LoadedNet]:
     """Load the net of the first run of each group that has a checkpoint, by the group's index.
 
     Args:
         loaded: the nets that are loaded, by checkpoint: several groups may be evaluations of one.
+        trust: packages whose classes may be built.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets: dict[int, LoadedNet] = {}
@@ -97,7 +104,7 @@ def load_nets(section: Section, loaded: dict[Path, LoadedNet]) -> dict[int, Load
             inference = run_inference(run)
             if path not in loaded:
                 checkpoint = load_checkpoint(path)
-                net = load_net(checkpoint, path).to(device)
+                net = load_net(checkpoint, path, trust).to(device)
                 loaded[path] = LoadedNet(net, {METADATA: checkpoint[METADATA]}, inference)
             nets[index] = loaded[path]._replace(inference=inference)
         except SegmentError as error:
@@ -125,11 +132,11 @@ def run_inference(run: Run) -> Inference:
 
 def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet]], size: tuple[int, int]) -> None:
     """Measure each architecture once by each protocol, and give its cost to all groups that have both."""
-    groups = defaultdict(list)
+    groups = defaultdict[str, list[tuple[Section, Group]]](list)
     first: dict[str, LoadedNet] = {}
     for section, found in zip(sections, nets, strict=True):
         for index, loaded in found.items():
-            groups[loaded.architecture].append(section.groups[index])
+            groups[loaded.architecture].append((section, section.groups[index]))
             first.setdefault(loaded.architecture, loaded)
     if not first:
         return
@@ -138,8 +145,11 @@ def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet
     except Exception as error:  # such as torch's RuntimeError where memory is short
         costs, note = [], f"no costs: {' '.join(str(error).split())[:200]}"
     for alike, cost in zip(groups.values(), costs, strict=False):
-        for group in alike:
-            group.cost = cost
+        for section, group in alike:
+            if isinstance(cost, str):
+                section.notes.append(f"{group.label}: no cost, {cost}")
+            else:
+                group.cost = cost
     for section, found in zip(sections, nets, strict=True):
         section.notes += [note] if found else []
 
@@ -159,7 +169,9 @@ def plot_costs(section: Section, folder: Path | None, ending: str) -> None:
             save_figure(figure, folder / f"cost{ending}.{suffix}", DPI)
 
 
-def show_predictions(section: Section, nets: dict[int, LoadedNet], images: int, path: Path) -> None:
+def show_predictions(
+    section: Section, nets: dict[int, LoadedNet], images: int, path: Path, trust: Sequence[str]
+) -> None:
     """Show image, truth and predictions of the best nets on the same files, for images spread evenly over the split.
 
     Raises:
@@ -173,7 +185,7 @@ def show_predictions(section: Section, nets: dict[int, LoadedNet], images: int, 
     run, checkpoint = section.groups[chosen[0]].runs[0], nets[chosen[0]].checkpoint
     # An evaluation's data may lie in another folder.
     config = checkpoint[METADATA]["data"] if run.is_training else run.data_config
-    check_stranger_config(config, str(run.folder.path), ("segment.data",))
+    check_stranger_config(config, str(run.folder.path), ("segment.data",), trust)
     data = instantiate(config)
     data.reading.complete(trained_reading(checkpoint))  # as segment.evaluate does
     dataset = data.dataset(section.split)

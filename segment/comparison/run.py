@@ -15,6 +15,7 @@ from segment.errors import SegmentError
 from segment.evaluation.intervals import mean_iou
 from segment.files import checkpoint_digest
 from segment.records.folder import RunFolder
+from segment.records.hub import CONFIG
 from segment.records.job_status import JobRecord
 from segment.records.metrics_json import read_metrics
 from segment.records.per_image import ImageCounts, read_image_counts
@@ -70,12 +71,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of the net: by its architecture, else the option ``model=``, else the folder of the training."""
+        """Name of the net: by its architecture, else the option ``model=``, else the folder that it comes from."""
         if not self.has_net:
             return f"predictions in {_last_parts(str(self.checkpoint))}"
-        return net_name(self.config) or str(
-            self.choices.get("model") or RunFolder.of_checkpoint(self.checkpoint).path.name
-        )
+        return net_name(self.config) or str(self.choices.get("model") or _origin(self.checkpoint))
 
     @property
     def protocol(self) -> str:
@@ -212,6 +211,13 @@ def _portable(value: Any) -> Any:
         if not matches_key(key, SEEDS, WITHOUT_EFFECT)
     )
     return f"{choices.get('model', 'net')}-{hashlib.sha256(repr(content).encode()).hexdigest()[:6]}"
+
+
+def _origin(checkpoint: Path) -> str:
+    """Return the name of the folder of a net's training, of a shared folder, or of a repository with its commit."""
+    if checkpoint.parts[0] == "hf:":
+        return "/".join(checkpoint.parts[1:])[:-33]  # 7 of a commit's 40 digits
+    return checkpoint.parent.name if checkpoint.name == CONFIG else RunFolder.of_checkpoint(checkpoint).path.name
 
 
 def _last_parts(path: str) -> str:

@@ -24,6 +24,9 @@ HEADINGS = {
 """Metrics of the table and their headings."""
 PUBLISHED_TEXT = ("measured on", "source", "differs in")
 """Headings of the text about published scores."""
+TIME = "time of an image"
+LECTURE = ("shapes", "voc", "Long et al., CVPR 2015")
+"""Data set whose images are drawn, and the data set and the source of the scores that a report of it has apart."""
 ALL_PAIRS = 4
 """Number of groups up to which each pair is compared; more groups are compared with the best one."""
 
@@ -95,6 +98,9 @@ def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
 
 def _add_published(section: Section) -> None:
     """Add the published scores: those on the same images beside the runs, the others apart."""
+    if section.data == LECTURE[0]:
+        section.elsewhere += [score for score in published_scores(LECTURE[1]) if score["source"] == LECTURE[2]]
+        return
     scores = published_scores(section.data)
     if not scores:
         section.notes.append(f"--paper: no published scores are known for {section.data}")
@@ -168,9 +174,15 @@ def section_grids(section: Section) -> list[Grid]:
         ]
         grids.append(Grid(title, ["nets", "difference", "95 %", "images"], rows))
     if section.elsewhere:
-        title = f"published on other images than {section.title}: not comparable with these runs, per cent"
+        drawn = section.data == LECTURE[0]
+        images = "VOC" if drawn else f"other images than {section.title}"
+        title = f"published on {images}: not comparable with these runs, per cent"
+        timed = any(score[TIME] for score in section.elsewhere)
         cells = [
-            {"net": score["net"], **_published_cells(score), "differs in": _other_images(score, section)}
+            {"net": score["net"]}
+            | _published_cells(score)
+            | ({TIME: score[TIME] or "-"} if timed else {})
+            | ({} if drawn else {"differs in": _other_images(score, section)})
             for score in section.elsewhere
         ]
         grids.append(Grid(title, [*cells[0]], [[*row.values()] for row in cells], text=PUBLISHED_TEXT))
@@ -244,5 +256,6 @@ def section_records(section: Section) -> list[dict[str, Any]]:
         rows.append(row | group.runs[0].measurement | {"root": group.runs[0].metrics.get("root")})
     for score in (*section.published, *section.elsewhere):
         numbers = {key: float(score[key]) / 100 for key in HEADINGS if score[key].replace(".", "").isdigit()}
-        rows.append({"data set": section.data, "row": score["net"], **score, **numbers})
+        data = LECTURE[1] if section.data == LECTURE[0] else section.data
+        rows.append({"data set": data, "row": score["net"], **score, **numbers})
     return rows

@@ -36,7 +36,11 @@ def palette_problem(headers: Mapping[Sample, PairHeaders], labels: Labels) -> Fi
             palette = pair.mask.palette or GREY
             if pair.mask.format == "GIF" and _renumbered(palette):
                 return Finding("palette", f"{sample.mask} is a GIF that may number its grey values anew: {WAY_ON}")
-            groups[GREY if GREY.startswith(palette.rstrip(b"\0")) else palette].append(sample.mask)
+            colours = palette.rstrip(b"\0")
+            groups[GREY if colours and GREY.startswith(colours) else palette].append(sample.mask)
+    if GREY in groups:  # a palette of black alone, as of a mask without an object, is grey as well
+        for palette in [palette for palette in groups if not palette.strip(b"\0")]:
+            groups[GREY] += groups.pop(palette)
     if len(groups) > 1 and (grey := groups.get(GREY)):
         coloured = next(paths[0] for palette, paths in groups.items() if palette != GREY)
         return Finding("palette", f"{grey[0]} is a mask of grey values, {coloured} has a palette of colours: {WAY_ON}")
@@ -94,10 +98,12 @@ def header_notes(headers: Mapping[Sample, PairHeaders], reading: Reading) -> lis
     """Return notes on facts that the headers leave open, and how the files are read."""
     more = [sample.image for sample, pair in headers.items() if pair.image.bands > 3 and not reading.bands]
     grey = [sample.image for sample, pair in headers.items() if pair.image.bands < 3 and not reading.bands]
+    frames = [sample.image for sample, pair in headers.items() if pair.image.more_pages]
     turned = [sample.image for sample, pair in headers.items() if pair.turned_with_image and pair.fits_both_ways]
     if reading.mask_exif == "image":
         turned = []
     texts = {
+        "frames": "have several pages or frames: the first one is read",
         "bands": "have more bands than red, green and blue: the first three are read, and data.bands=[0,1,2] chooses",
         "two bands": "have two bands: the first is read as grey, and data.bands=[0,1,1] chooses",
         "EXIF": "are turned by their EXIF orientation: their masks are read as drawn on the turned images, and "
@@ -105,6 +111,6 @@ def header_notes(headers: Mapping[Sample, PairHeaders], reading: Reading) -> lis
     }
     return [
         Finding(kind, f"{len(found)} of {len(headers)} images, such as {found[0]}, {text}")
-        for (kind, text), found in zip(texts.items(), (more, grey, turned), strict=True)
+        for (kind, text), found in zip(texts.items(), (frames, more, grey, turned), strict=True)
         if found
     ]

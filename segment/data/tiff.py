@@ -1,8 +1,10 @@
 """TIFF files with any number of bands of 8 or 16 bits. PIL reads a few kinds of them, and only those of 8 bits."""
 
+import ctypes
 import io
 import struct
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -13,6 +15,17 @@ BIG = b"II+\0"
 """First bytes of a BigTIFF, whose numbers have 8 bytes; PIL reads none of the other order of bytes."""
 COLOUR_BANDS = {0: 1, 1: 1, 2: 3}
 """Number of bands that are colours, by photometric interpretation: white is zero, black is zero, RGB."""
+
+
+def _silence_libtiff() -> None:
+    """Let the libtiff of PIL's wheels print nothing: PIL raises an error for each file that it cannot decode."""
+    folder = Path(Image.__file__).parent
+    for path in (*folder.parent.glob("[Pp]illow.libs/libtiff*"), *folder.glob(".dylibs/libtiff*")):
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            getattr(ctypes.CDLL(str(path)), name)(None)
+
+
+_silence_libtiff()
 
 
 class BandsHeader(NamedTuple):

@@ -26,5 +26,6 @@ if TYPE_CHECKING:
     from segment.models.published.fcn_paper import PaperFCNDecoder
     from segment.models.published.fcn_resnet import FCNHead
     from segment.models.published.unet_paper import PaperUNet, PaperUNetDecoder, PaperUNetEncoder
+    from segment.models.whole import WholeNet
 
 __getattr__, __dir__, __all__ = public_names(__name__)

@@ -122,10 +122,14 @@ def check_finite(state: Mapping[str, Any], source: Any) -> None:
     """Check that all weights and buffers are finite numbers.
 
     Raises:
-        SegmentError: a tensor holds NaN or an infinite value.
+        SegmentError: a tensor holds NaN or an infinite value, or is of a type that torch cannot calculate with.
     """
     for key, value in state.items():
-        if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+        try:
+            finite = not isinstance(value, Tensor) or not value.is_floating_point() or torch.isfinite(value).all()
+        except NotImplementedError:  # numbers of 4 bits
+            raise SegmentError(f"{source}: refused, {key[:100]} has the type {value.dtype}") from None
+        if not finite:
             raise SegmentError(f"{source} is damaged: {key[:100]} holds values that are not finite")
 
 

@@ -91,6 +91,7 @@ class SegmentationNet(nn.Module):
 
     mean: Tensor
     std: Tensor
+    channels_last = True
 
     def __init__(
         self,
@@ -104,8 +105,10 @@ class SegmentationNet(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        _check_declared(encoder, "encoder", EncoderLike)
         self.encoder: EncoderLike = encoder
         self.decoder: DecoderLike = decoder(channels=encoder.channels, num_classes=num_classes)
+        _check_declared(self.decoder, "decoder", DecoderLike)
         _check_layout(encoder.layout, self.decoder.layouts)
         self.num_classes = num_classes
         recorded = None
@@ -123,7 +126,8 @@ class SegmentationNet(nn.Module):
         self.frozen_stages, self.frozen_batch_norm = frozen_stages, frozen_batch_norm
         for part in self._frozen():
             part.requires_grad_(False)
-        use_channels_last(self)
+        if self.channels_last:
+            use_channels_last(self)
         self.train()  # Lightning keeps the mode that it finds each module in
 
     @property
@@ -210,6 +214,17 @@ def _choose_normalization(
             f"note: model.normalization differs from the one that {weights} was trained with; null takes that one"
         )
     return chosen
+
+
+def _check_declared(part: Any, name: str, protocol: type) -> None:
+    """Raise a SegmentError where an encoder or a decoder is no module or lacks an attribute of its protocol."""
+    if not isinstance(part, nn.Module):
+        raise SegmentError(f"model.{name} builds a {type(part).__name__}, expected a torch.nn.Module")
+    if missing := [key for key in protocol.__annotations__ if not hasattr(part, key)]:
+        raise SegmentError(
+            f"model.{name}: {type(part).__name__} lacks the attribute{'s' * (len(missing) > 1)} {', '.join(missing)}, "
+            f"which {'segment.models.Encoder has as a base class' if name == 'encoder' else 'every decoder declares'}"
+        )
 
 
 def _check_layout(layout: str, accepted: tuple[str, ...]) -> None:

@@ -1,7 +1,6 @@
 """The loop of ``segment.predict`` and ``segment.apply`` over images: a broken one is a line, and the rest is done."""
 
 import errno
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -9,6 +8,9 @@ from segment.data.images import Reading
 from segment.errors import SegmentError
 from segment.files import kind, printable
 from segment.prediction.output_files import OutputFiles
+
+NO_BANDS = {".jpg", ".jpeg", ".bmp"}
+"""Suffixes of images that have neither further bands nor frames, so that their headers need not be read."""
 
 
 def limit_image_size(max_memory: float | None) -> None:
@@ -19,15 +21,14 @@ def limit_image_size(max_memory: float | None) -> None:
 
     # PIL refuses images of twice this number of pixels.
     Image.MAX_IMAGE_PIXELS = None if max_memory is None else int(max_memory * 2**30 / KEPT_BYTES / 2)
-    warnings.filterwarnings("ignore", module="PIL")  # it warns of large images and odd headers
 
 
 def note_bands(paths: Iterable[Path], reading: Reading) -> None:
-    """Print a note if images have bands that the net does not see."""
+    """Print a note if images have bands or frames that the net does not see."""
     from segment.data.consistency import header_notes
     from segment.data.pairs import PairHeaders, Sample, read_headers
 
-    samples = [Sample(path.stem, path, None) for path in paths if path.suffix.lower() in {".tif", ".tiff"}]
+    samples = [Sample(path.stem, path, None) for path in paths if path.suffix.lower() not in NO_BANDS]
     headers = {sample: read_headers(sample) for sample in samples}
     found = {sample: pair for sample, pair in headers.items() if isinstance(pair, PairHeaders)}
     for note in header_notes(found, reading):

@@ -190,7 +190,11 @@ class Inference:
     def _memory(self, net: SegmentationNet, part: int) -> float:
         """Return the GiB that a net and a part of so many pixels take."""
         if net not in self._costs:
-            self._costs[net] = bytes_per_pixel(net)
+            try:
+                self._costs[net] = bytes_per_pixel(net)
+            except (RuntimeError, NotImplementedError) as error:  # a net whose code needs values, not only shapes
+                reason = " ".join(str(error).split())[:150]
+                raise SegmentError(f"this net's memory is unknown ({reason}): set inference.max_memory=null") from None
         weights = sum(parameter.nbytes for parameter in net.parameters())
         scaled = part * max(self.scales) ** 2
         seen = min(scaled, self.window[0] * self.window[1]) if self.window else scaled

@@ -73,15 +73,27 @@ class OutputFiles:
             return exist and self.recorded()[0] == origin and bool(unpack_png(self.path(".png").read_bytes()))
         return False
 
+    def _is_edited(self) -> bool:
+        """Return whether the mask is an intact image that records no origin: another program has saved it."""
+        if self.recorded()[0]:
+            return False
+        try:
+            with PngImageFile(self.path(".png")) as image:
+                image.load()
+        except Exception:  # damaged: PIL may raise anything
+            return False
+        return True
+
     def foreign(self, own: frozenset[str], suffixes: Sequence[str] = ()) -> list[Path]:
-        """Return existing files under these names that the command did not write.
+        """Return existing files under these names that the command did not write, or that a user has edited.
 
         Args:
             own: names in the folder's journal, see :func:`written_names`.
             suffixes: suffixes of the files; by default those of an image of common size.
         """
-        paths = map(self.path, suffixes or self.suffixes)
-        return [path for path in paths if os.path.lexists(path) and json.dumps(path.name) not in own]
+        paths = [path for path in map(self.path, suffixes or self.suffixes) if os.path.lexists(path)]
+        mask = self.path(".png")
+        return [path for path in paths if json.dumps(path.name) not in own or (path == mask and self._is_edited())]
 
     def write(self, result: Segmentation, image: Path, origin: str) -> None:
         """Record the names in the folder's journal, write all files and move them into place, the mask last.

@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from segment.models.net import SegmentationNet
 from segment.prediction.inference import Inference, whole_255ths
 from segment.records.checkpoint import load_checkpoint, load_net, read_classes, trained_reading
 from segment.records.folder import checkpoint_path
+from segment.records.trust import read_trust
 
 NOTEBOOK_SIDE = 800
 """Longer side of the picture in a notebook, in pixels."""
@@ -184,7 +186,12 @@ def _chosen(values: np.ndarray, reading: Reading) -> Tensor:
     return torch.from_numpy(np.array(reading.choose(values))).permute(2, 0, 1)
 
 
-def load_segmenter(checkpoint: str | Path, device: str | None = None, inference: Inference | None = None) -> Segmenter:
+def load_segmenter(
+    checkpoint: str | Path,
+    device: str | None = None,
+    inference: Inference | None = None,
+    trust: str | Sequence[str] | None = None,
+) -> Segmenter:
     """Load the net of a checkpoint.
 
     Args:
@@ -193,13 +200,15 @@ def load_segmenter(checkpoint: str | Path, device: str | None = None, inference:
             plain data, and only nets are built from it.
         device: "cpu", "cuda", "cuda:1", ...; None for a GPU if there is one.
         inference: see :class:`Segmenter`.
+        trust: names of packages whose classes the net may have beside this package's, such as ``["mylab"]``.
 
     Raises:
-        SegmentError: the file is missing or not a checkpoint, or there is no such device.
+        SegmentError: the file is missing or not a checkpoint, its net has classes that are not trusted, or there is no
+            such device.
     """
     checkpoint = checkpoint_path(checkpoint)
     content = load_checkpoint(checkpoint)
-    net = load_net(content, checkpoint)
+    net = load_net(content, checkpoint, read_trust(trust))
     try:
         net.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     except (RuntimeError, AssertionError) as error:

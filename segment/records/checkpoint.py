@@ -1,15 +1,13 @@
 """Checkpoints: the metadata that every one carries, and the net that comes back from it."""
 
-import importlib
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from segment.cli.build import instantiate
+from segment.cli.build import build_net, without_weights
 from segment.data.classes import IGNORE, Classes
 from segment.data.images import Reading
 from segment.errors import SegmentError
@@ -20,7 +18,7 @@ from segment.models.state_dicts import METADATA
 from segment.models.weights import load_file, load_state
 from segment.records.hub import CONFIG
 from segment.records.hub_folder import read_hub_folder
-from segment.records.trust import check_stranger_config
+from segment.records.trust import MODELS, check_stranger_config
 
 MAX_SETTINGS = 10_000
 """Number of values in the configurations of the net and the data; Hydra takes a minute for a million."""
@@ -130,38 +128,37 @@ def trained_reading(checkpoint: Mapping[str, Any]) -> Reading:
         raise SegmentError("the checkpoint's data.bands or data.bits are damaged") from None
 
 
-def load_net(checkpoint: Mapping[str, Any], source: str | Path) -> SegmentationNet:
+def load_net(checkpoint: Mapping[str, Any], source: str | Path, trust: Sequence[str] = ()) -> SegmentationNet:
     """Build the trained net of a checkpoint, in evaluation mode.
 
     Args:
         checkpoint: see :func:`load_checkpoint`.
         source: the checkpoint's path, for error messages.
+        trust: names of packages whose classes may be built beside this package's.
 
     Raises:
-        SegmentError: the configuration names anything but public classes of ``segment.models``, cannot be built, or
-            the weights do not fit.
+        SegmentError: the configuration names a class that is neither public in ``segment.models`` nor trusted, cannot
+            be built, or the weights do not fit.
     """
     config = checkpoint[METADATA]["model"]
-    check_stranger_config(config, str(source), ("segment.models",))
+    check_stranger_config(config, str(source), (MODELS,), trust)
     try:
         with bounded_build(checkpoint["state_dict"]):
-            net = instantiate(_without_weights(config), num_classes=len(read_classes(checkpoint)))
+            net = build_net(without_weights(config), len(read_classes(checkpoint)))
     except Exception as error:  # an untrusted configuration may raise anything
         raise SegmentError(f"{source}: its net cannot be built: {' '.join(str(error).split())[:200]}") from error
-    if not isinstance(net, SegmentationNet):
-        raise SegmentError(f"{source}: its configuration builds a {type(net).__name__}, expected a SegmentationNet")
     load_weights(net, checkpoint, source)
     return net.eval()
 
 
-def data_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+def data_config(checkpoint: Mapping[str, Any], trust: Sequence[str] = ()) -> dict[str, Any]:
     """Return the configuration of the data that a checkpoint's net was trained on, without downloads.
 
     Raises:
-        SegmentError: the configuration names anything but public classes of ``segment.data``.
+        SegmentError: the configuration names a class that is neither public in ``segment.data`` nor trusted.
     """
     config = checkpoint[METADATA]["data"]
-    check_stranger_config(config, "the checkpoint", ("segment.data",))
+    check_stranger_config(config, "the checkpoint", ("segment.data",), trust)
     harmless = {"download": False, "url": None, "checksum": None}
     return {key: harmless.get(key, value) for key, value in config.items()}
 
@@ -178,15 +175,3 @@ def load_weights(net: SegmentationNet, checkpoint: Mapping[str, Any], source: st
         if isinstance(key, str) and key.startswith("net.")
     }
     load_state(net, state, str(source))
-
-
-def _without_weights(config: Any) -> Any:
-    """Return a configuration whose parts load no weights of their own: they are in the checkpoint."""
-    if isinstance(config, list | tuple):
-        return [_without_weights(value) for value in config]
-    if not isinstance(config, Mapping):
-        return config
-    content = {key: _without_weights(value) for key, value in config.items()}
-    module, _, name = str(config.get("_target_", "")).rpartition(".")
-    parameters = signature(getattr(importlib.import_module(module), name)).parameters if name else {}
-    return {**content, "weights": None} if "weights" in {*parameters, *content} else content

@@ -1,14 +1,13 @@
 """The files of a run folder: one name for each, and the rule for what may be deleted."""
 
 import os
-import shlex
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from segment.errors import SegmentError
-from segment.files import readable_file, shown, user_path, whole_file
+from segment.files import readable_file, user_path, whole_file
 from segment.records.hub import CONFIG, SCHEME, WEIGHTS, download
 
 
@@ -93,18 +92,12 @@ class RunFolder:
         return any(map(os.path.isfile, (self.metrics, self.job_status, self.last_checkpoint)))
 
     @property
-    def way_on(self) -> str:
-        """The words by which an interrupted run can be continued."""
-        if not self.last_checkpoint.is_file():
-            return "nothing was saved yet, so start it again"
-        return f"{shlex.quote(f'resume={shown(self.path)}')} continues from its last checkpoint"
-
-    @property
     def result_files(self) -> tuple[Path, ...]:
         """The files of results with fixed names."""
         return (
             self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
-            self.calibration_plot, self.best_checkpoint, self.last_checkpoint,
+            self.calibration_plot, self.best_checkpoint, self.last_checkpoint, self.provenance, self.voc_archive,
+            self.ade20k_archive,
         )  # fmt: skip
 
     def check_links(self, *further: Path) -> None:
@@ -124,17 +117,20 @@ class RunFolder:
                     "hydra.run.dir"
                 )
 
-    def claim(self) -> None:
+    def claim(self, *files: Path) -> None:
         """Check that the files of a run that begins replace nobody else's, and record their names.
+
+        Args:
+            files: the files; by default those of a training and an evaluation.
 
         Raises:
             SegmentError: a file exists under one of the names, and no earlier run wrote it.
         """
-        own = self._written()
-        for path in self.result_files:
+        own, files = self._written(), files or self.result_files
+        for path in files:
             if path.exists() and self._name(path) not in own:
                 raise SegmentError(f"{path} exists, and no run of this package wrote it: choose another hydra.run.dir")
-        self._record({*own, *map(self._name, self.result_files)})
+        self._record({*own, *map(self._name, files)})
 
     def claim_pictures(self, names: Iterable[str]) -> list[Path]:
         """Return a path in ``predictions/`` for each name, and record them; other files there keep their names."""

@@ -132,6 +132,8 @@ def _read_weights(path: Path, digest: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     with readable_file(path, "checkpoint").open("rb") as file:
+        if (size := path.stat().st_size) > MAX_BYTES[WEIGHTS]:
+            raise SegmentError(f"{path}: refused, it has {size:,} bytes, expected up to {MAX_BYTES[WEIGHTS]:,}")
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             raise SegmentError(
                 f"{path} is not the file that its {CONFIG} was written with: it is damaged, cut off, a pointer of "

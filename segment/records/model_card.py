@@ -19,6 +19,7 @@ from segment.records.folder import RunFolder
 from segment.records.hub import PICTURE
 from segment.records.metrics_json import read_metrics
 from segment.records.provenance import read_provenance
+from segment.records.trust import MODELS, needed_trust, trust_override
 
 LIBRARY = "segment-lightning"
 
@@ -65,7 +66,9 @@ def model_card(
         licence: licence of the weights, as the hub names it; None if the user gave none.
     """
     metrics, command, picture = facts
-    names = metadata["classes"]["names"]
+    names, trust = metadata["classes"]["names"], needed_trust(metadata["model"], (MODELS,))
+    trusted = f", trust={trust}" if trust else ""
+    words = shlex.join([f"checkpoint={address}", *([trust_override(trust)] if trust else [])])
     parts = [
         f"# {escape_markdown(title)}",
         f"A net for semantic segmentation with {len(names)} classes: {', '.join(map(escape_markdown, names))}.",
@@ -73,11 +76,11 @@ def model_card(
         "## Use",
         _code(
             "import segment  # pip install 'segment-lightning[hub]'\n\n"
-            f"segmenter = segment.load({address!r})\n"
+            f"segmenter = segment.load({address!r}{trusted})\n"
             'segmenter.predict("photo.jpg").overlay(legend=True).save("overlay.png")',
             "python",
         ),
-        _code(f"python -m segment.predict {shlex.quote(f'checkpoint={address}')} input=PHOTOS output=FOLDER"),
+        _code(f"python -m segment.predict {words} input=PHOTOS output=FOLDER"),
         "## Metrics",
         *_metrics(metrics),
         "## Data",

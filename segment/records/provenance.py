@@ -3,8 +3,10 @@
 import hashlib
 import json
 import platform
+import shlex
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +19,11 @@ from typing_extensions import TypedDict
 
 from segment import __version__
 from segment.cli.config import CONF_DIR, flatten
-from segment.files import whole_file
+from segment.errors import SegmentError
+from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
 from segment.records.json_file import read_json
+from segment.records.trust import needed_trust, trust_override
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "timm", "numpy")
 """Distributions whose versions are recorded."""
@@ -45,6 +49,7 @@ class Provenance(TypedDict, total=False):
     data: dict[str, Any] | None
     world_size: int
     loggers: dict[str, Any]
+    class_weights: list[float] | None
 
 
 def read_provenance(folder: RunFolder) -> dict[str, Any] | None:
@@ -54,6 +59,22 @@ def read_provenance(folder: RunFolder) -> dict[str, Any] | None:
         SegmentError: the file is damaged, or lacks the overrides or the configuration of a run.
     """
     return read_json(folder.provenance, Provenance) if folder.provenance.is_file() else None
+
+
+def resume_overrides(folder: RunFolder) -> str:
+    """Return the overrides by which a run is continued, with the trust that its classes need."""
+    with suppress(SegmentError):  # a damaged record needs no trust: it cannot be continued
+        record = read_provenance(folder)
+        if trust := needed_trust(record["config"]) if record else []:
+            return shlex.join([f"resume={shown(folder.path)}", trust_override(trust)])
+    return shlex.quote(f"resume={shown(folder.path)}")
+
+
+def way_on(folder: RunFolder) -> str:
+    """Return the words by which an interrupted run can be continued."""
+    if not folder.last_checkpoint.is_file():
+        return "nothing was saved yet, so start it again"
+    return f"{resume_overrides(folder)} continues from its last checkpoint"
 
 
 def collect_provenance(**facts: Any) -> dict[str, Any]:

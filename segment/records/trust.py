@@ -1,21 +1,25 @@
 """Limits for untrusted files: the classes that are built, and the overrides that are used.
 
 A checkpoint and a record of a run name classes by ``_target_``, and building a class runs its code. Only public classes
-of this package, and torch's and Lightning's classes of a few kinds, are built without being asked for. The user trusts
-further packages by name, on the command line alone: ``trust=[mylab]``.
+of this package, torch's and Lightning's classes of a few kinds, and torchmetrics' metrics are built without being asked
+for. The user trusts further packages by name, on the command line or as an argument alone: ``trust=[mylab]``. A name in
+such a package may still refer to something from elsewhere, as ``mylab.os.system`` does, and is refused then.
 """
 
 import importlib
-import pydoc
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from segment.cli.overrides import override_key
+from segment.cli.targets import is_dotted_name, locate, real_name
 from segment.errors import SegmentError
 
 FOLDERS = ("segment.data", "segment.models", "segment.prediction", "segment.training")
 """Folders whose public names a configuration may name."""
+MODELS = "segment.models"
+"""The one of them whose classes a checkpoint's net may have."""
 KINDS = (
     "torch.optim.Optimizer",
     "torch.optim.lr_scheduler.LRScheduler",
@@ -26,7 +30,9 @@ KINDS = (
     "lightning.pytorch.plugins.precision.Precision",
     "lightning.Trainer",
 )
-"""Base classes of what may be built from torch and Lightning."""
+"""Base classes of what may be built from torch, Lightning and torchmetrics."""
+METRICS = ("torchmetrics.classification", "torchmetrics.segmentation")
+"""Packages of torchmetrics that may be used; classes of others download nets."""
 DOWNLOAD_KEYS = {"download", "url", "checksum"}
 PATH_KEYS = {"dirpath", "save_dir", "default_root_dir"}
 """Keys by which Lightning's classes write into folders of their own."""
@@ -69,7 +75,9 @@ def check_stranger_config(
 
 
 def check_file_names(config: Mapping[str, Any], source: str) -> None:
-    """Check that the callbacks and loggers of a run, which comes from a file, write into its folder alone.
+    """Check that the callbacks and loggers of a run write into its folder alone.
+
+    A run whose configuration comes from a file has to; any other run, so that it can be resumed.
 
     Raises:
         SegmentError: a name that becomes a part of a path holds a slash or two dots.
@@ -79,6 +87,8 @@ def check_file_names(config: Mapping[str, Any], source: str) -> None:
         for part in parts.values() if isinstance(parts, Mapping) else ():
             for key in NAME_KEYS if isinstance(part, Mapping) else ():
                 value = str(part.get(key))  # a list or table becomes a part of a path, too
+                if part.get("auto_insert_metric_name") is False:  # then Lightning writes the metric's value alone
+                    value = re.sub(r"\{[\w/]+(:[\d.]*[defg]?)?\}", "", value)
                 shown = key == "name" and "WandbLogger" in str(part.get("_target_"))  # on wandb's pages alone
                 if re.search(r"/|\.\.", value) and not shown:
                     raise SegmentError(f"{source}: refused, {key}={value:.100} in {group} is no plain file name")
@@ -98,16 +108,52 @@ def check_recorded_overrides(overrides: Sequence[Any], source: str) -> None:
             raise SegmentError(f"{source}: refused, the recorded override {override!r:.100} is not used from a file")
 
 
+def read_trust(trust: Any) -> list[str]:
+    """Return the names of the packages that the user trusts.
+
+    Args:
+        trust: a name, a list of names, or None.
+
+    Raises:
+        SegmentError: it holds anything but names of packages.
+    """
+    names = [] if trust is None else [trust] if isinstance(trust, str) else [*trust]
+    for name in names:
+        if not is_dotted_name(name):
+            raise SegmentError(f"trust={name!s:.100}: expected names of packages, such as trust=[mylab]")
+    return names
+
+
+def needed_trust(config: Any, folders: Sequence[str] = FOLDERS) -> list[str]:
+    """Return the packages that have to be trusted before the classes of a configuration are built from a file."""
+    targets = {value for _, key, value in _walk(config) if key == "_target_" and isinstance(value, str)}
+    return sorted({target.partition(".")[0] for target in targets if not _is_known(target, folders)})
+
+
+def trust_override(packages: Sequence[str]) -> str:
+    """Return the override by which packages are trusted, as the command line takes it."""
+    return f"trust=[{','.join(packages)}]"
+
+
 def _check_target(target: Any, source: str, folders: Sequence[str], trust: Sequence[str]) -> None:
-    if isinstance(target, str) and (_is_trusted(target, trust) or _is_public(target, folders)):
-        return
-    if isinstance(target, str) and folders == FOLDERS and _is_standard_part(target):
+    if isinstance(target, str) and _is_known(target, folders):
         return
     package = str(target).partition(".")[0]
+    if is_dotted_name(target) and _is_trusted(target, trust):
+        if _is_trusted(name := real_name(locate(target)), trust):
+            return
+        within = trust_override(trust)
+        raise SegmentError(f"{source}: refused, {target:.100} is {name or 'no class':.100}, which {within} leaves out")
+    known = package in sys.stdlib_module_names or not is_dotted_name(package)
+    advice = "" if known else f'; if you trust that package, add trust=[{package:.50}] (in Python: trust=["{package}"])'
     raise SegmentError(
-        f"{source}: refused, it names {str(target)[:100]!r}, expected a public class of {' or '.join(folders)}; "
-        f"if you trust that package, add trust=[{package[:50]}]"
+        f"{source}: refused, it names {str(target)[:100]!r}, expected a public class of {' or '.join(folders)}{advice}"
     )
+
+
+def _is_known(target: str, folders: Sequence[str]) -> bool:
+    """Return whether a name may be built without being trusted."""
+    return _is_public(target, folders) or (folders == FOLDERS and _is_standard_part(target))
 
 
 def _is_trusted(target: str, trust: Sequence[str]) -> bool:
@@ -124,20 +170,17 @@ def _is_public(target: str, folders: Sequence[str]) -> bool:
 
 
 def _is_standard_part(target: str) -> bool:
-    """Return whether a name is a class of torch or Lightning of one of :data:`KINDS`."""
-    if not re.fullmatch(r"(torch|lightning)(\.\w+)+", target):
+    """Return whether a name is a class of torch, Lightning or torchmetrics of one of :data:`KINDS`."""
+    if not re.fullmatch(r"(torch|lightning|torchmetrics)(\.\w+)+", target):
         return False
-    part = _locate(target)
-    kinds = tuple(filter(None, map(_locate, KINDS)))
-    return isinstance(part, type) and issubclass(part, kinds)
-
-
-def _locate(target: str) -> Any:
-    """Return the object that a dotted name refers to; None where it is missing or its module cannot be imported."""
     try:
-        return pydoc.locate(target)
-    except Exception:  # importing a module may raise anything
-        return None
+        part = locate(target)
+    except SegmentError:
+        return False
+    kinds = tuple(map(locate, KINDS))
+    if not isinstance(part, type) or not issubclass(part, kinds):
+        return False
+    return not target.startswith("torchmetrics.") or _is_trusted(real_name(part), METRICS)
 
 
 def _walk(config: Any, depth: int = 0, key: Any = None) -> Iterator[tuple[int, Any, Any]]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from segment import public_names
 
 if TYPE_CHECKING:
-    from segment.training.losses import BorderWeightedCrossEntropy, CrossEntropy
+    from segment.training.loss_sum import LossSum
+    from segment.training.losses import BorderWeightedCrossEntropy, CrossEntropy, FocalLoss, OhemCrossEntropy
     from segment.training.module import SegmentationModule
     from segment.training.optim import constant, one_cycle, optimizer_with_groups, polynomial
+    from segment.training.overlap_losses import DiceLoss, LovaszLoss, TverskyLoss
     from segment.training.progress import EpochLine, Throughput
     from segment.training.wandb_media import WandbMedia
 

@@ -1,7 +1,7 @@
 """Checks of the Trainer and its callbacks, so that a run that cannot give metrics is refused before its first step."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -55,14 +55,19 @@ def check_trainer_config(config: Mapping[str, Any]) -> None:
             raise SegmentError(f"trainer.{key} has no effect, since segment.train sets it: leave it out")
 
 
-def check_callbacks(callbacks: Sequence[Any]) -> None:
+def check_callbacks(callbacks: Sequence[Any], metrics: Collection[str] = ()) -> None:
     """Check that the callbacks monitor what is logged, and that Lightning can tell them apart.
 
     It is unknown what callbacks of the user's own log, so that with one of them any metric can be monitored.
 
+    Args:
+        callbacks: all callbacks of the run.
+        metrics: names of the further metrics; one that gives several values logs them as ``val/NAME/KEY``.
+
     Raises:
         SegmentError: a monitored metric is not logged or is compared the wrong way, or two callbacks are alike.
     """
+    further = [f"val/{name}" for name in metrics]
     known = all(type(callback).__module__.startswith(("segment.", "lightning.")) for callback in callbacks)
     for callback in callbacks:
         name, monitor = type(callback).__name__, getattr(callback, "monitor", None)
@@ -71,8 +76,9 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
                 raise SegmentError(
                     f"callbacks: {name} has mode={mode} for {monitor}: expected mode={MONITORS[monitor]}"
                 )
-        elif monitor and known and not monitor.startswith("lr-"):
-            raise SegmentError(f"callbacks: {name}'s monitor={monitor} is not logged, expected {', '.join(MONITORS)}")
+        elif monitor and known and not monitor.startswith("lr-") and "/".join(monitor.split("/")[:2]) not in further:
+            logged = ", ".join([*MONITORS, *further])
+            raise SegmentError(f"callbacks: {name}'s monitor={monitor} is not logged, expected {logged}")
     keys = [saver.state_key for saver in callbacks if isinstance(saver, ModelCheckpoint)]
     if len({*keys}) < len(keys):
         raise SegmentError("callbacks: two ModelCheckpoints are alike: they have to differ in monitor, mode or time")

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
+from segment.records.provenance import way_on
 from segment.records.run_lock import lock_folder
 from segment.training.last_checkpoint import handle_signals
 from segment.training.lightning_internals import end_other_processes, observe_started_processes
@@ -74,7 +75,7 @@ def ending_run(folder: RunFolder) -> Iterator[ActiveRun]:
     except (SystemExit, KeyboardInterrupt) as end:
         # SystemExit is Lightning's answer to Ctrl-C.
         if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
-            print(f"interrupted; {folder.way_on}", file=sys.stderr)
+            print(f"interrupted; {way_on(folder)}", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
         if end.code:
             raise
@@ -103,7 +104,7 @@ def stoppable(folder: RunFolder) -> Iterator[None]:
     """
 
     def stop(number: int, frame: Any) -> None:
-        print(f"stop requested; {folder.way_on}", flush=True)
+        print(f"stop requested; {way_on(folder)}", flush=True)
         raise SIGTERMException(128 + number)
 
     before = signal.getsignal(signal.SIGTERM)
@@ -125,17 +126,17 @@ def explain(error: RuntimeError | OSError, folder: RunFolder, watch: ProcessWatc
         if error.errno not in DISK_FULL:
             return None
         place = f"{error.filename or folder.path} ({error.strerror})"
-        return f"cannot write {place}, earlier files are unchanged: make room; {folder.way_on}"
+        return f"cannot write {place}, earlier files are unchanged: make room; {way_on(folder)}"
     if reason.startswith("Early stopping conditioned on metric"):  # one that the user's own callback does not log
         return reason
     if "DataLoader worker" in reason:
         return (
             f"a loader's worker died ({reason}): memory or shared memory may be full; use data.num_workers=0 or a "
-            f"smaller data.batch_size; {folder.way_on}"
+            f"smaller data.batch_size; {way_on(folder)}"
         )
     if "gloo" not in reason and not type(error).__name__.startswith("Dist"):  # torch's errors of NCCL and its store
         return None
     found = watch.dead_process(OWN_END)
     if not watch.speaks:
         sys.exit(1)
-    return found[0] if found else f"the connection to another process broke ({reason}); {folder.way_on}"
+    return found[0] if found else f"the connection to another process broke ({reason}); {way_on(folder)}"

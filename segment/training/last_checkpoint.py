@@ -12,6 +12,8 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAvera
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segment.errors import SegmentError
+from segment.records.folder import RunFolder
+from segment.records.provenance import resume_overrides
 from segment.training.lightning_internals import (
     between_steps,
     finished_batches,
@@ -155,7 +157,7 @@ class LastCheckpoint(Checkpoint):
         requeue = self._signal is not None and self._signal == self._requeue_signal
         requeue = trainer.strategy.reduce_boolean_decision(requeue, all=False)
         if trainer.is_global_zero:
-            further = f"resume={self.path.parent.parent} continues from step {self._saved}"
+            further = f"{resume_overrides(RunFolder.of_checkpoint(self.path))} continues from step {self._saved}"
             print(f"stop requested; {further if self._saved else 'nothing was trained yet'}", flush=True)
             if requeue:
                 requeue_job()

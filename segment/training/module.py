@@ -1,7 +1,7 @@
 """The LightningModule that trains a net: loss, optimiser, schedule, and validation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
@@ -19,6 +19,8 @@ from segment.evaluation.evaluator import EvaluationAccumulator, predict_batch
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
+from segment.training.optim import build_optimizer
+from segment.training.probes import FurtherMetrics, check_loss
 
 
 class SegmentationModule(L.LightningModule):
@@ -28,15 +30,16 @@ class SegmentationModule(L.LightningModule):
         net: maps normalised images (N,3,H,W) to scores (N,classes,H,W).
         classes: names of the net's score maps.
         loss: called with scores and int64 labels (N,H,W); None for a module that is only loaded.
-        optimizer: called with the net.
+        optimizer: see :func:`segment.training.optim.build_optimizer`.
         scheduler: called with the optimiser and, if it has a parameter ``total_steps``, with the number of steps of
             the run. The learning rates change after each step.
         metadata: plain data for every checkpoint, see :mod:`segment.records.checkpoint`.
         inference: protocol of validation; by default whole images at one scale.
         seed: seed of the random numbers in training (dropout).
+        metrics: further metrics of the validation by name, see :class:`segment.training.probes.FurtherMetrics`.
 
     Raises:
-        SegmentError: the loss does not take this number of classes.
+        SegmentError: the loss or a metric fails, or does not give a number.
 
     Example:
         >>> from segment.models.decoders.fcn import FCNDecoder
@@ -55,6 +58,7 @@ class SegmentationModule(L.LightningModule):
         metadata: dict[str, Any] | None = None,
         inference: Inference | None = None,
         seed: int = 0,
+        metrics: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.seed = seed
@@ -64,8 +68,9 @@ class SegmentationModule(L.LightningModule):
         self._noted, self._learned = False, False
         self.inference = inference or Inference()
         self.accumulator = EvaluationAccumulator(classes)
-        if loss is not None:  # a wrong number of class weights shows here, and not at the first step
-            loss(torch.zeros(1, len(classes), 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
+        self.further_metrics = FurtherMetrics(metrics or {})
+        if loss is not None:
+            check_loss(loss, len(classes))
 
     def on_train_start(self) -> None:
         steps = self.trainer.estimated_stepping_batches
@@ -110,7 +115,9 @@ class SegmentationModule(L.LightningModule):
         self._learned = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.accumulator.update(predict_batch(self.net, self.inference, batch["image"]), batch["mask"])
+        prediction = predict_batch(self.net, self.inference, batch["image"])
+        self.accumulator.update(prediction, batch["mask"])
+        self.further_metrics.update(prediction, batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
@@ -121,6 +128,8 @@ class SegmentationModule(L.LightningModule):
         for name, value in evaluation.metrics.items():
             if isinstance(value, float):  # equal on every process: all have the merged confusion matrix
                 self.log(f"val/{name}", value, prog_bar=name == "mIoU", rank_zero_only=False)
+        for name, value in self.further_metrics.pop().items():
+            self.log(f"val/{name}", value, rank_zero_only=False)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
             if hasattr(callback, "on_evaluation"):
                 callback.on_evaluation(self.trainer, self, evaluation)
@@ -128,12 +137,17 @@ class SegmentationModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         if self._optimizer is None:
             raise SegmentError("this module was built without an optimiser: it can evaluate, not train")
-        optimizer = self._optimizer(self.net)
+        optimizer = build_optimizer(self._optimizer, self.net)
         if self._scheduler is None:
             return optimizer
         needs_plan = "total_steps" in signature(self._scheduler).parameters
         options = {"total_steps": self._plan()} if needs_plan else {}
-        scheduler = self._scheduler(optimizer, **options)
+        try:
+            scheduler = self._scheduler(optimizer, **options)
+        except (TypeError, ValueError) as error:
+            raise SegmentError(f"scheduler: {error}") from error
+        if not isinstance(scheduler, LRScheduler):
+            raise SegmentError(f"scheduler: expected an LRScheduler of torch, got a {type(scheduler).__name__}")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _plan(self) -> int:

@@ -65,6 +65,28 @@ def optimizer_with_groups(
         raise SegmentError(f"optimizer: {error}") from None
 
 
+def build_optimizer(build: Callable[..., Optimizer], net: nn.Module) -> Optimizer:
+    """Build an optimiser for a net.
+
+    Args:
+        build: a class of torch's kind, which is called with the trainable parameters; or a function, which is called
+            with the net, as :func:`optimizer_with_groups`. Either may be a ``functools.partial``.
+
+    Raises:
+        SegmentError: an argument is missing or wrong, or the result is no optimiser.
+    """
+    called = getattr(build, "func", build)
+    of_torch = isinstance(called, type) and issubclass(called, Optimizer)
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    try:
+        optimizer = build(trained if of_torch else net)
+    except (TypeError, ValueError) as error:
+        raise SegmentError(f"optimizer: {error}") from error
+    if not isinstance(optimizer, Optimizer):
+        raise SegmentError(f"optimizer: expected an Optimizer of torch, got a {type(optimizer).__name__}")
+    return optimizer
+
+
 def constant(optimizer: Optimizer, warmup_steps: int = 0) -> LRScheduler:
     """Keep the learning rate as it is, after a linear warm-up.
 

@@ -11,6 +11,7 @@ from subprocess import Popen
 from threading import Event, Thread
 
 from segment.records.folder import RunFolder
+from segment.records.provenance import way_on
 
 FIRST_PROCESS = "SEGMENT_FIRST_PROCESS"
 """Environment variable by which a process that was started for DDP knows the first one and the run's folder."""
@@ -68,11 +69,11 @@ class ProcessWatch:
         end = time.monotonic() + wait
         while True:
             if self.first is not None and os.getppid() != self.first:
-                return f"process 0 of this training (pid {self.first}) has died; {self.folder.way_on}", 1
+                return f"process 0 of this training (pid {self.first}) has died; {way_on(self.folder)}", 1
             for rank, process in enumerate(self.started, 1):
                 if process.poll():
                     how, code = _how_it_ended(process.returncode)
-                    return f"process {rank} of this training (pid {process.pid}) {how}; {self.folder.way_on}", code
+                    return f"process {rank} of this training (pid {process.pid}) {how}; {way_on(self.folder)}", code
             if time.monotonic() >= end:
                 return None
             time.sleep(0.1)

@@ -25,7 +25,7 @@ from segment.cli.overrides import (
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
-from segment.records.trust import check_file_names, check_recorded_overrides, check_stranger_config
+from segment.records.trust import check_file_names, check_recorded_overrides, check_stranger_config, read_trust
 
 FIXED_SETTINGS = (
     r"(sweeper\._target_|callbacks|launcher|job_logging|hydra_logging|job\.env_set|run|output_subdir|sweep|mode)(\..*)?"
@@ -159,7 +159,7 @@ def check_recorded_config(source: str, typed: Sequence[str]) -> None:
     usual = dict(flatten(compose_command([*typed, *of_hydra])[1]))
     config, settings = compose_command(sys.argv[1:])
     swept = settings.get("mode") != "RUN"  # a sweep's jobs have further overrides, which nothing checks
-    check_stranger_config(config, source, trust=typed_list("trust"))
+    check_stranger_config(config, source, trust=read_trust(typed_list("trust")))
     check_file_names(config, source)
     for key, value in flatten(settings):
         fixed = (FIXED_SETTINGS, r"sweeper\..*") if swept else (FIXED_SETTINGS,)

@@ -53,7 +53,7 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
     # WeightAveraging restores the trained weights when a validation ends; all other callbacks have to come before.
     callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
     check_trainer_config(check_arguments(plain(config.trainer), "trainer"))
-    check_callbacks(callbacks)
+    check_callbacks(callbacks, plain(config.get("metrics")) or ())
     if not config.trainer.get("fast_dev_run"):
         check_best(parts)
     callbacks.insert(0, LambdaCallback(on_train_start=begin))

@@ -1,5 +1,6 @@
 """Every shipped YAML is composed and built."""
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,15 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from segment.cli.build import instantiate
-from segment.cli.config import CONF_DIR, fast_composition, group_options, load_config, plain, read_hydra_record
+from segment.cli.config import (
+    CONF_DIR,
+    fast_composition,
+    group_options,
+    load_config,
+    plain,
+    read_hydra_record,
+    unique_folder,
+)
 from segment.errors import SegmentError
 from segment.models.net import SegmentationNet
 
@@ -135,6 +144,20 @@ def test_only_our_own_composition_shares_hydra_s_config_store():
     with fast_composition():
         assert ConfigStore.instance().__deepcopy__({}) is ConfigStore.instance()
     assert not hasattr(ConfigStore, "__deepcopy__")
+
+
+def test_two_runs_that_begin_in_one_second_have_two_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "seed=1"])
+    place = str(tmp_path / "runs" / "a")
+    assert [unique_folder(place) for _ in range(3)] == [place, f"{place}_2", f"{place}_3"]
+    assert len([*tmp_path.glob("runs/*")]) == 3
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--cfg", "--cfg=job", "-c", "--info"])
+def test_help_makes_no_folder(tmp_path, monkeypatch, flag):
+    monkeypatch.setattr(sys, "argv", ["train", "seed=1", flag])
+    assert unique_folder(str(tmp_path / "a")) == str(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_plain_resolves_interpolations():

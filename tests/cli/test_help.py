@@ -41,6 +41,7 @@ SHARED = {"data": "loading", "model": "net"}
 GROUPS = (
     "callbacks",
     "data",
+    "hydra/launcher",
     "inference",
     "logger",
     "loss",
@@ -89,7 +90,7 @@ def test_own_options_are_listed_and_explained(capsys, tmp_path):
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "mine.yaml").write_text("_target_: mylab.Loss\ngamma: 2  # focus on hard pixels\n")
     text = help_of(capsys, "train", "--config-dir", str(tmp_path), "loss=mine")
-    assert "border_weighted, cross_entropy, mine\n" in text
+    assert "lovasz, mine, ohem" in text
     assert "  loss.gamma=2                      focus on hard pixels\n" in text
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from segment.cli.build import instantiate
-from segment.cli.config import load_config
+from segment.cli.config import CONF_DIR, load_config
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
 from segment.errors import SegmentError
 
@@ -49,15 +49,40 @@ def test_a_command_s_own_groups_and_keys_are_suggested():
     assert explain_hydra_error(error.value, "summary") == "model= is not known: did you mean models=?"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["loss=border_weighted", "loss.reduction=sum"],
+            "loss.reduction= is not in the YAML file that is chosen: +loss",
+        ),
+        (["hydra.searchpath=[file://FOLDER]", "data=old"], "the YAML file of data has /loading in its defaults: leave"),
+    ],
+)
+def test_keys_and_defaults_of_own_yaml_are_explained(tmp_path, overrides, message):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "old.yaml").write_text("defaults:\n  - /loading@_here_: default\n\n_target_: mylab.Data\n")
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        load_config([one.replace("FOLDER", str(tmp_path)) for one in overrides])
+    assert explain_hydra_error(error.value, "train").startswith(message)
+
+
 def test_an_option_for_a_table_is_refused():
     with pytest.raises(SegmentError, match=r"^model.encoder= is a table of keys: did you mean model/encoder=res"):
         check_overrides(["model.encoder=resnet50"], "train")
 
 
-def test_flags():
+def test_flags(tmp_path):
     check_flags(["--config-dir", "x", "-m", "--cfg=job", "--info=all"])
     with pytest.raises(SegmentError, match=r"^--config-dir is given 2 times, and Hydra reads one folder: give one$"):
         check_flags(["--config-dir", "x", "-cd=x"])
+    check_flags(["--config-dir", CONF_DIR])
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "cross_entropy.yaml").touch()
+    with pytest.raises(
+        SegmentError, match=r"loss/cross_entropy\.yaml has the name of a file of this package.*rename it$"
+    ):
+        check_flags(["--config-dir", str(tmp_path)])
     with pytest.raises(SegmentError, match=r"^--confg-dir is not known: did you mean --config-dir\?$"):
         check_flags(["-m", "--confg-dir=x"])
 

@@ -32,6 +32,18 @@ def test_an_evaluation_has_the_settings_of_its_nets_training(tmp_path):
     assert not run.is_training
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "name"),
+    [
+        (f"hf://ada/cells@{'0123456789' * 4}", "ada/cells@0123456"),
+        ("/shared/cells/config.json", "cells"),
+        ("/gone/runs/a/checkpoints/best.ckpt", "a"),
+    ],
+)
+def test_a_net_of_unknown_training_is_called_by_its_origin(tmp_path, checkpoint, name):
+    assert read_run(write_run(tmp_path, {"checkpoint": checkpoint}, mIoU=0.2, checkpoint=checkpoint)).name == name
+
+
 def test_predictions_of_another_program_are_runs_without_a_net(tmp_path, report):
     """Each folder of masks is a row, although no checkpoint tells them apart."""
     trained = write_run(tmp_path / "runs/trained", {"optimizer.lr": 0.1}, random_pixels(20, 0.5, 0))

@@ -143,6 +143,23 @@ def test_published_scores_on_other_images_have_a_table_that_says_how_they_differ
     }
 
 
+def test_drawn_shapes_have_the_lectures_table_apart_from_them(tmp_path):
+    write_run(tmp_path / "drawn", {SKIPS: [16, 8]}, random_pixels(40, 0.7), data="shapes")
+    [section] = sections_of(tmp_path, paper=True)
+    grid, voc = section_grids(section)
+    assert len(grid.rows) == 1
+    assert voc.title == "published on VOC: not comparable with these runs, per cent"
+    keys = ("net", "mean IoU", "measured on", "time of an image")
+    assert [tuple(row[voc.headings.index(key)] for key in keys) for row in voc.rows] == [
+        ("R-CNN", "47.9", "VOC2011 test", "-"),
+        ("SDS", "52.6", "VOC2011 test", "about 50 s"),
+        ("FCN-8s", "62.7", "VOC2011 test", "about 175 ms"),
+        ("SDS", "51.6", "VOC2012 test", "about 50 s"),
+        ("FCN-8s", "62.2", "VOC2012 test", "about 175 ms"),
+    ]
+    assert [row["data set"] for row in section_records(section)] == ["shapes, val split", *["voc"] * 5]
+
+
 @pytest.mark.parametrize(("scores", "strong"), [((0.5004, 0.5001, 0.4), {0, 1}), ((0.5, 0.502, 0.4), {1})])
 def test_all_runs_that_tie_are_the_best(tmp_path, scores, strong):
     for i, score in enumerate(scores):

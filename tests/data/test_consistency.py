@@ -79,6 +79,13 @@ def test_masks_that_disagree_are_refused_with_the_way_on(tmp_path, case, suffix)
     assert all(word in message for word in ("data.classes", "data.palette=indices", f"masks/5{suffix}"))
 
 
+def test_grey_masks_disagree_with_palettes_also_by_values_that_the_others_lack(tmp_path):
+    masks = [palette_mask([BLACK, RED], VALUES // 2), Image.fromarray(VALUES // 2 * 2)] * 3
+    assert re.search(
+        r"0.png is a mask of grey values|1.png is a mask of grey values", str(problem(folder(tmp_path, masks)))
+    )
+
+
 @pytest.mark.parametrize("case", AGREE)
 def test_length_and_unused_entries_of_palettes_do_not_count(tmp_path, case):
     first, *others = AGREE[case]
@@ -223,6 +230,18 @@ def test_a_palette_of_black_and_white_holds_indices(tmp_path):
         assert np.array_equal(data.dataset("train")[0]["mask"], VALUES // 2)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".tif"])
+@pytest.mark.parametrize("colours", [[BLACK, (255, 255, 255)], [BLACK, RED], [BLACK, (1, 1, 1)]])
+def test_a_mask_without_an_object_may_have_black_alone_in_its_palette(tmp_path, suffix, colours):
+    masks = [palette_mask(colours, VALUES // 2), palette_mask([BLACK], VALUES * 0)] * 3
+    assert problem(folder(tmp_path, masks, suffix, classes=["a", "b"])) is None
+
+
+def test_a_second_black_is_another_colour(tmp_path):
+    masks = [palette_mask([BLACK, RED], VALUES // 2), palette_mask([BLACK, BLACK], VALUES // 2)] * 3
+    assert "as 200/0/0 and 0/0/0" in str(problem(folder(tmp_path, masks, classes=["a", "b"])))
+
+
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 6])
 def test_turns_that_may_not_be_the_masks_are_named(tmp_path, orientation):
     """Turns that keep the size. Of others, the sizes tell which pixels the mask is drawn on."""
@@ -238,6 +257,18 @@ def test_turns_that_may_not_be_the_masks_are_named(tmp_path, orientation):
     assert [note.kind for note in report.notes] == ["EXIF"] * (1 < orientation < 5)
     settled = FolderDataModule(str(tmp_path), ["a", "b", "c"], mask_exif="image")
     assert "EXIF" not in {note.kind for note in examine(settled, ["train", "val"]).notes}
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+def test_further_frames_are_named(tmp_path, suffix):
+    frames = [Image.fromarray(VALUES * n) for n in (40, 80)]
+    frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / f"b{suffix}")
+    headers = {(sample := Sample(name, tmp_path / f"{name}{suffix}", None)): read_headers(sample) for name in "ab"}
+    [note] = [note for note in header_notes(headers, Reading()) if note.kind == "frames"]
+    assert note.message == (
+        f"1 of 2 images, such as {tmp_path}/a{suffix}, have several pages or frames: the first one is read"
+    )
 
 
 @pytest.mark.parametrize("options", [{"bands": [0, 1]}, {"bands": [0, 1, -1]}, {"bits": 17}, {"mask_exif": "raw"}])

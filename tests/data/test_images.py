@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from segment.data.headers import turn
-from segment.data.images import Reading, image_fingerprint, read_image
+from segment.data.images import Reading, image_fingerprint, read_image, to_rgb
 from segment.data.labels import Labels
 from segment.data.png import PNG, PngHeader
 from segment.errors import SegmentError
@@ -25,6 +25,14 @@ def test_images_of_many_kinds(tmp_path):
         assert np.array_equal(read_image(tmp_path / name).numpy(), np.stack([grey] * 3))
     Image.fromarray(rng.integers(0, 256, (8, 8, 4), dtype=np.uint8), mode="CMYK").save(tmp_path / "cmyk.jpg")
     assert read_image(tmp_path / "cmyk.jpg").shape == (3, 8, 8)
+
+
+def test_an_open_tiff_is_never_blended(tmp_path):
+    bands = np.random.default_rng(0).integers(0, 256, (4, 5, 4), np.uint8)
+    for suffix, blended in ((".tif", False), (".png", True)):
+        Image.fromarray(bands).save(tmp_path / f"a{suffix}")
+        found = np.array(to_rgb(Image.open(tmp_path / f"a{suffix}")))
+        assert np.array_equal(found, bands[..., :3]) != blended
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", "PNG"])
@@ -185,5 +193,7 @@ def test_large_images_that_differ_in_one_spot(tmp_path):
 def test_postscript_is_not_read_whatever_its_name(tmp_path):
     """PIL's reader of PostScript starts Ghostscript."""
     (tmp_path / "a.tif").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    with pytest.raises(SegmentError, match=r"cannot read the image .*a.tif"):
+    with pytest.raises(SegmentError, match=r"cannot read the image .*a.tif: it is no image, or of an unknown kind"):
         read_image(tmp_path / "a.tif")
+    with pytest.raises(SegmentError, match=r"cannot read the mask .*a.tif: cannot identify image file"):
+        Labels({0: 0, 1: 1}).read_values(tmp_path / "a.tif")

@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segment.data.images import Reading, read_image
 from segment.data.tiff import bands_header, read_bands
@@ -76,6 +77,16 @@ def test_a_damaged_tiff_is_refused_in_one_line(tmp_path):
     for damaged in (content[:-150], content[: len(content) // 2], content[:9], content[:100] + content[200:]):
         with pytest.raises(SegmentError, match=r"^cannot read the image [^\n]*$"):
             rgb(tmp_path / "a.tif", damaged)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_the_decoder_prints_no_lines_of_its_own(tmp_path, capfd, compression):
+    Image.fromarray(noise(3)).save(tmp_path / "a.tif", compression=compression)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[300:320] = bytes(range(235, 255))
+    with pytest.raises(SegmentError, match=r"^cannot read the image [^\n]*$"):
+        rgb(tmp_path / "a.tif", bytes(content))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(("bands", "bits"), [(3, 8), (4, 8), (1, 16)])

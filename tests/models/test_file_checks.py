@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from segment.errors import SegmentError
+from segment.models import file_checks
 from segment.models.file_checks import bounded_build, check_content
 from segment.models.weights import load_file
 
@@ -119,6 +120,12 @@ def test_pickles_that_would_take_gigabytes_or_hours_are_refused(tmp_path, write)
     assert "it has more than" in refusal(write(tmp_path, key_of_shared_tuples()))
     plain = write(tmp_path, pickle.dumps({("a", (1, 2)): {"b": [True]}}, 2))
     assert load_file(plain) == {("a", (1, 2)): {"b": [True]}}
+
+
+def test_a_pickle_of_endless_operations_is_refused(tmp_path, monkeypatch):
+    """Each pair of operations puts a value on the stack and takes it off again, so that nothing grows."""
+    monkeypatch.setattr(file_checks, "MAX_OPERATIONS", 1000)
+    assert "it has more than" in refusal(with_pickle(tmp_path, b"\x80\x02" + b"N0" * 1000 + b"}."))
 
 
 def test_a_pickle_is_checked_under_the_names_that_torch_takes(tmp_path):

@@ -1,6 +1,7 @@
 """The files of an image: their names, what they record, and whose files they never replace."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,27 @@ def test_files_that_are_damaged_or_missing_are_not_complete(tmp_path, suffix):
     else:
         files.path(suffix).unlink()
     assert not files.are_complete("origin")
+
+
+def test_the_mask_is_moved_into_place_last(tmp_path, monkeypatch):
+    moved, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda part, path: moved.append(path.name) or replace(part, path))
+    OutputFiles(tmp_path / "a", ["_overlay.jpg", ".json", ".npz"]).write(RESULT, Path("a.jpg"), "origin")
+    assert moved[-1] == "a.png"
+    assert len(moved) == 4
+
+
+def test_a_mask_that_a_user_has_edited_is_not_replaced(tmp_path):
+    files = OutputFiles(tmp_path / "a", [])
+    files.write(RESULT, Path("a.jpg"), "origin")
+    prepare_folder(tmp_path, {Path("a.jpg"): files})
+    content = files.path(".png").read_bytes()
+    Image.fromarray(1 - RESULT.mask).save(files.path(".png"))
+    with pytest.raises(SegmentError, match=r"a.png exists, and segment.predict did not write it"):
+        prepare_folder(tmp_path, {Path("a.jpg"): files})
+    for damaged in (b"", content[:-20]):
+        files.path(".png").write_bytes(damaged)
+        prepare_folder(tmp_path, {Path("a.jpg"): files})
 
 
 def test_extras_of_another_mask_are_removed_and_those_of_the_same_stay(tmp_path):

@@ -87,15 +87,25 @@ def test_only_recorded_pictures_are_deleted(tmp_path):
     assert outside.read_text() == mine.read_text() == "the user's"
 
 
-def test_a_foreign_file_under_the_name_of_a_result_is_found(tmp_path):
+@pytest.mark.parametrize("name", ["curves.png", "provenance.json", "results.tgz", "results.zip"])
+def test_a_foreign_file_under_the_name_of_a_result_is_found(tmp_path, name):
+    (tmp_path / name).write_text("the user's")
+    with pytest.raises(SegmentError, match=rf"{name} exists, and no run of this package wrote it"):
+        RunFolder(tmp_path).claim()
+    (tmp_path / name).unlink()
+    RunFolder(tmp_path).claim()
+    (tmp_path / name).write_text("ours")
+    RunFolder(tmp_path).claim()
+
+
+def test_a_check_claims_its_own_files_alone(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.curves_plot.write_text("the user's")
-    with pytest.raises(SegmentError, match=r"curves.png exists, and no run of this package wrote it"):
-        folder.claim()
-    folder.curves_plot.unlink()
-    folder.claim()
-    folder.curves_plot.write_text("ours")
-    folder.claim()
+    folder.curves_plot.write_text("of a training")
+    folder.claim(folder.data_report)
+    folder.data_report.write_text("ours")
+    folder.data_plot.write_text("the user's")
+    with pytest.raises(SegmentError, match=r"check.png exists, and no run"):
+        folder.claim(folder.data_report, folder.data_plot)
 
 
 def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):

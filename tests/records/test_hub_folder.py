@@ -44,6 +44,11 @@ def fault(folder):
     return str(error.value)
 
 
+def halved(value):
+    """Return four-bit numbers of the same shape, for which torch has no arithmetic."""
+    return torch.zeros_like(value, dtype=torch.uint8).view(torch.float4_e2m1fn_x2) if value.ndim else value
+
+
 def test_outputs_are_equal_to_the_bit(content, checkpoint, shared):
     assert sorted(path.name for path in shared.iterdir()) == [CARD, CONFIG, WEIGHTS]
     before, image = segment.load(checkpoint, "cpu"), torch.randint(0, 256, (2, 3, 33, 65), dtype=torch.uint8)
@@ -145,6 +150,12 @@ def test_a_config_is_bounded_in_size_and_depth(shared):
     assert "is larger than 33,554,432 bytes" in fault(shared)
 
 
+def test_a_file_of_weights_is_bounded_in_size(shared):
+    with (shared / WEIGHTS).open("ab") as file:
+        file.truncate(2**40)
+    assert f"{WEIGHTS}: refused, it has 1,099,511,627,776 bytes, expected up to" in fault(shared)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -159,7 +170,8 @@ def test_a_config_is_bounded_in_size_and_depth(shared):
             "not finite",
         ),
         (lambda state: {key: value.to(torch.complex64) for key, value in state.items()}, "of another shape"),
-        (lambda state: {key: value.to(torch.float8_e4m3fn) for key, value in state.items()}, ""),
+        (lambda state: {key: value.to(torch.float8_e4m3fn) for key, value in state.items()}, "of another shape"),
+        (lambda state: {key: halved(value) for key, value in state.items()}, "has the type torch.float4_e2m1fn_x2"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(shared, change, message):

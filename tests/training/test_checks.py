@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 
 from segment.cli.config import load_config
 from segment.errors import SegmentError
@@ -108,3 +109,11 @@ def test_synchronised_batch_norm_needs_gpus():
 def test_a_time_between_validations_and_a_callback_without_a_mode_pass():
     check_trainer_config({"val_check_interval": "00:00:10:00"})
     check_callbacks([SimpleNamespace(monitor="val/mIoU")])
+
+
+def test_a_further_metric_may_be_monitored():
+    stopper = EarlyStopping("val/f1", mode="max")
+    check_callbacks([stopper], ["f1"])
+    check_callbacks([EarlyStopping("val/all/f1", mode="max")], ["all"])
+    with pytest.raises(SegmentError, match=r"monitor=val/f1 is not logged, expected val/mIoU.*, val/kappa$"):
+        check_callbacks([stopper], ["kappa"])

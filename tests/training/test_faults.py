@@ -56,6 +56,18 @@ def test_other_errors_are_unchanged_and_end_the_processes(recorder, error):
     assert (recorder.exit_codes, recorder.signals) == ([1], [signal.SIGKILL])
 
 
+def test_a_worker_that_dies_ends_the_run_with_one_line_and_the_way_on(recorder):
+    error = RuntimeError(
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that\nmemory is full"
+    )
+    with pytest.raises(
+        SegmentError, match=r"^a loader's worker died .*use data.num_workers=0.*start it again$"
+    ) as raised:
+        end(recorder, error)
+    assert "\n" not in str(raised.value)
+    assert (recorder.exit_codes, recorder.signals) == ([1], [signal.SIGKILL])
+
+
 def test_sigterm_after_a_training_says_how_to_continue(capsys):
     with pytest.raises(SIGTERMException) as ended, stoppable(RunFolder("run")):
         signal.raise_signal(signal.SIGTERM)

@@ -1,11 +1,20 @@
 """Parameter groups by name, and schedules step by step."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
 
 from segment.errors import SegmentError
-from segment.training.optim import constant, one_cycle, optimizer_with_groups, parameter_groups, polynomial
+from segment.training.optim import (
+    build_optimizer,
+    constant,
+    one_cycle,
+    optimizer_with_groups,
+    parameter_groups,
+    polynomial,
+)
 
 WEIGHT = nn.Parameter(torch.zeros(1))
 
@@ -119,3 +128,18 @@ def test_a_pretrained_encoder_is_treated_gently():
         rates = {group["name"]: group["lr"] for group in parameter_groups(net, 0.1, 0.0)}
         assert rates["encoder/weight"] == pytest.approx(0.1 * factor)
         assert rates["decoder/weight"] == 0.1
+
+
+def test_an_optimizer_of_torchs_kind_gets_the_trained_parameters():
+    net = Net()
+    net.encoder.requires_grad_(False)
+    build = functools.partial(torch.optim.SGD, lr=0.5)
+    found = build_optimizer(build, net)
+    assert [len(group["params"]) for group in found.param_groups] == [2]
+    seen = []
+    build_optimizer(lambda given: seen.append(given) or build(given.parameters()), net)
+    assert seen == [net]
+    with pytest.raises(SegmentError, match=r"^optimizer: Invalid learning rate: -1"):
+        build_optimizer(functools.partial(torch.optim.SGD, lr=-1), net)
+    with pytest.raises(SegmentError, match=r"^optimizer: expected an Optimizer of torch, got a str"):
+        build_optimizer(lambda net: "none", net)

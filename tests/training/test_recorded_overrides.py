@@ -89,11 +89,11 @@ def test_hydra_s_settings_that_are_typed_count(tmp_path, monkeypatch):
 
 
 def test_trust_counts_as_typed_alone(tmp_path, monkeypatch):
-    folder = write_record(tmp_path / "run", ["+callbacks.mine={_target_:mylab.Callback}"])
-    assert "trust=[mylab]" in command_line(monkeypatch, f"repeat={folder}", "trust=[mylab]")
+    folder = write_record(tmp_path / "run", ["+callbacks.mine={_target_:tests.test_train.Quit}"])
+    assert "trust=[tests]" in command_line(monkeypatch, f"repeat={folder}", "trust=[tests]")
     with pytest.raises(SegmentError, match="refused"):
-        command_line(monkeypatch, f"repeat={folder}", "trust=[my]")
-    write_record(folder, ["+callbacks.mine={_target_:mylab.Callback}", "trust=[mylab]"])
+        command_line(monkeypatch, f"repeat={folder}", "trust=[test]")
+    write_record(folder, ["+callbacks.mine={_target_:tests.test_train.Quit}", "trust=[tests]"])
     with pytest.raises(SegmentError, match="refused"):
         command_line(monkeypatch, f"repeat={folder}")
 

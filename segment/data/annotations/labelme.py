@@ -48,7 +48,7 @@ def read_labelme(path: Path, folder: ImageFolder) -> Annotation:
 
 def _shape(shape: Mapping[str, Any], path: str) -> AnnotatedObject:
     label = canonical(typed(shape.get("label"), str, f"{path}: a label"))
-    kind = shape.get("shape_type") or "polygon"
+    kind = typed(shape.get("shape_type") or "polygon", str, f"{path}: a shape_type")
     if kind not in LABELME_SHAPES:
         raise SegmentError(
             f"{path}: unknown shape_type {kind!r:.40}; expected one of {', '.join(sorted(LABELME_SHAPES))}"

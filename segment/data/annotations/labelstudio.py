@@ -63,7 +63,7 @@ def _annotation(task: Mapping[str, Any], results: list, path: Path, folder: Imag
 
 def _find_image(data: Mapping[str, Any], results: list, path: Path, folder: ImageFolder) -> Path:
     """Return the image that a task names. Its address is never opened: the name is looked for below the folder."""
-    keys = [one.get("to_name") for one in results]
+    keys = [str(one.get("to_name")) for one in results]
     values = [data[key] for key in (*keys, "image", *data) if isinstance(data.get(key), str)]
     if not values:
         raise SegmentError(f"{path}: a task names no image in its data")

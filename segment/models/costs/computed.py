@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segment.models.net import SegmentationNet
+from segment.models.whole import WholeNet
 
 
 class ComputedCost(NamedTuple):
@@ -18,15 +19,16 @@ class ComputedCost(NamedTuple):
         parameters: number of weights.
         gmacs: billions of multiply-accumulate operations of a forward pass.
         training_memory: bytes that a training step keeps for the backward pass, without weights and optimiser.
-        strides: strides of the encoder's features.
-        receptive_field: pixels on a side that the deepest feature sees; an upper bound for encoders with branches.
+        strides: strides of the encoder's features; empty for a net without an encoder.
+        receptive_field: pixels on a side that the deepest feature sees; an upper bound for encoders with branches. None
+            for a net without an encoder.
     """
 
     parameters: int
     gmacs: float
     training_memory: float
     strides: list[int]
-    receptive_field: int
+    receptive_field: int | None
 
 
 def compute_cost(net: SegmentationNet, height: int, width: int) -> ComputedCost:
@@ -40,7 +42,9 @@ def compute_cost(net: SegmentationNet, height: int, width: int) -> ComputedCost:
     memory = _training_memory(net, height, width)
     net.eval()
     macs = _multiply_accumulates(net, height, width)
-    return ComputedCost(parameters, macs / 1e9, memory, sorted(net.encoder.channels), _receptive_field(net))
+    whole = isinstance(net, WholeNet)  # its encoder gives the image alone
+    strides, field = ([], None) if whole else (sorted(net.encoder.channels), _receptive_field(net))
+    return ComputedCost(parameters, macs / 1e9, memory, strides, field)
 
 
 def _training_memory(net: SegmentationNet, height: int, width: int) -> float:

@@ -36,7 +36,7 @@ class MeasuredCost(NamedTuple):
 
 def measure_costs(
     ways: Sequence[tuple[SegmentationNet, Segment]], height: int, width: int
-) -> tuple[list[MeasuredCost], str]:
+) -> tuple[list[MeasuredCost | str], str]:
     """Measure how each net segments one image of this size, on the device of the nets.
 
     The nets take turns, so that other load on the machine affects them alike.
@@ -45,20 +45,34 @@ def measure_costs(
         ways: each net with the function by which it segments an image.
 
     Returns:
-        The costs, and one sentence on how they were measured.
+        The costs, or the error of a net that cannot segment the image; and one sentence on how they were measured.
     """
     device = ways[0][0].mean.device
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8).to(device)
-    memory = [peak_memory(net, segment, image) for net, segment in ways]  # also warms the nets up
-    seconds = _time_in_turns(ways, image)
-    parameters = [sum(parameter.numel() for parameter in net.parameters()) for net, _ in ways]
-    costs = [MeasuredCost(n, statistics.median(t), m) for n, t, m in zip(parameters, seconds, memory, strict=True)]
+    peaks = [_peak_or_error(net, segment, image) for net, segment in ways]  # also warms the nets up
+    seconds = _time_in_turns([way for way, peak in zip(ways, peaks, strict=True) if isinstance(peak, int)], image)
+    times = iter(seconds)
+    costs = [
+        MeasuredCost(sum(weight.numel() for weight in net.parameters()), statistics.median(next(times)), peak)
+        if isinstance(peak, int)
+        else peak
+        for (net, _), peak in zip(ways, peaks, strict=True)
+    ]
+    rounds = len(seconds[0]) if seconds else 0
     source = "all tensors and the weights" if device.type == "cpu" else "allocated on the GPU"
     return costs, (
         f"ms an image: {width}x{height} (width x height) pixels from bytes to classes by the protocol of the row, in "
-        f"float32, median of {len(seconds[0])} alternating passes on {describe_device(device)}; memory: {source}, at "
+        f"float32, median of {rounds} alternating passes on {describe_device(device)}; memory: {source}, at "
         "the peak"
     )
+
+
+def _peak_or_error(net: SegmentationNet, segment: Segment, image: Tensor) -> int | str:
+    """Return :func:`peak_memory`, or the message of the error that ended it: torch's where memory is short, too."""
+    try:
+        return peak_memory(net, segment, image)
+    except Exception as error:
+        return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _time_in_turns(ways: Sequence[tuple[SegmentationNet, Segment]], image: Tensor) -> list[list[float]]:

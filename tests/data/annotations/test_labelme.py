@@ -79,6 +79,7 @@ def test_a_mask_is_a_png_of_its_box(folder):
         (labelme(shape("dog", {"x": 1})), "points of dog is .*: expected list"),
         (labelme(shape(None, BOX)), "a label is None: expected str"),
         (labelme(shape("dog", BOX, "spline")), "unknown shape_type 'spline'"),
+        (labelme(shape("dog", BOX, ["polygon"])), "a shape_type is .*: expected str"),
         (labelme(3), "a shape is 3: expected dict"),
         (labelme(imageWidth=10**9), "declares 1000000000x20 pixels"),
         (labelme(imageWidth="30"), "declares"),

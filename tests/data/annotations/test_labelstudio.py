@@ -114,6 +114,7 @@ def test_the_last_annotation_that_was_not_cancelled_counts(folder):
         (task(POLYGON, image=None), "names no image"),
         (task(POLYGON, image="/etc/passwd"), "no such image"),
         (task(3), "a result is 3"),
+        (task({**POLYGON, "to_name": ["x"]}, image=None), "names no image"),
         (task({**POLYGON, "original_width": 10**9}), "declares"),
         (task({**POLYGON, "original_width": None, "original_height": None}), "lacks original_width"),
         (task(POLYGON, {**POLYGON, "original_width": 31}), "different sizes"),

@@ -52,6 +52,18 @@ def test_nets_take_turns():
     assert "median of 11 " in description
 
 
+def test_a_net_that_fails_has_its_error_and_the_others_their_costs():
+    def fail(image: torch.Tensor) -> None:
+        raise RuntimeError("not enough\nmemory")
+
+    net = build(4)
+    costs, description = measure_costs([(net, fail), (net, partial(Inference().class_map, net))], 32, 32)
+    assert costs[0] == "not enough memory"
+    assert costs[1].seconds > 0
+    assert "median of 11 " in description
+    assert measure_costs([(net, fail)], 32, 32)[0] == ["not enough memory"]
+
+
 def test_three_rounds_are_enough_of_slow_nets(monkeypatch):
     monkeypatch.setattr(measured, "TIME_LIMIT", 0)
     net = build(4)
