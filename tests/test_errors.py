@@ -154,5 +154,5 @@ def test_help_does_not_import_torch():
 
 
 def test_a_crop_too_small_for_batch_norm(main):
-    with pytest.raises(SystemExit, match=r"raise data.crop_size or data.batch_size"):
+    with pytest.raises(SystemExit, match=r"raise data.batch_size to 2 or more"):
         main("train", *SMALL, "data.crop_size=[16,16]", "data.batch_size=1", "trainer.fast_dev_run=true")

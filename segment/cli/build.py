@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from segment.cli.config import flatten, plain
 from segment.cli.suggestions import close_name
-from segment.cli.targets import argument_names
+from segment.cli.targets import argument_names, locate
 from segment.cli.value_types import check_arguments
 from segment.errors import SegmentError
 
@@ -115,4 +115,5 @@ def without_weights(config: Any) -> Any:
         return config
     content = {key: without_weights(value) for key, value in config.items()}
     taken = argument_names(content["_target_"]) if "_target_" in content else set()
-    return {**content, "weights": None} if "weights" in {*taken, *content} else content
+    sources = getattr(locate(content["_target_"]), "sources", ()) if "_target_" in content else ()
+    return {**content, **{key: None for key in ("weights", *sources) if key in {*taken, *content}}}

@@ -71,7 +71,7 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
         try:
             if HydraConfig.get().job.chdir:
                 raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
-            check_overrides(HydraConfig.get().overrides.task, name)
+            check_overrides(HydraConfig.get().overrides.task, name, HydraConfig.get().runtime.choices)
             drop_foreign_keys(config, HydraConfig.get().overrides.task)
             run(config)
         except Exception as error:

@@ -1,7 +1,7 @@
 """Suggestions for keys, options and flags of the command line that are misspelt."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -36,12 +36,13 @@ def check_flags(flags: Sequence[str]) -> None:
             raise SegmentError(f"{found[0]} has the name of a file of this package, which Hydra takes first: rename it")
 
 
-def check_overrides(overrides: Sequence[str], command: str) -> None:
+def check_overrides(overrides: Sequence[str], command: str, groups: Container[str]) -> None:
     """Check what Hydra accepts, and would have no effect or fail later: misspelt groups in ``+KEY=VALUE``.
 
     Args:
         overrides: of the command line.
         command: name of the command.
+        groups: groups that an option is chosen from; ``model.encoder`` is text where it is none of them.
 
     Raises:
         SegmentError: the command has no such key or group, or an option is given to a table.
@@ -52,7 +53,7 @@ def check_overrides(overrides: Sequence[str], command: str) -> None:
         if key.startswith("+") and re.split(r"[./@]", key.lstrip("+"))[0] not in known:
             raise SegmentError(f"{key}= is not known{suggestion(key.lstrip('+'), known)}")
         group = key.replace(".", "/")
-        if "." in key and value in group_options(group):
+        if "." in key and group in groups and value in group_options(group):
             raise SegmentError(f"{key}= is a table of keys: did you mean {group}={value}?")
 
 

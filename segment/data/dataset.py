@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from segment.data.augmentation import seeded
 from segment.data.classes import IGNORE
 from segment.data.images import Reading, image_fingerprint
 from segment.data.labels import Labels
@@ -129,8 +130,7 @@ class SegmentationDataset(Dataset[Item]):
         draw = key if isinstance(key, Draw) else Draw(key)
         image, mask = self.load(draw.sample)
         if self.transform is not None:
-            with torch.random.fork_rng(devices=[]):  # leaves the training process's own generator unchanged
-                torch.default_generator.manual_seed(seed_of(self.seed, draw.epoch, draw.sample, draw.repetition))
+            with seeded(seed_of(self.seed, draw.epoch, draw.sample, draw.repetition)):
                 image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
         if draw.padding:
             mask = torch.full_like(mask, IGNORE)

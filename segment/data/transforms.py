@@ -1,6 +1,7 @@
 """Random augmentation of an image together with its mask.
 
-All random numbers come from torch's default CPU generator, which the data set seeds for each draw.
+All random numbers come from torch's default CPU generator, which the data set seeds for each draw, and with it those of
+NumPy and Python for the user's own transforms.
 """
 
 import math
@@ -13,6 +14,7 @@ from torch.nn.functional import grid_sample, interpolate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from segment.data.augmentation import Augmentation
 from segment.data.classes import IGNORE
 from segment.errors import SegmentError
 
@@ -170,8 +172,9 @@ def train_transform(
     rotation: float = 0.0,
     elastic: float = 0.0,
     colour: float = 0.0,
+    augment: Sequence[v2.Transform] = (),
 ) -> v2.Compose:
-    """Return a transform that scales, crops, flips, warps and changes colours, in this order.
+    """Return a transform that scales, crops, flips, warps, changes colours and applies others, in this order.
 
     It takes a uint8 image (3,H,W) and its mask (H,W). Areas that padding or warping uncovers have the mean colour in
     the image and 255 in the mask.
@@ -181,6 +184,7 @@ def train_transform(
             whole, at their own scale.
         rotation, elastic: see :class:`RandomWarp`; 0 for none.
         colour: probability of each step of SSD's photometric distortion; 0 leaves colours unchanged.
+        augment: see :class:`segment.data.augmentation.Augmentation`.
 
     Returns:
         A transform ``(Image, Mask) -> (Image, Mask)``; both results have exactly ``crop_size``, if it is given.
@@ -194,7 +198,7 @@ def train_transform(
             "data: expected cat_max_ratio in (0,1], flip and colour in [0,1], rotation and elastic from 0, short_side "
             f"from 1, but got {cat_max_ratio}, {flip}, {colour}, {rotation}, {elastic} and {short_side}"
         )
-    steps: list[v2.Transform] = []
+    steps: list[v2.Transform | Augmentation] = []
     if crop_size is None:
         steps.append(v2.RandomHorizontalFlip(flip))
     else:
@@ -203,4 +207,6 @@ def train_transform(
         steps.append(RandomWarp(rotation, elastic))
     if colour:
         steps.append(v2.RandomPhotometricDistort(p=colour))
+    if augment:
+        steps.append(Augmentation(augment))
     return v2.Compose(steps)

@@ -92,6 +92,12 @@ class SegmentationNet(nn.Module):
     mean: Tensor
     std: Tensor
     channels_last = True
+    trunk = "encoder."
+    """Beginning of the keys of the part that is mostly pre-trained."""
+    inside = ""
+    """Beginning of the keys of another library's own net."""
+    sources: tuple[str, ...] = ()
+    """Arguments, beside ``weights``, that name weights to load: a checkpoint's net is built without them."""
 
     def __init__(
         self,
@@ -134,6 +140,13 @@ class SegmentationNet(nn.Module):
     def normalization(self) -> dict[str, Any]:
         """The normalisation as a table of plain values, which the argument of this name takes."""
         return {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist(), "bgr": self.bgr}
+
+    def settings(self) -> dict[str, Any]:
+        """Return arguments that differ from those in the configuration, for the metadata of a checkpoint.
+
+        The default normalisation may come from timm, and another version of timm may have another one.
+        """
+        return {"normalization": self.normalization}
 
     def train(self, mode: bool = True) -> "SegmentationNet":
         """Set the mode of all modules but the frozen ones: those stay in evaluation mode."""

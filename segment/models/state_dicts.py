@@ -1,6 +1,7 @@
 """Weights for whole nets: our own checkpoints, and the state dicts that other projects published."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from segment.errors import SegmentError
+from segment.files import first_names
+from segment.models.encoders.mobilenet_v3 import CUTS
 from segment.models.file_checks import check_finite
 from segment.models.weights import first_keys, load_file, mismatched_keys
 
@@ -54,10 +57,11 @@ FCN_RESNET = {
 def load_published(net: nn.Module, path: str) -> Any:
     """Load a file's weights into a net with ``encoder`` and ``decoder``, and print what was not loaded.
 
-    The file is a checkpoint of ``segment.train``, or a state dict of the net itself, of torchfcn's FCNs, of
-    torchvision's VGG16 (for the encoder alone) or ``fcn_resnet50|101``, or of milesial's U-Net. The whole encoder must
-    fit. The decoder need not: score layers for another number of classes, and skips that the file's net does not have,
-    keep their values.
+    The file is a checkpoint of ``segment.train``, or a state dict: of the net itself, of another library's net that it
+    wraps, of torchfcn's FCNs, of torchvision's VGG16 (for the encoder alone) or nets (FCN,
+    DeepLabV3, LR-ASPP), or of milesial's
+    U-Net. The whole encoder must fit. The decoder need not: score layers for another number of classes, and skips that
+    the file's net does not have, keep their values.
 
     Returns:
         The normalisation of the file's net as a checkpoint records it, or None where the file records none.
@@ -66,12 +70,16 @@ def load_published(net: nn.Module, path: str) -> Any:
         SegmentError: the file cannot be read, or belongs to another encoder.
     """
     content = load_file(path)
-    state = {key: value for key, value in translate(content).items() if isinstance(value, Tensor)}
+    inside = "" if "state_dict" in content else getattr(net, "inside", "")
+    named = {f"{inside}{key}": value for key, value in content.items()} if inside else translate(content)
+    state = {key: value for key, value in named.items() if isinstance(value, Tensor)}
     expected = net.state_dict()
     fitting = {key: value for key, value in state.items() if key in expected and value.shape == expected[key].shape}
     lacking = [key for key in expected if key not in fitting and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in expected]
-    wrong = [key for key in lacking if not key.startswith("decoder.")]
+    wrong = [
+        key for key in lacking if key.startswith(getattr(net, "trunk", "encoder.")) or not key.startswith("decoder.")
+    ]
     if wrong or not fitting:
         missing = [key for key in wrong if key not in state]
         shapes = [key for key in wrong if key in state]
@@ -93,7 +101,7 @@ def _report(loaded: str, kept: Sequence[str], unused: Sequence[str], names: Any)
     """Say in one line which weights were loaded and which were not, and the class names of the file's net."""
     report = f"weights: {loaded}"
     if kept:
-        report += f"; left as they were: {', '.join(kept)}"
+        report += f"; left as they were: {first_names(kept, 10)}"
     if unused:
         report += f"; not used: {first_keys(unused)}"
     if isinstance(names, list):
@@ -118,9 +126,10 @@ def translate(content: Mapping[str, Any]) -> dict[str, Any]:
         return {_from_torchfcn(key): value for key, value in state.items()}
     if "features.0.weight" in state and "classifier.0.weight" in state:
         return _from_vgg16(state)
-    if "backbone.conv1.weight" in state:
+    if "backbone.conv1.weight" in state or "backbone.0.0.weight" in state:
         kept = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
-        return {_from_fcn_resnet(key): value for key, value in kept.items()}
+        whole_head = not {"classifier.0.weight"} & {*kept}  # that of DeepLabV3 or LR-ASPP
+        return {_from_torchvision(key, whole_head): value for key, value in kept.items()}
     if "inc.double_conv.0.weight" in state:
         return {_from_milesial(key): value for key, value in state.items()}
     return state
@@ -148,7 +157,11 @@ def _from_vgg16(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _from_fcn_resnet(key: str) -> str:
+def _from_torchvision(key: str, whole_head: bool) -> str:
+    if whole_head and key.startswith("classifier."):
+        return f"decoder.head.{key.removeprefix('classifier.')}"
+    if layer := re.match(r"backbone\.(\d+)\.", key):  # MobileNetV3's
+        return f"encoder.stages.{bisect_right(CUTS, int(layer[1]))}.{key.removeprefix('backbone.')}"
     return next((ours + key[len(theirs) :] for theirs, ours in FCN_RESNET.items() if key.startswith(theirs)), key)
 
 

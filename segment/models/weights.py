@@ -39,12 +39,14 @@ def as_convolution(linear: nn.Linear, channels: int, padding: int = 0) -> nn.Con
 
 
 def load_file(path: str | Path) -> dict[str, Any]:
-    """Read a file that ``torch.save`` wrote, as plain data only.
+    """Read a file that ``torch.save`` wrote, as plain data only, or one whose name ends in ``.safetensors``.
 
     Raises:
-        SegmentError: the file is missing, damaged, was not written by ``torch.save``, or would run code.
+        SegmentError: the file is missing, damaged, of another kind, or would run code.
     """
     path = readable_file(path, "checkpoint")
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
     zipped = check_file(path)
     try:
         # Memory-mapped, so that unused content such as an optimiser's gigabyte takes no memory.
@@ -55,6 +57,17 @@ def load_file(path: str | Path) -> dict[str, Any]:
         raise SegmentError(f"{path} holds a {type(content).__name__}; expected a dictionary of tensors")
     check_content(content, path)
     return content
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors.torch import load_file as load_safetensors
+    except ImportError:
+        raise SegmentError(f"{path} needs safetensors: pip install 'segment-lightning[hub]'") from None
+    try:
+        return load_safetensors(path)
+    except Exception as error:  # a damaged file can raise anything
+        raise SegmentError(f"{path} is no file of safetensors: {' '.join(str(error).split())[:150]}") from None
 
 
 def first_keys(keys: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -77,8 +78,23 @@ def trace_net(net: ExportedNet) -> ExportedProgram:
     example, sizes = torch.zeros(2, 3, 96, 128, dtype=torch.uint8), dict.fromkeys(AXES, torch.export.Dim.AUTO)
     # Without this the program refuses images so small that some layer's features are one pixel wide.
     any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # torch adds it
-    with torch.no_grad(), any_size:
+    with torch.no_grad(), any_size, one_line("this net has no graph for images of any size"):
         return torch.export.export(net, (example,), dynamic_shapes={"image": sizes})
+
+
+@contextmanager
+def one_line(what: str) -> Iterator[None]:
+    """Turn any error of torch or onnxruntime, which may take pages, into one line.
+
+    Raises:
+        SegmentError: anything was raised.
+    """
+    try:
+        yield
+    except SegmentError:
+        raise
+    except Exception as error:  # another library's net, or its program, may raise anything
+        raise SegmentError(f"{what}: not written ({' '.join(str(error).split())[:200]})") from error
 
 
 def export_metadata(segmenter: Segmenter, output: str) -> dict[str, Any]:
@@ -106,7 +122,7 @@ def to_onnx(graph: ExportedProgram, metadata: dict[str, Any]) -> tuple[bytes, Pr
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     name = metadata["output"].partition(":")[0]
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"), one_line("this net cannot be written as onnx"):
         onnx = torch.onnx.export(
             graph,
             dynamo=True,
@@ -132,10 +148,15 @@ def compare_with_net(program: Program, net: ExportedNet) -> None:
     generator, smallest = torch.Generator().manual_seed(0), net.net.encoder.min_size
     for number, height, width in ((1, 65, 97), (3, 130, 74), (1, smallest, smallest)):
         image = torch.randint(0, 256, (number, 3, height, width), dtype=torch.uint8, generator=generator)
-        found, expected = program(image), net(image)
+        expected = net(image)
+        with one_line(f"the exported program fails on an image of {width}x{height}"):
+            found = program(image)
         if net.output == "classes":
             difference = (found != expected).float().mean().item()
         else:
             difference = ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6)).item()
         if not difference <= EXPORT_TOLERANCE:  # true for NaN, too
-            raise SegmentError(f"the exported program's output differs from the net's by {difference:.2g}: not written")
+            raise SegmentError(
+                f"the exported program's output differs from the net's by {difference:.2g} on an image of "
+                f"{width}x{height}: not written"
+            )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from math import inf
+from math import ceil, inf, sqrt
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,8 +14,11 @@ from segment.errors import SegmentError
 from segment.models.class_map import argmax_classes
 from segment.models.costs.memory import bytes_per_pixel
 from segment.models.net import SegmentationNet
+from segment.models.whole import WholeNet
 from segment.prediction.parts import MARGIN, Span, cut, window_weights, windows
 
+TYPICAL_SIDE, SIDE_STEP = 512, 64
+"""Side of the square on which a net's memory is measured; for a net of any module the sides are multiples of a step."""
 KEPT_BYTES = 20
 """Memory that each pixel of an image takes until its files are written, in bytes: colour, class, mask and overlay."""
 
@@ -64,7 +67,7 @@ class Inference:
         self.window, self.stride, self.scales = tuple(window or ()), tuple(stride or ()), tuple(scales)
         self.flip, self.max_memory = flip, max_memory
         self._is_plain = not self.window and not flip and {*self.scales} == {1}
-        self._costs: WeakKeyDictionary[SegmentationNet, float] = WeakKeyDictionary()
+        self._costs: WeakKeyDictionary[SegmentationNet, dict[int, float]] = WeakKeyDictionary()
 
     def describe(self) -> str:
         """Return a description of the protocol, which is recorded with the metrics."""
@@ -189,17 +192,20 @@ class Inference:
 
     def _memory(self, net: SegmentationNet, part: int) -> float:
         """Return the GiB that a net and a part of so many pixels take."""
-        if net not in self._costs:
+        scaled = part * max(self.scales) ** 2
+        seen = min(scaled, self.window[0] * self.window[1]) if self.window else scaled
+        # The memory of attention grows faster than the number of pixels.
+        side = SIDE_STEP * ceil(sqrt(seen) / SIDE_STEP) if isinstance(net, WholeNet) else TYPICAL_SIDE
+        costs = self._costs.setdefault(net, {})
+        if side not in costs:
             try:
-                self._costs[net] = bytes_per_pixel(net)
+                costs[side] = bytes_per_pixel(net, side)
             except (RuntimeError, NotImplementedError) as error:  # a net whose code needs values, not only shapes
                 reason = " ".join(str(error).split())[:150]
                 raise SegmentError(f"this net's memory is unknown ({reason}): set inference.max_memory=null") from None
         weights = sum(parameter.nbytes for parameter in net.parameters())
-        scaled = part * max(self.scales) ** 2
-        seen = min(scaled, self.window[0] * self.window[1]) if self.window else scaled
         copies = 3 if self._is_plain else 5  # of all scores, as float32
-        return (weights + self._costs[net] * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
+        return (weights + costs[side] * seen + copies * 4 * net.num_classes * max(part, scaled)) / 2**30
 
 
 def whole_255ths(probabilities: Tensor) -> Tensor:

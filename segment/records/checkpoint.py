@@ -152,12 +152,16 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path, trust: Sequence[
 
 
 def data_config(checkpoint: Mapping[str, Any], trust: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the configuration of the data that a checkpoint's net was trained on, without downloads.
+    """Return the configuration of the data that a checkpoint's net was trained on, to evaluate it.
+
+    It has neither downloads nor the transforms of the training.
 
     Raises:
         SegmentError: the configuration names a class that is neither public in ``segment.data`` nor trusted.
     """
     config = checkpoint[METADATA]["data"]
+    if isinstance(config, Mapping) and "augment" in config:
+        config = {**config, "augment": []}
     check_stranger_config(config, "the checkpoint", ("segment.data",), trust)
     harmless = {"download": False, "url": None, "checksum": None}
     return {key: harmless.get(key, value) for key, value in config.items()}

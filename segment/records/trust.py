@@ -1,12 +1,14 @@
 """Limits for untrusted files: the classes that are built, and the overrides that are used.
 
 A checkpoint and a record of a run name classes by ``_target_``, and building a class runs its code. Only public classes
-of this package, torch's and Lightning's classes of a few kinds, and torchmetrics' metrics are built without being asked
-for. The user trusts further packages by name, on the command line or as an argument alone: ``trust=[mylab]``. A name in
-such a package may still refer to something from elsewhere, as ``mylab.os.system`` does, and is refused then.
+of this package, classes of torch, torchvision and Lightning of a few kinds, and torchmetrics' metrics are built without
+being asked for. The user trusts further packages by name, on the command line or as an argument alone:
+``trust=[mylab]``. A name in such a package may still refer to something from elsewhere, as ``mylab.os.system`` does,
+and is refused then.
 """
 
 import importlib
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +31,13 @@ KINDS = (
     "lightning.pytorch.strategies.Strategy",
     "lightning.pytorch.plugins.precision.Precision",
     "lightning.Trainer",
+    "torchvision.transforms.v2.Transform",
 )
-"""Base classes of what may be built from torch, Lightning and torchmetrics."""
+"""Base classes of what may be built from torch, torchvision, Lightning and torchmetrics."""
+CALLERS = ("torchvision.transforms.v2.Lambda",)
+"""Classes among them that call any function."""
+CHECKED_PACKAGES = ("segment", "torch", "torchvision", "lightning", "torchmetrics")
+"""Packages that a refusal does not advise to trust: the parts of theirs that are harmless pass without it."""
 METRICS = ("torchmetrics.classification", "torchmetrics.segmentation")
 """Packages of torchmetrics that may be used; classes of others download nets."""
 DOWNLOAD_KEYS = {"download", "url", "checksum"}
@@ -144,8 +151,10 @@ def _check_target(target: Any, source: str, folders: Sequence[str], trust: Seque
             return
         within = trust_override(trust)
         raise SegmentError(f"{source}: refused, {target:.100} is {name or 'no class':.100}, which {within} leaves out")
-    known = package in sys.stdlib_module_names or not is_dotted_name(package)
-    advice = "" if known else f'; if you trust that package, add trust=[{package:.50}] (in Python: trust=["{package}"])'
+    advice = ""
+    if is_dotted_name(package) and package not in {*sys.stdlib_module_names, *CHECKED_PACKAGES}:
+        needed = [*(one for one in trust if one.partition(".")[0] != package), package]
+        advice = f"; if you trust that package, add {trust_override(needed)} (in Python: trust={json.dumps(needed)})"
     raise SegmentError(
         f"{source}: refused, it names {str(target)[:100]!r}, expected a public class of {' or '.join(folders)}{advice}"
     )
@@ -170,15 +179,15 @@ def _is_public(target: str, folders: Sequence[str]) -> bool:
 
 
 def _is_standard_part(target: str) -> bool:
-    """Return whether a name is a class of torch, Lightning or torchmetrics of one of :data:`KINDS`."""
-    if not re.fullmatch(r"(torch|lightning|torchmetrics)(\.\w+)+", target):
+    """Return whether a name is a class of torch, torchvision, Lightning or torchmetrics of one of :data:`KINDS`."""
+    if not re.fullmatch(r"(torch|torchvision|lightning|torchmetrics)(\.\w+)+", target):
         return False
     try:
         part = locate(target)
     except SegmentError:
         return False
-    kinds = tuple(map(locate, KINDS))
-    if not isinstance(part, type) or not issubclass(part, kinds):
+    kinds, callers = (tuple(map(locate, names)) for names in (KINDS, CALLERS))
+    if not isinstance(part, type) or not issubclass(part, kinds) or issubclass(part, callers):
         return False
     return not target.startswith("torchmetrics.") or _is_trusted(real_name(part), METRICS)
 

@@ -37,7 +37,7 @@ def parameter_groups(
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
             continue
-        part = "encoder" if name.startswith("encoder.") else "decoder"
+        part = "encoder" if name.startswith(getattr(net, "trunk", "encoder.")) else "decoder"
         kind = "bias" if name.endswith("bias") else "norm" if parameter.ndim == 1 else "weight"
         rate = lr * (encoder_factor if part == "encoder" else 1.0) * (bias_factor if kind == "bias" else 1.0)
         decay = weight_decay if kind == "weight" or bias_decay else 0.0

@@ -36,11 +36,13 @@ def test_suggestions(override, message):
 @pytest.mark.parametrize("override", ["+modle=fcn8s", "++modle.x=1", "+trainre.max_epochs=3", "+zzz=1"])
 def test_an_added_key_of_an_unknown_group_is_refused(override):
     with pytest.raises(SegmentError, match="is not known"):
-        check_overrides([override], "train")
+        check_overrides([override], "train", {"model/encoder"})
 
 
 def test_added_keys_of_known_groups():
-    check_overrides(["+trainer.profiler=simple", "+callbacks.mine={}", "model=fcn8s", "+experiment=x"], "train")
+    check_overrides(
+        ["+trainer.profiler=simple", "+callbacks.mine={}", "model=fcn8s", "+experiment=x"], "train", {"model/encoder"}
+    )
 
 
 def test_a_command_s_own_groups_and_keys_are_suggested():
@@ -69,7 +71,7 @@ def test_keys_and_defaults_of_own_yaml_are_explained(tmp_path, overrides, messag
 
 def test_an_option_for_a_table_is_refused():
     with pytest.raises(SegmentError, match=r"^model.encoder= is a table of keys: did you mean model/encoder=res"):
-        check_overrides(["model.encoder=resnet50"], "train")
+        check_overrides(["model.encoder=resnet50"], "train", {"model/encoder"})
 
 
 def test_flags(tmp_path):

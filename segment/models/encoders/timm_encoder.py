@@ -1,5 +1,6 @@
 """Encoders from timm: any convolutional network that timm can split into features."""
 
+from collections.abc import Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -109,7 +110,9 @@ def _feature_network(name: str, weights: str | None, output_stride: int) -> Any:
         raise SegmentError(f"timm has no network {name!r}; {hint}")
     options: dict[str, Any] = {"pretrained": weights == IMAGENET}
     if weights not in {None, IMAGENET}:
-        options = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": _read_state(name, str(weights))}}
+        state = load_file(str(weights))
+        check_timm_state(name, state, str(weights))
+        options = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
     if output_stride != 32:
         options["output_stride"] = output_stride
     try:
@@ -120,14 +123,16 @@ def _feature_network(name: str, weights: str | None, output_stride: int) -> Any:
         raise SegmentError(_reason(name, weights, error)) from None
 
 
-def _read_state(name: str, weights: str) -> dict[str, Tensor]:
-    """Read a file's state dict and check it against the whole network, since timm ignores keys that do not fit."""
-    state = load_file(weights)
+def check_timm_state(name: str, state: Mapping[str, Tensor], source: str) -> None:
+    """Check a state dict against a whole network of timm, since timm ignores keys that do not fit.
+
+    Raises:
+        SegmentError: it does not fit.
+    """
     whole: Any = timm.create_model(name, num_classes=0)
     heads = whole.pretrained_cfg.get("classifier") or ()
     prefixes = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
-    load_state(whole, state, weights, unused=prefixes)
-    return state
+    load_state(whole, state, source, unused=prefixes)
 
 
 def _reason(name: str, weights: str | None, error: Exception) -> str:
