@@ -28,7 +28,7 @@ TABLES = ("measure", "alert")
 """Effects whose results are rows of a table."""
 PICTURES = ("texture", "background")
 """Keys of effects that name a picture."""
-ROWS = ".segment_apply.jsonl"
+KEPT_ROWS = ".segment_apply.jsonl"
 """File in the output folder with the rows of each image, so that an interrupted command continues."""
 
 
@@ -136,7 +136,7 @@ class Table:
     """
 
     def __init__(self, output: Path, name: str) -> None:
-        self.path, self.kept = output / f"{name}.csv", output / ROWS
+        self.path, self.kept = output / f"{name}.csv", output / KEPT_ROWS
         self.rows: dict[str, tuple[str, list[dict[str, Any]]]] = {}
         with suppress(OSError, UnicodeDecodeError):
             for line in self.kept.read_text(encoding="utf-8").splitlines():

@@ -8,12 +8,6 @@ from PIL import Image
 
 import segment
 from segment.effects import cutout, measure
-from tests.conftest import untrained
-
-
-@pytest.fixture
-def net(tmp_path):
-    return untrained(tmp_path / "net.ckpt")
 
 
 @pytest.fixture
@@ -26,10 +20,16 @@ def images(tmp_path):
     return folder
 
 
-def test_pictures_and_what_was_done_before(main, capsys, tmp_path, net, images):
-    arguments = ["effect=cutout", "effect.feather=2", f"checkpoint={net}", f"input={images}", f"output={tmp_path / 'o'}"]
+def test_pictures_and_what_was_done_before(main, capsys, tmp_path, checkpoint, images):
+    arguments = [
+        "effect=cutout",
+        "effect.feather=2",
+        f"checkpoint={checkpoint}",
+        f"input={images}",
+        f"output={tmp_path / 'o'}",
+    ]
     main("apply", *arguments)
-    found = segment.load(net).predict(images / "b (1).png", probabilities=True)
+    found = segment.load(checkpoint).predict(images / "b (1).png", probabilities=True)
     chosen = range(1, len(found.classes))
     expected = cutout(found.image, found.mask, chosen, feather=2, probabilities=found.probabilities)
     assert (np.asarray(Image.open(tmp_path / "o" / "b (1).png")) == expected).all()
@@ -39,9 +39,15 @@ def test_pictures_and_what_was_done_before(main, capsys, tmp_path, net, images):
     assert "1 image written, 1 existed already" in capsys.readouterr().out
 
 
-def test_a_table(main, tmp_path, net, images):
+def test_a_table(main, tmp_path, checkpoint, images):
     (images / "c.png").write_text("no image")
-    arguments = ["effect=measure", "effect.scale=0.5", f"checkpoint={net}", f"input={images}", f"output={tmp_path / 'o'}"]
+    arguments = [
+        "effect=measure",
+        "effect.scale=0.5",
+        f"checkpoint={checkpoint}",
+        f"input={images}",
+        f"output={tmp_path / 'o'}",
+    ]
     with pytest.raises(SystemExit, match="1 of 3 images could not be processed"):
         main("apply", *arguments)
     (images / "c.png").unlink()
@@ -50,9 +56,10 @@ def test_a_table(main, tmp_path, net, images):
     main("apply", *arguments)
     with (tmp_path / "o" / "measure.csv").open() as file:
         rows = list(csv.DictReader(file))
-    found = segment.load(net).predict(images / "a.png")
+    found = segment.load(checkpoint).predict(images / "a.png")
     expected = measure(found.image, found.mask, range(1, len(found.classes)), scale=0.5)
     ours = [row for row in rows if row["image"].endswith("a.png")]
+    assert ours
     assert [(row["class"], float(row["area"])) for row in ours] == [
         (found.classes.names[region.label], region.area) for region in expected
     ]
@@ -74,17 +81,17 @@ def test_a_table(main, tmp_path, net, images):
         (["effect=cutout", "effect.background=no,one.jpg"], "the file no,one.jpg does not exist"),
     ],
 )
-def test_mistakes(main, capfd, tmp_path, net, images, overrides, message):
+def test_mistakes(main, capfd, tmp_path, checkpoint, images, overrides, message):
     with pytest.raises(SystemExit) as end:
-        main("apply", *overrides, f"checkpoint={net}", f"input={images}", f"output={tmp_path / 'o'}")
+        main("apply", *overrides, f"checkpoint={checkpoint}", f"input={images}", f"output={tmp_path / 'o'}")
     printed = f"{capfd.readouterr().err}{end.value.code}"
     assert message in printed
     assert "Traceback" not in printed
     assert not list((tmp_path / "o").glob("*"))
 
 
-def test_masks_of_segment_predict_stay(main, tmp_path, net, images):
-    arguments = [f"checkpoint={net}", f"input={images}", f"output={tmp_path / 'o'}"]
+def test_masks_of_segment_predict_stay(main, tmp_path, checkpoint, images):
+    arguments = [f"checkpoint={checkpoint}", f"input={images}", f"output={tmp_path / 'o'}"]
     main("predict", *arguments)
-    with pytest.raises(SystemExit, match="exists, and segment.apply did not write it"):
+    with pytest.raises(SystemExit, match=r"exists, and segment\.apply did not write it"):
         main("apply", "effect=cutout", *arguments)
