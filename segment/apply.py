@@ -64,7 +64,9 @@ def apply(config: DictConfig) -> None:
     work = partial(apply_effect, segmenter, effect, chosen, settings.get("feather", 0) > 0)
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()} {chosen} {json.dumps(settings)}"
     if table:
-        new, existing = process_images(plan, origin, table.has, lambda *given: table.add(*given, work(given[0])))
+        new, existing = process_images(
+            plan, origin, table.has, lambda path, _, origin: table.add(path, origin, work(path))
+        )
         print(table.write(plan, segmenter.classes.names))
     else:
         new, existing = process_images(
@@ -150,7 +152,7 @@ class Table:
         """Return whether the rows of an image are there and of this origin."""
         return self.rows.get(str(path), ("", []))[0] == origin
 
-    def add(self, path: Path, files: "OutputFiles", origin: str, result: Any) -> None:
+    def add(self, path: Path, origin: str, result: Any) -> None:
         """Keep the result of an image: a named tuple, or a list of them."""
         rows = [row._asdict() for row in (result if isinstance(result, list) else [result])]
         self.rows[str(path)] = origin, rows
