@@ -22,10 +22,11 @@ from segment.files import printable, whole_file
 from segment.records.trust import read_trust
 
 DESCRIPTION = """\
-Compare the runs in and below the folders, each split of a data set in a table of its own. Runs that differ in their
-seed alone are one row: mean and spread of the scores, intervals over the choice of images, and the costs of the net by
-the protocol of its evaluation, on this machine. Runs that failed or have not finished are listed below. The exit code
-is 1 only if no run has metrics. trust=[PACKAGE] lets nets and data of that package be built, for costs and pictures."""
+Compare the runs in and below the folders, each split of a data set in a table of its own. Runs that differ alone in
+their seed, or in the fold of a cross-validation, are one row: mean and spread of the scores, intervals over the choice
+of images, and the costs of the net by the protocol of its evaluation, on this machine. Runs that failed or have not
+finished are listed below. The exit code is 1 only if no run has metrics. trust=[PACKAGE]
+lets nets and data of that package be built, for costs and pictures."""
 
 
 def report(arguments: argparse.Namespace) -> None:

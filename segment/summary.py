@@ -26,15 +26,19 @@ def summary(config: DictConfig) -> None:
     Raises:
         SegmentError: a value is wrong, or the only net of the table cannot be built.
     """
-    kinds = {"models": list[str] | None, "encoders": list[str] | None, "size": list[int], "num_classes": int}
-    models, encoders, size, classes = (check_value(key, plain(config[key]), kind) for key, kind in kinds.items())
+    kinds = {"models": list[str] | None, "encoders": list[str] | None, "size": list[int], "num_classes": int,
+             "largest_batch": bool}  # fmt: skip
+    models, encoders, size, classes, batch = (check_value(key, plain(config[key]), kind) for key, kind in kinds.items())
     if classes < 1:
         raise SegmentError(f"num_classes={classes}: expected a number from 1")
     if len(size) != 2 or min(size) < 32:
         raise SegmentError(f"size={size}: expected [HEIGHT,WIDTH], each from 32")
+    if batch:
+        check_gpu()
     flags = split_flags(sys.argv[1:])[0]  # --config-dir adds own models
     headings = ["model", "encoder", "params\nM", "GMACs", "memory\nGB", "strides", "receptive\nfield"]
     title = f"{size[0]}x{size[1]} pixels (height x width), {classes} classes"
+    headings += ["largest\nbatch"] * batch
     grid, notes = Grid(title, headings, text=("encoder", "strides")), list(NOTES)
     pairs = [(model, encoder) for model in models or group_options("model", flags) for encoder in encoders or [None]]
     for model, encoder in pairs:
@@ -43,10 +47,11 @@ def summary(config: DictConfig) -> None:
         name = encoder or encoder_name(net.get("encoder"))
         try:
             cells = cost_cells(net, classes, *size)
+            cells += [str(measure_largest_batch(net, classes, *size))] if batch else []
         except SegmentError as error:
             if len(pairs) == 1:
                 raise
-            cells = ["-"] * 5
+            cells = ["-"] * (5 + batch)
             notes.append(f"{model} with {name}: {error}")
         grid.rows.append([model, name, *cells])
     console = Console()
@@ -58,6 +63,26 @@ def summary(config: DictConfig) -> None:
 def encoder_name(encoder: Any) -> str:
     """Return the class of an encoder's configuration, or its name in another library; "-" where there is none."""
     return encoder if isinstance(encoder, str) else str((encoder or {}).get("_target_", "-")).rpartition(".")[2]
+
+
+def check_gpu() -> None:
+    """Check that torch can use a GPU.
+
+    Raises:
+        SegmentError: it cannot.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SegmentError("largest_batch=true needs a GPU of NVIDIA that torch can use, and torch finds none")
+
+
+def measure_largest_batch(config: Any, num_classes: int, height: int, width: int) -> int:
+    """Return the largest batch of a training step that fits in the memory of this machine's first GPU."""
+    from segment.models.costs.measured import largest_batch, training_step
+
+    net = build_net(config, num_classes).to("cuda")
+    return largest_batch(training_step(net, height, width))
 
 
 def cost_cells(config: Any, num_classes: int, height: int, width: int) -> list[str]:

@@ -33,6 +33,7 @@ def train(config: DictConfig) -> None:
     from segment.training.class_weights import find_class_weights
     from segment.training.faults import ending_run, occupied, stoppable
     from segment.training.loggers import build_loggers
+    from segment.training.range_test import check_range_test, run_range_test
     from segment.training.trainer import build_trainer
 
     silence_known_warnings()
@@ -42,6 +43,8 @@ def train(config: DictConfig) -> None:
         print(f"finished: {shown(start.folder.path)} is trained, and its metrics are in metrics.json")
         return
     check_config(config)
+    if config.tune.lr:
+        check_range_test(config, start)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     data.prepare_data()
@@ -49,6 +52,8 @@ def train(config: DictConfig) -> None:
     weights = find_class_weights(plain(config.loss), data, start.record, repeated_record(config))
     module = build_module(config, data, weights)
     with occupied(start.folder, start.in_same_folder), ending_run(start.folder) as run:
+        if config.tune.lr:
+            return run_range_test(config, start, module, data, run)
         build_loggers(config, start, run.loggers)
         begin = functools.partial(record_start, config=config, start=start, weights=weights)
         run.trainer = trainer = build_trainer(config, start, run.loggers, begin)
@@ -74,7 +79,12 @@ def check_config(config: DictConfig) -> None:
         raise SegmentError(
             f"checkpoint={config.checkpoint}: resume=RUN continues a run, model.weights=CHECKPOINT starts from a net"
         )
-    for key, kind in {"compile": bool, "channels_last": bool, "checkpoint.every_n_steps": int | None}.items():
+    for key, kind in {
+        "compile": bool,
+        "channels_last": bool,
+        "checkpoint.every_n_steps": int | None,
+        "tune.lr": bool,
+    }.items():
         OmegaConf.update(config, key, check_value(key, OmegaConf.select(config, key), kind))
 
 

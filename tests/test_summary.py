@@ -30,9 +30,11 @@ def test_the_entry_point(run: Run):
         ("num_classes=0", "num_classes=0: expected a number from 1"),
         ("num_classes=x", "num_classes=x: expected a whole number"),
         ("models=7", "models=7: expected a list"),
+        ("largest_batch=true", "largest_batch=true needs a GPU of NVIDIA"),
     ],
 )
-def test_wrong_values(override, message):
+def test_wrong_values(override, message, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SegmentError, match=message):
         summary(load_config([override], "summary"))
 

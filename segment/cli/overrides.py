@@ -23,7 +23,7 @@ RUN_LENGTH = r"trainer\.max_(epochs|steps|time)"
 UNREADABLE_NAME = r"[^\s,:\[\]{}'\"](?:[^,:\[\]{}'\"]*[^\s,:\[\]{}'\"])?"
 """A name in a list or table of classes, without the spaces around it."""
 WITHOUT_EFFECT = (
-    r"resume|repeat|trust|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?"
+    r"resume|repeat|trust|tune(\..*)?|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?"
     r"|callbacks(\.(?!(best|ema|early_stopping)(\.|$)).*)?"
     r"|data\.(root|num_workers|download|url|checksum|groups\..*)"
     r"|trainer\.(enable_.*|log_every_n_steps|num_sanity_val_steps|fast_dev_run|default_root_dir)"
@@ -32,8 +32,8 @@ WITHOUT_EFFECT = (
 """Keys that do not change what a run learns: places, logging, loading."""
 ROUNDING = r"compile|channels_last|trainer\.(accelerator|strategy|plugins|benchmark|deterministic)(\..*)?"
 """Keys that change the hardware or the order of operations, and with it the rounding of the results."""
-SEEDS = r"(data\.)?seed"
-"""Keys of the random numbers."""
+REPEATED = r"(data\.)?seed|data\.fold"
+"""Keys of the random numbers and of the fold that is held out: runs that differ in nothing else are one net's."""
 FLAGS_WITH_VALUE = {
     "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--package", "-p",
     "--experimental-rerun",

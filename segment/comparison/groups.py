@@ -1,4 +1,4 @@
-"""Runs grouped over their seeds, and the settings in which the groups differ."""
+"""Runs grouped over their seeds and folds, and the settings in which the groups differ."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from segment.cli.value_types import as_typed
 from segment.comparison.names import NAMING_KEYS
 from segment.comparison.run import MEASUREMENT, OF_A_NET, TRAINING_FILES, Run
-from segment.evaluation.intervals import Interval
-from segment.records.per_image import ImageCounts
+from segment.evaluation.intervals import Interval, mean_iou
+from segment.records.per_image import ImageCounts, join_counts
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.models.costs.measured import MeasuredCost
@@ -24,7 +24,7 @@ ABSENT = "-"
 
 @dataclass
 class Group:
-    """Runs that differ in their seed alone.
+    """Runs that differ in their seed, or in the fold of a cross-validation, alone.
 
     Attributes:
         runs: the runs, at least one.
@@ -56,15 +56,38 @@ class Group:
 
     @property
     def mean_iou(self) -> float:
-        """The mIoU averaged over the seeds, by which groups are ranked."""
+        """The mIoU averaged over the runs, by which groups are ranked."""
         values = self.scores("mIoU")
         return sum(values) / len(values) if values else float("-inf")
 
     @property
     def counts(self) -> list[ImageCounts]:
-        """The counts of each run; empty if a run has none, since an interval has to cover all seeds."""
-        found = [run.counts for run in self.runs if run.counts is not None]
-        return found if len(found) == len(self.runs) else []
+        """The counts of each run, those of the folds of a seed as one; empty if a run has none.
+
+        An interval has to cover all seeds and folds.
+        """
+        parts: dict[str, list[ImageCounts]] = {}
+        for index, run in enumerate(self.runs):
+            if run.counts is None:
+                return []
+            parts.setdefault(str(run.seed) if self.is_divided else str(index), []).append(run.counts)
+        return [join_counts(part) for part in parts.values()]
+
+    @property
+    def is_divided(self) -> bool:
+        """True if each run was evaluated on its own fold of the images."""
+        return "folds" in self.runs[0].metrics
+
+    @property
+    def pooled_iou(self) -> float | None:
+        """The mIoU of the pixels of all folds together, averaged over the seeds; None without folds or counts."""
+        found = [float(mean_iou(counts.pixels.sum(0))) for counts in self.counts] if self.is_divided else []
+        return sum(found) / len(found) if found else None
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that were held out, in order; empty without a cross-validation."""
+        return sorted({run.fold for run in self.runs if run.fold is not None})
 
     @property
     def seeds(self) -> set[str]:
@@ -82,11 +105,15 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
     repeated = []
     for run in runs:
         group = groups.setdefault(_identity(run.settings, run.measurement), Group([]))
-        if str(run.seed) in group.seeds:  # a copy would make the spread over seeds too small
-            repeated.append(f"{run.folder.path} is left out: another run has the same settings and seed")
+        if any((run.seed, run.fold) == (other.seed, other.fold) for other in group.runs):
+            # A copy would make the spread over seeds or folds too small.
+            fold = ", seed and fold" if group.folds else " and seed"
+            repeated.append(f"{run.folder.path} is left out: another run has the same settings{fold}")
         else:
             group.runs.append(run)
     result = list(groups.values())
+    for group in result:
+        group.runs.sort(key=lambda run: run.fold or 0)
     return result, [*_describe(result), *repeated]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 SKIPS = "model.decoder.skip_strides"
 NAMING_KEYS = ("model._target_", "model.decoder._target_", SKIPS, "model.decoder.at_once", "predictions", "net")
 """Keys of a training's configuration that the name of the net may stand for."""
-UNETS = {"UNetDecoder", "PaperUNetDecoder"}
-"""Decoders of U-Nets."""
+FAMILIES = {"UNetDecoder": "U-Net", "PaperUNetDecoder": "U-Net", "SegNetDecoder": "SegNet"}
+"""Names of nets by the class of their decoder."""
 
 
 def net_name(config: Mapping[str, Any]) -> str:
@@ -27,8 +27,9 @@ def net_name(config: Mapping[str, Any]) -> str:
     for key in ("model._target_", "model.decoder._target_"):
         if not str(config.get(key, "segment.")).startswith("segment."):
             return str(config[key]).rpartition(".")[2]
-    if str(config.get("model.decoder._target_")).rpartition(".")[2] in UNETS:
-        return "U-Net"
+    family = FAMILIES.get(str(config.get("model.decoder._target_")).rpartition(".")[2])
+    if family:
+        return family
     skips = config.get(SKIPS)
     if not isinstance(skips, list) or not all(isinstance(skip, int) for skip in skips):
         return ""

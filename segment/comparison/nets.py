@@ -98,7 +98,8 @@ def load_nets(section: Section, loaded: dict[Path, LoadedNet], trust: Sequence[s
     for index, group in enumerate(section.groups):
         if not group.runs[0].has_net:
             continue
-        run = next((run for run in group.runs if run.checkpoint.is_file()), group.runs[0])
+        first = group.runs[0]  # of several folds the same one for all groups: pictures show images that it held out
+        run = next((run for run in group.runs if run.checkpoint.is_file() and run.fold == first.fold), first)
         path = run.checkpoint
         try:
             inference = run_inference(run)
@@ -178,7 +179,8 @@ def show_predictions(
         SegmentError: the data set does not exist, or has no masks.
     """
     best = sorted(nets, key=lambda index: -section.groups[index].mean_iou)
-    files = [section.groups[index].runs[0].measurement["files"] for index in best]
+    first = [section.groups[index].runs[0] for index in best]
+    files = [(run.measurement["files"], run.fold if "folds" in run.metrics else None) for run in first]
     chosen = sorted([index for index, same in zip(best, files, strict=True) if same == files[0]][:PICTURED])
     if len(chosen) < len(nets):
         section.notes.append(f"{path.name} shows {len(chosen)} of {len(nets)} nets, the best ones on the same files")
@@ -188,7 +190,7 @@ def show_predictions(
     check_stranger_config(config, str(run.folder.path), ("segment.data",), trust)
     data = instantiate(config)
     data.reading.complete(trained_reading(checkpoint))  # as segment.evaluate does
-    dataset = data.dataset(section.split)
+    dataset = data.dataset(str(run.metrics["split"]))
     if not dataset.has_masks:
         raise SegmentError(f"the split {section.split} has no masks")
     classes, indices = read_classes(checkpoint), spread_indices(len(dataset), images)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segment.cli.config import flatten, read_hydra_record
-from segment.cli.overrides import SEEDS, WITHOUT_EFFECT, matches_key
+from segment.cli.overrides import REPEATED, WITHOUT_EFFECT, matches_key
 from segment.comparison.names import net_name
 from segment.errors import SegmentError
 from segment.evaluation.intervals import mean_iou
@@ -70,6 +70,16 @@ class Run:
         return self.config.get("seed", self.config.get("data.seed"))
 
     @property
+    def fold(self) -> int | None:
+        """The fold that was held out in the training; None without a cross-validation."""
+        return self.config.get("data.fold") if self.config.get("data.folds") else None
+
+    @property
+    def split(self) -> str:
+        """The split that was evaluated, or what is divided into folds, of which one was evaluated."""
+        return str(self.metrics["folds"]["of"] if "folds" in self.metrics else self.metrics.get("split"))
+
+    @property
     def name(self) -> str:
         """Name of the net: by its architecture, else the option ``model=``, else the folder that it comes from."""
         if not self.has_net:
@@ -89,13 +99,15 @@ class Run:
 
     @property
     def measurement(self) -> dict[str, Any]:
-        """The values of the keys :data:`MEASUREMENT`."""
-        return {key: self.metrics.get(key) for key in MEASUREMENT}
+        """The values of the keys :data:`MEASUREMENT`; of a fold, those that all folds have in common."""
+        return {key: self.metrics.get(key) for key in MEASUREMENT} | {
+            key: value for key, value in self.metrics.get("folds", {}).items() if key in MEASUREMENT
+        }
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The configuration without seeds and without keys that do not change the result."""
-        return {key: value for key, value in self.config.items() if not matches_key(key, SEEDS, WITHOUT_EFFECT)}
+        """The configuration without seeds and folds, and without keys that do not change the result."""
+        return {key: value for key, value in self.config.items() if not matches_key(key, REPEATED, WITHOUT_EFFECT)}
 
     @property
     def is_training(self) -> bool:
@@ -188,6 +200,8 @@ def _training_files(checkpoint: Path, config: dict[str, Any]) -> dict[str, str]:
     """Return the setting :data:`TRAINING_FILES`; empty if unknown, or for drawn images, which differ with the seed."""
     record = read_provenance(RunFolder.of_checkpoint(checkpoint)) if "data.root" in config else None
     hashes = record and record.get("data")
+    if hashes and "folds" in hashes:  # the training files of each fold differ
+        hashes = hashes["folds"]
     return {TRAINING_FILES: hashlib.sha256(repr(hashes).encode()).hexdigest()[:6]} if hashes else {}
 
 
@@ -208,7 +222,7 @@ def _portable(value: Any) -> Any:
     content = sorted(
         (key, _last_parts(str(setting)))
         for key, setting in flatten(config)
-        if not matches_key(key, SEEDS, WITHOUT_EFFECT)
+        if not matches_key(key, REPEATED, WITHOUT_EFFECT)
     )
     return f"{choices.get('model', 'net')}-{hashlib.sha256(repr(content).encode()).hexdigest()[:6]}"
 

@@ -62,7 +62,7 @@ class Section:
     @property
     def images(self) -> str:
         """The number of images on which each group was evaluated."""
-        return " and ".join(sorted({str(group.runs[0].metrics.get("images")) for group in self.groups}))
+        return " and ".join(sorted({str(group.runs[0].measurement["images"]) for group in self.groups}))
 
     @property
     def heading(self) -> str:
@@ -79,7 +79,7 @@ def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
     """Return a section for each split of each data set; ``paper`` adds published scores."""
     by_split: dict[tuple, list[Run]] = {}
     for run in runs:
-        by_split.setdefault((run.data, str(run.metrics.get("split"))), []).append(run)
+        by_split.setdefault((run.data, run.split), []).append(run)
     result = []
     names = [name for name, _ in {data for data, _ in by_split}]
     for ((name, classes), split), members in by_split.items():
@@ -87,7 +87,8 @@ def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
         for group in groups:
             group.interval = paired_interval(group.counts) if group.counts else None
         title = f"{name} ({len(classes)} classes: {', '.join(classes)})" if names.count(name) > 1 else name
-        section = Section(name, split, f"{title}, {split} split", groups, notes)
+        divided = groups[0].is_divided
+        section = Section(name, split, f"{title}, {split}{' split' * (not divided)}", groups, notes)
         _compare(section)
         _note_intervals(section)
         if paper:
@@ -134,7 +135,15 @@ def _note_intervals(section: Section) -> None:
             )
         if group.interval and group.interval.note:
             section.notes.append(f"{group.label}: {group.interval.note}")
-    several = any(len(group.runs) > 1 for group in section.groups)
+    repeats = [
+        name
+        for name, found in (("seeds", lambda group: group.seeds), ("folds", lambda group: group.folds))
+        if any(len(found(group)) > 1 for group in section.groups)
+    ]
+    for group in section.groups:
+        if missing := missing_folds(group):
+            section.notes.append(f"{group.label}: these scores lack the folds {', '.join(map(str, missing))}")
+    several = "seeds" in repeats
     found = [(group.label, *group.interval.describe().split("; ")) for group in section.groups if group.interval]
     section.notes += [
         f"95 %{', of the mean over seeds' * several}: {text}"
@@ -143,8 +152,19 @@ def _note_intervals(section: Section) -> None:
     for rare in dict.fromkeys(sentence[2:] for sentence in found if sentence[2:]):
         labels = "; ".join(sentence[0] for sentence in found if sentence[2:] == rare)
         section.notes.append(f"{labels}: {rare[0]}, in truth or prediction")
-    if several:
-        section.notes.append("±: standard deviation over seeds")
+    if repeats:
+        section.notes.append(f"±: standard deviation over {' and '.join(repeats)}")
+    if any(group.pooled_iou is not None for group in section.groups):
+        section.notes.append("pooled: mean IoU of the pixels of all folds together, which the interval belongs to")
+
+
+def missing_folds(group: Group) -> list[int]:
+    """Return the folds of a cross-validation for which a seed of the group has no run."""
+    number = group.runs[0].config.get("data.folds")
+    if not group.folds or not isinstance(number, int):
+        return []
+    have = {(str(run.seed), run.fold) for run in group.runs}
+    return [fold for fold in range(min(number, 1000)) if any((seed, fold) not in have for seed in group.seeds)]
 
 
 def published_scores(data: str) -> list[dict[str, str]]:
@@ -224,8 +244,12 @@ def _group_row(section: Section, group: Group) -> dict[str, str]:
     scores = {heading: mean_and_spread(group.scores(metric)) for metric, heading in HEADINGS.items()}
     mean, deviation = scores.pop("mean IoU")
     row = {**group.columns, "seeds": str(len(group.seeds)) if group.runs[0].has_net else "-", "mean IoU": percent(mean)}
+    if any(other.folds for other in section.groups):
+        row = {**group.columns, "folds": str(len(group.folds)) if group.folds else "-", **row}
     if deviation is not None:
         row["mean IoU"] += f" ± {percent(deviation)}"
+    if any(other.pooled_iou is not None for other in section.groups):
+        row["pooled"] = percent(group.pooled_iou)
     if any(other.interval for other in section.groups):
         row["95 %"] = _interval_text(group.interval)
     row |= {heading: percent(mean) for heading, (mean, _) in scores.items()}
@@ -249,6 +273,7 @@ def section_records(section: Section) -> list[dict[str, Any]]:
     for group in section.groups:
         row: dict[str, Any] = {"data set": section.title, "row": group.label, **group.columns, **group.settings}
         row["seeds"] = len(group.seeds)
+        row |= {"folds": len(group.folds), "mIoU_pooled": group.pooled_iou} if group.folds else {}
         for metric in HEADINGS:
             row[metric], row[f"{metric}_deviation"] = mean_and_spread(group.scores(metric))
         row |= {"mIoU_low": group.interval.low, "mIoU_high": group.interval.high} if group.interval else {}

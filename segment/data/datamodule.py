@@ -1,9 +1,11 @@
 """The LightningDataModule that all data sets share."""
 
+import hashlib
 import math
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -17,6 +19,7 @@ from segment.data.classes import Classes
 from segment.data.consistency import find_bits, header_notes, palette_problem
 from segment.data.dataset import Batch, SegmentationDataset, identity_collate
 from segment.data.downloads.fetch import Release, download_missing
+from segment.data.folds import DividedImages, divide, read_folds
 from segment.data.image_groups import group_images
 from segment.data.images import Reading
 from segment.data.labels import Labels, index_labels
@@ -60,6 +63,11 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         url, checksum: see :func:`segment.data.downloads.fetch.download_missing`.
         groups: arguments of :func:`segment.data.image_groups.group_images`, where images are not independent.
 
+        folds, fold: number of folds of a cross-validation, and the one that is held out, from 0. The validation split
+            is then that fold, and the training split all others; the other splits are as they are.
+        folds_from: splits whose images are divided into folds; ``groups`` stay together.
+        folds_seed: seed of that division. It is not the run's, so that all runs have the same folds.
+
     Raises:
         SegmentError: an argument is out of range.
 
@@ -102,6 +110,10 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         url: str | None = None,
         checksum: str | None = None,
         groups: Mapping[str, Any] | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
+        folds_from: Sequence[str] = ("train",),
+        folds_seed: int = 0,
     ) -> None:
         super().__init__()
         if num_workers is None:
@@ -122,6 +134,9 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         self.train_split, self.val_split = train_split, val_split
         self.download, self.url, self.checksum = download, url, checksum
         self.crop_size, self.groups = crop_size, groups or {}
+        self.folds = read_folds(folds, fold, folds_from, folds_seed)
+        if self.folds and train_split == val_split:
+            raise SegmentError(f"data.folds={folds}: data.train_split and data.val_split are both {val_split!r}")
         self.transform = train_transform(
             crop_size, scale, short_side, cat_max_ratio, flip, rotation, elastic, colour, augment
         )
@@ -135,6 +150,33 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     def samples(self, split: str) -> list[Sample]:
         """Return the files of a split: "train", "val", "test" or one of the data set's own."""
         raise SegmentError(f"{type(self).__name__} has no split {split!r}")
+
+    def split_samples(self, split: str) -> list[Sample]:
+        """Return the files of a split as training uses it: with ``folds``, the fold that is held out, or the others."""
+        if not self._is_divided(split):
+            return self.samples(split)
+        assert self.folds is not None
+        held_out = split == self.val_split
+        found = zip(self.divided.samples, self.divided.folds, strict=True)
+        return [sample for sample, fold in found if (fold == self.folds.fold) == held_out]
+
+    def _is_divided(self, split: str) -> bool:
+        return self.folds is not None and split in (self.train_split, self.val_split)
+
+    @cached_property
+    def divided(self) -> DividedImages:
+        """The images of a cross-validation with their folds."""
+        assert self.folds is not None
+        return divide([one for split in self.folds.splits for one in self.samples(split)], self.folds, self.groups)
+
+    def describe_folds(self, split: str) -> dict[str, Any]:
+        """Return what identifies the cross-validation of a split, for ``metrics.json``; empty without one."""
+        if self.folds is None or split != self.val_split:
+            return {}
+        files = SegmentationDataset(self.divided.samples, self.labels, None, self.seed, self.reading).listing_hash()
+        files = hashlib.sha256(repr((files, self.divided.folds)).encode()).hexdigest()[:16]
+        found = {"number": self.folds.number, "fold": self.folds.fold, "of": self.folds.describe()}
+        return {"folds": {**found, "images": len(self.divided.samples), "files": files}}
 
     @property
     def labels(self) -> Labels:
@@ -176,7 +218,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
 
     def make_dataset(self, split: str, transform: Callable | None) -> SegmentationDataset:
         """Return the data set of a split, unchecked."""
-        return SegmentationDataset(self.samples(split), self.labels, transform, self.seed, self.reading)
+        return SegmentationDataset(self.split_samples(split), self.labels, transform, self.seed, self.reading)
 
     def check_dataset(self, dataset: SegmentationDataset) -> None:
         """Check a data set before its first use. Its files must also agree with those of the data sets checked earlier.
@@ -209,7 +251,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         paths = dict.fromkeys(sample.image for sample in samples)
         for split in (self.train_split, self.val_split):
             with suppress(SegmentError):
-                paths |= dict.fromkeys(sample.image for sample in self.samples(split))
+                paths |= dict.fromkeys(sample.image for sample in self.split_samples(split))
         self.reading.bits = bits = find_bits(paths, self.reading)
         if bits in {None, 16}:
             return []
@@ -252,6 +294,10 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             SegmentError: ``groups`` does not fit the images' ids.
         """
         dataset = self.dataset(split)
+        if self._is_divided(split):  # blocks of neighbouring images are those of all folds
+            of_all = self.divided.groups
+            of_image = dict(zip((one.id for one in self.divided.samples), of_all or (), strict=False))
+            return np.array([of_image[sample.id] for sample in dataset.samples]) if of_all else None
         groups = group_images([dataset.id(i) for i in range(len(dataset))], **self.groups)
         return None if groups is None else np.array(groups)
 
@@ -288,9 +334,13 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
     def listing_hashes(self) -> dict[str, str]:
-        """Return :meth:`SegmentationDataset.listing_hash` of the training and the validation split, by split."""
+        """Return :meth:`SegmentationDataset.listing_hash` of the training and the validation split, by split.
+
+        With ``folds``, also a hash of all images and their folds, which is the same whichever fold is held out.
+        """
         train, val = self.dataset(self.train_split, augment=True), self.dataset(self.val_split)
-        return {self.train_split: train.listing_hash(), self.val_split: val.listing_hash()}
+        hashes = {self.train_split: train.listing_hash(), self.val_split: val.listing_hash()}
+        return hashes | {key: found["files"] for key, found in self.describe_folds(self.val_split).items()}
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

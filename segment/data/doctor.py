@@ -161,7 +161,7 @@ def _check_list(name: str, ids: Sequence[str], data: SegmentationDataModule, rep
     twice = [identity for identity, count in Counter(ids).items() if count > 1]
     if twice:
         report.add_problem("listed twice", f"{name}: {_some(twice)}")
-    official = data.official_sizes.get(name)
+    official = None if data.folds else data.official_sizes.get(name)
     if official is not None and len(ids) != official:
         report.add_note("number", f"{name}: {len(ids)} samples; as published it has {official}")
 

@@ -43,6 +43,29 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def range_test_curve(
+    rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], chosen: float | None
+) -> Figure:
+    """Plot the loss over the learning rate of a range test.
+
+    Args:
+        rates, losses: of each step.
+        smooth: smoothed losses, empty for none.
+        chosen: the learning rate to mark; None for none.
+    """
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(rates, losses, color="tab:blue", alpha=0.4, label="each step")
+    if len(smooth):
+        axis.plot(rates, smooth, color="tab:blue", label="smoothed")
+    if chosen is not None:
+        axis.axvline(chosen, color="tab:orange", label=f"optimizer.lr={chosen:.2g}")
+    axis.set(xscale="log", xlabel="optimizer.lr", ylabel="training loss")
+    axis.set_ylim(bottom=0, top=2 * max(losses[0], 1e-9) if losses[0] > 0 else None)
+    axis.legend()
+    return figure
+
+
 def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     """Plot a confusion matrix: each row is a true class in shares of its pixels, grey where the class is absent.
 

@@ -57,7 +57,8 @@ def describe_data(data: SegmentationDataModule, split: str, images: int) -> dict
         images: number of images that were evaluated; ``trainer.limit_val_batches`` leaves the others out.
     """
     files = data.dataset(split).listing_hash()
-    return {"data": data.name, **data.location(), "files": files, "split": split, "images": images}
+    found = {"data": data.name, **data.location(), "files": files, "split": split, "images": images}
+    return found | data.describe_folds(split)
 
 
 def describe_source(

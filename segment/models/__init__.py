@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from segment.models.published.classifier import convolutional_classifier
     from segment.models.published.fcn_paper import PaperFCNDecoder
     from segment.models.published.fcn_resnet import FCNHead
+    from segment.models.published.segnet import SegNetDecoder, SegNetEncoder
     from segment.models.published.torchvision_heads import DeepLabDecoder, LRASPPDecoder
     from segment.models.published.unet_paper import PaperUNet, PaperUNetDecoder, PaperUNetEncoder
     from segment.models.whole import WholeNet

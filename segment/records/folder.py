@@ -69,6 +69,7 @@ class RunFolder:
         self.voc_archive = path / "results.tgz"
         self.ade20k_archive = path / "results.zip"
         self.written = path / "written.txt"
+        self.range_test_plot = path / "learning_rate.png"
         self.lock = path / "run.lock"
 
     @classmethod
@@ -97,7 +98,7 @@ class RunFolder:
         return (
             self.metrics, self.metrics_csv, self.per_image, self.confusion_csv, self.confusion_plot, self.curves_plot,
             self.calibration_plot, self.best_checkpoint, self.last_checkpoint, self.provenance, self.voc_archive,
-            self.ade20k_archive,
+            self.ade20k_archive, self.range_test_plot,
         )  # fmt: skip
 
     def check_links(self, *further: Path) -> None:

@@ -21,6 +21,20 @@ Number = Annotated[int, Ge(0)] | None
 Name = Annotated[str, MaxLen(1000)] | None
 
 
+class FoldFacts(TypedDict):
+    """Fold of a cross-validation that was evaluated, and what all its folds have in common.
+
+    Example:
+        >>> folds: FoldFacts = {"number": 5, "fold": 0, "of": "5 folds of train", "images": 367, "files": "0a1b"}
+    """
+
+    number: Annotated[int, Ge(2)]
+    fold: Annotated[int, Ge(0)]
+    of: Name
+    images: Number
+    files: Name
+
+
 class Metrics(TypedDict, total=False):
     """The keys of ``metrics.json`` that a report or a sweep reads; others are kept as they are.
 
@@ -43,6 +57,7 @@ class Metrics(TypedDict, total=False):
     protocol: Name
     files: Name
     root: Name
+    folds: FoldFacts
     checkpoint: Name
     checkpoint_digest: Name
 

@@ -50,6 +50,17 @@ class ImageCounts(NamedTuple):
         return order[np.searchsorted(self.ids, ids, sorter=order)]
 
 
+def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
+    """Join the counts of different images, such as those of the folds of a cross-validation."""
+    groups = [part.groups for part in parts if part.groups is not None]
+    return ImageCounts(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.pixels for part in parts]),
+        parts[0].names,
+        np.concatenate(groups) if len(groups) == len(parts) else None,
+    )
+
+
 def write_image_counts(counts: ImageCounts, path: Path) -> None:
     """Write ``ids`` (N,), ``names`` (C,), ``groups`` (N,) if there are any, and the pixels.
 

@@ -8,6 +8,7 @@ and is refused then.
 """
 
 import importlib
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ KINDS = (
 """Base classes of what may be built from torch, torchvision, Lightning and torchmetrics."""
 CALLERS = ("torchvision.transforms.v2.Lambda",)
 """Classes among them that call any function."""
+CHECKED_PACKAGES = ("segment", "torch", "torchvision", "lightning", "torchmetrics")
+"""Packages that a refusal does not advise to trust: the parts of theirs that are harmless pass without it."""
 METRICS = ("torchmetrics.classification", "torchmetrics.segmentation")
 """Packages of torchmetrics that may be used; classes of others download nets."""
 DOWNLOAD_KEYS = {"download", "url", "checksum"}
@@ -148,8 +151,10 @@ def _check_target(target: Any, source: str, folders: Sequence[str], trust: Seque
             return
         within = trust_override(trust)
         raise SegmentError(f"{source}: refused, {target:.100} is {name or 'no class':.100}, which {within} leaves out")
-    known = package in sys.stdlib_module_names or not is_dotted_name(package)
-    advice = "" if known else f'; if you trust that package, add trust=[{package:.50}] (in Python: trust=["{package}"])'
+    advice = ""
+    if is_dotted_name(package) and package not in {*sys.stdlib_module_names, *CHECKED_PACKAGES}:
+        needed = [*(one for one in trust if one.partition(".")[0] != package), package]
+        advice = f"; if you trust that package, add {trust_override(needed)} (in Python: trust={json.dumps(needed)})"
     raise SegmentError(
         f"{source}: refused, it names {str(target)[:100]!r}, expected a public class of {' or '.join(folders)}{advice}"
     )

@@ -23,6 +23,10 @@ from segment.training.optim import build_optimizer
 from segment.training.probes import FurtherMetrics, check_loss
 
 
+class DivergedError(SegmentError):
+    """The loss is infinite or not a number."""
+
+
 class SegmentationModule(L.LightningModule):
     """Train a net on batches of ``{"image": uint8 (N,3,H,W), "mask": uint8 (N,H,W), "id"}``, and validate it.
 
@@ -63,7 +67,7 @@ class SegmentationModule(L.LightningModule):
         super().__init__()
         self.seed = seed
         self.net, self.classes, self.loss, self.metadata = net, classes, loss, metadata or {}
-        self._optimizer, self._scheduler = optimizer, scheduler
+        self._optimizer, self.scheduler = optimizer, scheduler
         self._planned_steps: int | None = None
         self._noted, self._learned = False, False
         self.inference = inference or Inference()
@@ -97,7 +101,7 @@ class SegmentationModule(L.LightningModule):
             ) from None
         loss = self.loss(scores, batch["mask"].long())  # made int64 on the device, since bytes are copied faster
         if not torch.isfinite(loss):
-            raise SegmentError(
+            raise DivergedError(
                 f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, images "
                 f"{', '.join(batch['id'][:4])}{', ...' if len(batch['id']) > 4 else ''}): "
                 "lower optimizer.lr, set trainer.gradient_clip_val=1 or use trainer.precision=32"
@@ -138,12 +142,12 @@ class SegmentationModule(L.LightningModule):
         if self._optimizer is None:
             raise SegmentError("this module was built without an optimiser: it can evaluate, not train")
         optimizer = build_optimizer(self._optimizer, self.net)
-        if self._scheduler is None:
+        if self.scheduler is None:
             return optimizer
-        needs_plan = "total_steps" in signature(self._scheduler).parameters
+        needs_plan = "total_steps" in signature(self.scheduler).parameters
         options = {"total_steps": self._plan()} if needs_plan else {}
         try:
-            scheduler = self._scheduler(optimizer, **options)
+            scheduler = self.scheduler(optimizer, **options)
         except (TypeError, ValueError) as error:
             raise SegmentError(f"scheduler: {error}") from error
         if not isinstance(scheduler, LRScheduler):

@@ -62,7 +62,9 @@ PAIRS = [name for name in group_options("model") if name not in {"smp", "transfo
 def test_every_model_with_every_encoder(model, encoder):
     overrides = [f"model={model}", f"model/encoder={encoder}"]
     paper = next((kind for kind in ("fcn", "unet") if kind in model and model.endswith("_paper")), None)
-    fits = {"vgg16_fc_paper": paper == "fcn", "unet_paper": paper == "unet"}.get(encoder, paper is None)
+    kind = "segnet" if model.startswith("segnet") else paper
+    own = {"vgg16_fc_paper": "fcn", "unet_paper": "unet", "segnet": "segnet", "segnet_small": "segnet"}
+    fits = own.get(encoder) == kind
     lacks_stride = encoder in {"resnet50_dilated", "resnet101_dilated"} and model in {"fcn16s", "fcn8s", "fcn_small"}
     if not fits or lacks_stride or (encoder == "unet_milesial" and "fcn" in model):
         with pytest.raises(SegmentError, match=MISMATCH):
@@ -77,7 +79,7 @@ def test_every_model_with_every_encoder(model, encoder):
 @pytest.mark.parametrize("model", [option for option in options("model") if set(option.values) & {*PAIRS}])
 def test_every_experiment_with_every_model(experiment, model):
     overrides = [f"experiment={experiment}", f"model={model}"]
-    if "paper" in model and "mobilenet" in experiment:  # the paper's decoder and the experiment's encoder
+    if ("paper" in model or "segnet" in model) and "mobilenet" in experiment:  # decoders for an encoder of their own
         with pytest.raises(SegmentError, match=MISMATCH):
             build(overrides)
         return

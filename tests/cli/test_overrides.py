@@ -4,9 +4,9 @@ import pytest
 
 from segment.cli.config import load_config, plain
 from segment.cli.overrides import (
+    REPEATED,
     ROUNDING,
     RUN_LENGTH,
-    SEEDS,
     WITHOUT_EFFECT,
     matches_key,
     override_key,
@@ -68,5 +68,6 @@ def test_the_sets_of_keys():
     assert matches_key("callbacks.wandb.count", WITHOUT_EFFECT)
     assert not matches_key("callbacks.ema.decay", WITHOUT_EFFECT, RUN_LENGTH, ROUNDING)
     assert matches_key("trainer.strategy._target_", ROUNDING)
-    assert not matches_key("data.batch_size", WITHOUT_EFFECT, RUN_LENGTH, ROUNDING, SEEDS)
-    assert matches_key("data.seed", SEEDS)
+    assert not matches_key("data.batch_size", WITHOUT_EFFECT, RUN_LENGTH, ROUNDING, REPEATED)
+    assert matches_key("data.seed", REPEATED)
+    assert matches_key("data.fold", REPEATED)

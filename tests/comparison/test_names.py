@@ -19,6 +19,7 @@ from segment.comparison.names import net_name
         (["model=fcn32s", "model/encoder=unet"], "FCN-16s"),
         (["model=unet"], "U-Net"),
         (["model=unet_paper"], "U-Net"),
+        (["model=segnet_small"], "SegNet"),
         (["model=fcn_resnet50"], ""),  # called by its option, as torchvision calls it
     ],
 )

@@ -8,7 +8,9 @@ import pytest
 
 from segment.comparison.find import find_runs
 from segment.comparison.sections import build_sections, published_scores, section_grids, section_records
-from tests.comparison.conftest import change_metrics, random_pixels, write_run
+from segment.evaluation.intervals import mean_iou
+from segment.records.per_image import ImageCounts, write_image_counts
+from tests.comparison.conftest import NAMES, change_metrics, random_pixels, write_run
 
 SKIPS = "model.decoder.skip_strides"
 
@@ -218,3 +220,60 @@ def test_rare_classes_are_noted_once_for_all_rows_that_have_as_many(tmp_path):
     assert f"fcn8s, lr=0; fcn8s, lr=1: {note}" in section.notes
     assert sum("the interval is over the choice of 9 images" in note for note in section.notes) == 1
     assert not any(note.startswith("±") for note in section.notes)
+
+
+def write_folds(root, seed: int = 0, folds=(0, 1, 2), skill: float = 0.7, **facts) -> None:
+    """Write the runs of a cross-validation: fold k has the images k, k + 3, k + 6, ..."""
+    pixels = random_pixels(40, skill, seed)
+    ids = np.array([f"{i:03d}" for i in range(40)])
+    for fold in folds:
+        own = slice(fold, None, 3)
+        of_folds = {"number": 3, "fold": fold, "of": "3 folds of train", "images": 40, "files": "ab"}
+        config = {"seed": seed, "data.folds": 3, "data.fold": fold, "optimizer.lr": skill}
+        name = f"{skill}_{seed}_{fold}"
+        write_run(root / name, config, pixels[own], folds=of_folds, images=len(ids[own]), files=f"{fold}", **facts)
+        write_image_counts(ImageCounts(ids[own], pixels[own], NAMES), root / name / "per_image.npz")
+
+
+def test_folds_are_one_row_with_their_mean_and_the_pooled_pixels(tmp_path):
+    for seed in (0, 1):
+        write_folds(tmp_path, seed)
+    write_folds(tmp_path, skill=0.9)
+    write_run(tmp_path / "other", {}, random_pixels(40, 0.8))
+    divided, whole = sections_of(tmp_path)
+    assert (divided.heading.split(", ")[1:3], whole.split) == (["3 folds of train", "40 images"], "val")
+    assert [len(group.runs) for group in divided.groups] == [6, 3]
+    grid = section_grids(divided)[0]
+    assert grid.headings[:6] == ["net", "settings", "folds", "seeds", "mean IoU", "pooled"]
+    row, better = section_records(divided)
+    scores = [run.metrics["mIoU"] for run in divided.groups[0].runs]
+    pooled = [float(mean_iou(random_pixels(40, 0.7, seed).sum(0))) for seed in (0, 1)]
+    assert (row["folds"], row["seeds"]) == (3, 2)
+    assert row["mIoU"] == pytest.approx(np.mean(scores))
+    assert row["mIoU_pooled"] == pytest.approx(np.mean(pooled))
+    assert row["mIoU_low"] < row["mIoU_pooled"] < row["mIoU_high"] < better["mIoU_pooled"]
+    assert divided.differences[0][1].images == 40
+    assert "±: standard deviation over seeds and folds" in divided.notes
+    assert not [note for note in divided.notes if "lack the folds" in note]
+
+
+def test_missing_folds_are_named_and_copies_are_left_out(tmp_path):
+    write_folds(tmp_path, folds=(0, 2))
+    write_folds(tmp_path / "again", folds=(2,), precision="32-true")
+    change_metrics(tmp_path / "again" / "0.7_0_2", pixel_accuracy=0.4)
+    [section] = sections_of(tmp_path)
+    assert [len(group.runs) for group in section.groups] == [2]
+    assert any(note.endswith("lack the folds 1") for note in section.notes)
+    assert any("another run has the same settings, seed and fold" in note for note in section.notes)
+
+
+def test_nets_of_folds_on_a_common_split_are_averaged(tmp_path):
+    """Each of them predicts all images of a test split, so that their pixels are not of different images."""
+    for fold in range(3):
+        write_run(
+            tmp_path / f"{fold}", {"data.folds": 3, "data.fold": fold}, random_pixels(40, 0.7, fold), split="test"
+        )
+    [section] = sections_of(tmp_path)
+    [row] = section_records(section)
+    assert (row["folds"], row["mIoU_pooled"], section.split) == (3, None, "test")
+    assert row["mIoU_low"] < row["mIoU"] < row["mIoU_high"]

@@ -88,6 +88,7 @@ def test_the_source_names_data_protocol_and_checkpoint(tmp_path, monkeypatch):
         location=lambda: {"root": "/own"},
         dataset=lambda split: SimpleNamespace(listing_hash=lambda: f"hash of {split}"),
         fingerprints=lambda dataset: [("a",), ("b",), ("c",)],
+        describe_folds=lambda split: {},
     )
     (tmp_path / "best.ckpt").write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)

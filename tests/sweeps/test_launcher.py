@@ -117,10 +117,11 @@ def test_a_job_gets_the_other_overrides_of_the_command_line(sweep, tmp_path):
     [
         ("skip_strides", ["model=fcn32s", "model=fcn16s", "model=fcn8s"]),
         ("encoders", [f"model/encoder={name}" for name in ("vgg16", "resnet50", "mobilenet_v2", "resnet18")]),
+        ("upsampling", [f"model.decoder.upsampling={n}" for n in ("nearest", "bilinear", "transposed", "unpooling")]),
     ],
 )
 def test_a_sweep_file_starts_a_sweep_and_the_command_line_replaces_its_values(sweep, name, swept):
-    assert f"\n# command   python -m segment.train sweep={name} " in Path(CONF_DIR, "sweep", f"{name}.yaml").read_text()
+    assert f"\n# command   python -m segment.train sweep={name}" in Path(CONF_DIR, "sweep", f"{name}.yaml").read_text()
     fixed = "model/encoder=mobilenet_v2" if name == "skip_strides" else "model=unet"
     code, jobs = sweep(f"sweep={name}", "seed=7", fixed)
     assert code == 0
@@ -129,7 +130,7 @@ def test_a_sweep_file_starts_a_sweep_and_the_command_line_replaces_its_values(sw
 
 
 def test_every_sweep_file_is_tested():
-    assert group_options("sweep") == ["encoders", "skip_strides"]
+    assert group_options("sweep") == ["encoders", "lecture", "skip_strides", "upsampling"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

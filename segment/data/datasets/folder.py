@@ -181,7 +181,7 @@ class FolderDataModule(SegmentationDataModule):
         for split in (self.train_split, self.val_split):
             if found and found <= dark:  # a few masks may have no object: look at the other split, too
                 with suppress(SegmentError):
-                    found |= self._values(self.samples(split), dark)
+                    found |= self._values(self.split_samples(split), dark)
         if threshold is not None and found and found <= dark:
             raise SegmentError(
                 f"the masks at data.root={self.root} are nowhere as bright as data.threshold={threshold:g}: their "

@@ -190,6 +190,8 @@ class ShapesDataModule(SegmentationDataModule):
 
     def __init__(self, train_size: int = 800, val_size: int = 60, test_size: int = 100, **loading: Any) -> None:
         super().__init__(root=".", **loading)
+        if self.folds:
+            raise SegmentError("data.folds: these images are drawn, as many as data.train_size says, and never run out")
         if min(train_size, val_size, test_size) < 1:
             raise SegmentError(f"data: expected sizes from 1, but got {train_size}, {val_size} and {test_size}")
         self.sizes = {"train": train_size, "val": val_size, "test": test_size}

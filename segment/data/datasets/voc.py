@@ -107,7 +107,7 @@ class VOCDataModule(SegmentationDataModule):
         table = (*enumerate(self.classes.names), (IGNORE, VOID))
         for split in dict.fromkeys((self.train_split, self.val_split)):
             with suppress(SegmentError):  # reported as a problem of the split
-                for name in self.ids(split):
+                for name in (sample.id for sample in self.split_samples(split)):
                     found = self._objects(name, table)
                     objects.update(item.label for item in found if item.label != VOID)
                     difficult.update(box.label for box in self._boxes(name) if "difficult" in box.flags)

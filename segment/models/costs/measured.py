@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segment.models.costs.memory import LiveTensors
 from segment.models.net import SegmentationNet
@@ -16,6 +17,8 @@ from segment.models.net import SegmentationNet
 Segment = Callable[[Tensor], Any]
 """A function that segments an image uint8 (3,H,W)."""
 ROUNDS = 11
+MOST_IMAGES = 4096
+"""Largest batch that is tried."""
 TIME_LIMIT = 10.0
 """Seconds per net after which three rounds are enough."""
 
@@ -101,6 +104,37 @@ def peak_memory(net: nn.Module, segment: Segment, image: Tensor) -> int:
     with LiveTensors() as live:
         _run(segment, image)
     return weights + live.peak
+
+
+def training_step(net: nn.Module, height: int, width: int) -> Callable[[int], None]:
+    """Return a function that trains a net, in 32 bits and with AdamW, for one step on a batch of this many images."""
+    optimizer, device = torch.optim.AdamW(net.train().parameters()), next(net.parameters()).device
+
+    def step(count: int) -> None:
+        optimizer.zero_grad()
+        scores = net(torch.zeros(count, 3, height, width, device=device))
+        F.cross_entropy(scores, torch.zeros(count, height, width, dtype=torch.int64, device=device)).backward()
+        optimizer.step()
+
+    return step
+
+
+def largest_batch(step: Callable[[int], None]) -> int:
+    """Return the largest number of images, up to :data:`MOST_IMAGES`, for which a step's memory suffices; 0 for none.
+
+    Args:
+        step: called with a number of images.
+    """
+    fits, fails = 0, MOST_IMAGES + 1
+    while fails - fits > 1:
+        count = (fits + fails) // 2 if fails <= MOST_IMAGES else min(max(2 * fits, 1), MOST_IMAGES)
+        try:
+            step(count)
+            fits = count
+        except torch.OutOfMemoryError:
+            fails = count
+        torch.cuda.empty_cache()  # what a failed step has left in pieces
+    return fits
 
 
 @torch.inference_mode()

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segment.errors import SegmentError
+from segment.models.decoders.upsampling import check_upsampling
 
 
-def upsample(scores: Tensor, factor: int) -> Tensor:
-    """Upsample (N,C,h,w) by a whole factor, bilinear; each cell keeps its place in the image."""
-    return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False) if factor > 1 else scores
+def upsample(scores: Tensor, factor: int, mode: str = "bilinear") -> Tensor:
+    """Upsample (N,C,h,w) by a whole factor, bilinear or nearest; each cell keeps its place in the image."""
+    return F.interpolate(scores, scale_factor=factor, mode=mode) if factor > 1 else scores
 
 
 def crop(x: Tensor, height: int, width: int, offset: int = 0) -> Tensor:
@@ -72,7 +73,8 @@ class FCNDecoder(nn.Module):
         num_classes: number of score maps.
         skip_strides: strides whose features are scored too, in any order: [] is FCN-32s, [16] FCN-16s,
             [16, 8] FCN-8s. The deepest feature is always scored.
-        upsampling: "bilinear", or "transposed" for transposed convolutions that are trained and start as bilinear.
+        upsampling: "bilinear", "nearest", or "transposed" for convolutions that are trained and start as bilinear; from
+            the finest skip to the image it is always bilinear.
 
     Attributes:
         stride: stride of the scores that the decoder returns.
@@ -99,11 +101,10 @@ class FCNDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.strides = scored_strides(channels, skip_strides)
-        if upsampling not in {"bilinear", "transposed"}:
-            raise SegmentError(f"model.decoder.upsampling={upsampling}: expected bilinear or transposed")
+        check_upsampling(upsampling)
         self.stride = self.strides[-1]
         self.score = zero_scores(channels, self.strides, num_classes)
-        self.up = nn.ModuleDict()
+        self.up, self.mode = nn.ModuleDict(), upsampling
         if upsampling == "transposed":
             for coarse, fine in pairwise(self.strides):
                 factor = coarse // fine
@@ -114,7 +115,7 @@ class FCNDecoder(nn.Module):
         scores = self.score[str(self.strides[0])](features[self.strides[0]])
         for coarse, fine in pairwise(self.strides):
             skip = self.score[str(fine)](features[fine])
-            larger = self.up[str(fine)](scores) if self.up else upsample(scores, coarse // fine)
+            larger = self.up[str(fine)](scores) if self.up else upsample(scores, coarse // fine, self.mode)
             # Poolings round up, so the upsampled map is never the smaller one.
             scores = crop(larger, *skip.shape[-2:]) + skip
         return scores

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segment.errors import SegmentError
+from segment.models.decoders.upsampling import check_upsampling, initialise_transposed, upsampling_layer
 from segment.models.encoders.unet_encoder import double_convolution
 from segment.models.weights import he_initialise
 
@@ -28,7 +29,7 @@ class UNetDecoder(nn.Module):
     Args:
         channels: number of channels of the encoder's features, by stride; every stride is a level.
         num_classes: number of score maps.
-        upsampling: "bilinear", or "transposed" for the paper's up-convolutions.
+        upsampling: "bilinear", "nearest", or "transposed" for the paper's up-convolutions.
         width: number of channels of the finest level, doubling with each coarser one up to 512. The default divides the
             channels of the encoder's finest feature by its stride: the paper's 64 at stride 1, and 32 for a ResNet's 64
             at stride 2. It is 16 times the stride or more, since pre-trained encoders start with as few as 16 channels.
@@ -59,8 +60,7 @@ class UNetDecoder(nn.Module):
         norm: str = "batch",
     ) -> None:
         super().__init__()
-        if upsampling not in {"bilinear", "transposed"}:
-            raise SegmentError(f"model.decoder.upsampling={upsampling}: expected transposed or bilinear")
+        check_upsampling(upsampling)
         if width is not None and width < 1:
             raise SegmentError(f"model.decoder.width={width}: expected a number from 1, or null")
         self.strides = sorted(channels, reverse=True)
@@ -70,20 +70,13 @@ class UNetDecoder(nn.Module):
         self.up, self.convolve = nn.ModuleList(), nn.ModuleList()
         for coarse, fine in pairwise(self.strides):
             outputs, factor = min(finest * (fine // self.stride), 512), coarse // fine
-            if upsampling == "transposed":
-                self.up.append(nn.ConvTranspose2d(inputs, outputs, factor, stride=factor))
-                inputs = outputs
-            else:
-                self.up.append(nn.Upsample(scale_factor=factor, mode="bilinear"))
+            self.up.append(upsampling_layer(upsampling, inputs, outputs, factor))
+            inputs = outputs if upsampling == "transposed" else inputs
             self.convolve.append(double_convolution(inputs + channels[fine], outputs, norm=norm))
             inputs = outputs
         self.score = nn.Conv2d(inputs, num_classes, 1)
         he_initialise(self.convolve)
-        for layer in self.up:
-            if isinstance(layer, nn.ConvTranspose2d):
-                # Keeps the variance of the coarser level. With torch's default it shrinks sixfold at each level, and
-                # the net learns from the shallow skips alone for its first hundreds of steps.
-                nn.init.normal_(layer.weight, std=layer.in_channels**-0.5)
+        initialise_transposed(self.up)
 
     def forward(self, features: Mapping[int, Tensor]) -> Tensor:
         """Map features keyed by stride to scores (N,num_classes,h,w) at ``stride``."""

@@ -14,12 +14,13 @@ LAYOUTS = {
     "rounded down": "unet_milesial",
     "FCN paper": "vgg16_fc_paper",
     "U-Net paper": "unet_paper",
+    "SegNet": "segnet",
 }
 """Layouts of features, each with an option of ``model/encoder`` that has it.
 
 "aligned": cell i of stride s lies at the pixels s * i to s * (i + 1) - 1, and odd sizes are rounded up. "rounded down":
 the same, but odd sizes are rounded down. "FCN paper": shifted by a padding of 100 pixels. "U-Net paper": without a
-border, since its convolutions do not pad.
+border, since its convolutions do not pad. "SegNet": positions of the poolings in place of features.
 """
 
 

@@ -8,7 +8,7 @@ from segment.models.encoders.encoder import CeilMaxPool2d, Encoder
 from segment.models.weights import IMAGENET, as_convolution, he_initialise, torchvision_model
 
 
-def _vgg_blocks(features: nn.Sequential) -> list[list[nn.Module]]:
+def vgg_blocks(features: nn.Sequential) -> list[list[nn.Module]]:
     """Return the five blocks of convolutions, without the poolings that end them."""
     blocks: list[list[nn.Module]] = [[]]
     for layer in features:
@@ -35,7 +35,7 @@ class VGGEncoder(Encoder):
 
     def __init__(self, name: str = "vgg16", weights: str | None = IMAGENET) -> None:
         model = torchvision_model(name, weights, VGG, unused=("classifier.",), init_weights=False)
-        blocks = _vgg_blocks(model.features)
+        blocks = vgg_blocks(model.features)
         if weights is None:
             he_initialise(model.features)
         stages: list[tuple[int, nn.Module]] = [(1, nn.Sequential(*blocks[0]))]
@@ -74,7 +74,7 @@ class VGGFullyConvolutional(Encoder):
         fc7 = as_convolution(model.classifier[3], 4096)
         if weights is None:
             he_initialise(nn.ModuleList([model.features, fc6, fc7]))
-        blocks = [nn.Sequential(*block, CeilMaxPool2d()) for block in _vgg_blocks(model.features)]
+        blocks = [nn.Sequential(*block, CeilMaxPool2d()) for block in vgg_blocks(model.features)]
         relu, drop = nn.ReLU(inplace=True), nn.Dropout(dropout)
         head = nn.Sequential(blocks[4], fc6, relu, drop, fc7, relu, drop)
         super().__init__(

@@ -2,11 +2,12 @@
 
 from functools import partial
 
+import pytest
 import torch
 from torch import nn
 
 from segment.models.costs import measured
-from segment.models.costs.measured import measure_costs, peak_memory
+from segment.models.costs.measured import MOST_IMAGES, largest_batch, measure_costs, peak_memory, training_step
 from segment.models.decoders.fcn import FCNDecoder
 from segment.models.encoders.unet_encoder import UNetEncoder
 from segment.models.net import SegmentationNet
@@ -68,3 +69,24 @@ def test_three_rounds_are_enough_of_slow_nets(monkeypatch):
     monkeypatch.setattr(measured, "TIME_LIMIT", 0)
     net = build(4)
     assert "median of 3 alternating passes" in measure_costs([(net, partial(Inference().class_map, net))], 32, 32)[1]
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3, 37, 64, MOST_IMAGES])
+def test_the_largest_batch_is_found_by_running_out_of_memory(room):
+    tried = []
+
+    def step(count: int) -> None:
+        tried.append(count)
+        if count > room:
+            raise torch.OutOfMemoryError
+
+    assert largest_batch(step) == room
+    assert all(count <= max(2 * room, 1) for count in tried)  # a batch far too large may take a machine down
+    assert len(tried) <= 14
+
+
+def test_a_step_of_the_largest_batch_trains():
+    net = build(4)
+    before = [parameter.clone() for parameter in net.parameters()]
+    training_step(net, 16, 20)(2)
+    assert not all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))

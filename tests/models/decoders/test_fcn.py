@@ -21,6 +21,15 @@ def test_skips_fuse_as_in_the_paper():
     torch.testing.assert_close(decoder(features), expected)
 
 
+def test_nearest_upsampling_repeats_each_score():
+    decoder = FCNDecoder({8: 3, 32: 5}, 2, [8], upsampling="nearest")
+    torch.nn.init.normal_(decoder.score["32"].weight)
+    features = {8: torch.randn(1, 3, 7, 9), 32: torch.randn(1, 5, 2, 3)}
+    expected = decoder.score["32"](features[32]).repeat_interleave(4, 2).repeat_interleave(4, 3)[..., :7, :9]
+    assert torch.equal(decoder(features), expected)
+    assert decoder.state_dict().keys() == FCNDecoder({8: 3, 32: 5}, 2, [8]).state_dict().keys()
+
+
 def test_skips_start_from_zero():
     assert not FCNDecoder({16: 4, 32: 5}, 2, [16])({16: torch.randn(1, 4, 2, 2), 32: torch.randn(1, 5, 1, 1)}).any()
 
@@ -45,5 +54,5 @@ def test_crop_is_the_same_when_exported(monkeypatch):
 def test_wrong_arguments():
     with pytest.raises(SegmentError, match=r"no feature at stride 64; this encoder has 32, 16"):
         FCNDecoder({16: 4, 32: 5}, 5, skip_strides=[64])
-    with pytest.raises(SegmentError, match=r"model.decoder.upsampling=nearest: expected bilinear or transposed"):
-        FCNDecoder({16: 4, 32: 5}, 5, upsampling="nearest")
+    with pytest.raises(SegmentError, match=r"model.decoder.upsampling=cubic: expected nearest, bilinear or transposed"):
+        FCNDecoder({16: 4, 32: 5}, 5, upsampling="cubic")

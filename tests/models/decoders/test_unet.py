@@ -28,7 +28,7 @@ def test_features_are_cropped_at_the_end_and_padded_around():
 
 def test_wrong_arguments():
     for arguments, message in (
-        ({"upsampling": "nearest"}, "expected transposed or bilinear"),
+        ({"upsampling": "cubic"}, "expected nearest, bilinear or transposed"),
         ({"norm": "layer"}, "expected batch or group"),
         ({"width": 0}, "model.decoder.width=0: expected a number from 1"),
     ):

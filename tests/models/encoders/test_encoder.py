@@ -15,13 +15,16 @@ from segment.models.encoders.encoder import CeilMaxPool2d
 from segment.models.net import SegmentationNet
 from segment.models.published.fcn_resnet import FCNHead
 
-ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml") if "paper" not in path.stem)
+ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml"))
+ENCODERS = [name for name in ENCODERS if "paper" not in name and "segnet" not in name]  # for decoders of their own
 QUICK = {"mobilenet_v2", "unet_small"}
 DECODERS = {
     "fcn": partial(FCNDecoder, skip_strides=[8, 4]),
     "fcn_transposed": partial(FCNDecoder, skip_strides=[8, 4], upsampling="transposed"),
     "fcn_head": FCNHead,
+    "fcn_nearest": partial(FCNDecoder, skip_strides=[8, 4], upsampling="nearest"),
     "unet": UNetDecoder,
+    "unet_nearest": partial(UNetDecoder, upsampling="nearest"),
     "unet_transposed": partial(UNetDecoder, upsampling="transposed", norm="group"),
 }
 
