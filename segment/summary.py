@@ -44,7 +44,7 @@ def summary(config: DictConfig) -> None:
     for model, encoder in pairs:
         overrides = [*flags, f"model={model}", *([f"model/encoder={encoder}"] if encoder else [])]
         net = without_weights(plain(load_config(overrides).model))
-        name = encoder or str((net.get("encoder") or {}).get("_target_", "-")).rpartition(".")[2]
+        name = encoder or encoder_name(net.get("encoder"))
         try:
             cells = cost_cells(net, classes, *size)
             cells += [str(measure_largest_batch(net, classes, *size))] if batch else []
@@ -58,6 +58,11 @@ def summary(config: DictConfig) -> None:
     console.width = max(console.width, 100)
     console.print(screen_table(grid))
     print(*notes, sep="\n")
+
+
+def encoder_name(encoder: Any) -> str:
+    """Return the class of an encoder's configuration, or its name in another library; "-" where there is none."""
+    return encoder if isinstance(encoder, str) else str((encoder or {}).get("_target_", "-")).rpartition(".")[2]
 
 
 def check_gpu() -> None:

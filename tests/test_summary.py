@@ -6,7 +6,7 @@ import pytest
 
 from segment.cli.config import group_options, load_config
 from segment.errors import SegmentError
-from segment.summary import summary
+from segment.summary import encoder_name, summary
 from tests.conftest import Run
 
 
@@ -39,6 +39,14 @@ def test_wrong_values(override, message, monkeypatch):
         summary(load_config([override], "summary"))
 
 
+@pytest.mark.parametrize(
+    ("encoder", "name"),
+    [("resnet34", "resnet34"), ({"_target_": "segment.models.UNetEncoder"}, "UNetEncoder"), (None, "-")],
+)
+def test_the_name_of_an_encoder(encoder, name):
+    assert encoder_name(encoder) == name
+
+
 def test_the_only_nets_error_is_raised():
     overrides = ["models=[fcn8s_paper]", "encoders=[unet_small]", "size=[64,64]"]
     with pytest.raises(SegmentError, match=r"no feature at|needs an encoder with layout 'FCN paper'"):
@@ -48,7 +56,10 @@ def test_the_only_nets_error_is_raised():
 def test_own_models_of_a_folder_are_listed(tmp_path, monkeypatch, capsys):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("defaults:\n  - fcn_small\n")
-    monkeypatch.setattr("segment.summary.group_options", lambda *given: group_options(*given)[9:11])
+    monkeypatch.setattr(
+        "segment.summary.group_options",
+        lambda *given: [one for one in group_options(*given) if one in {"fcn_small", "mine"}],
+    )
     monkeypatch.setattr(sys, "argv", ["summary", "--config-dir", str(tmp_path), "size=[64,64]"])
     summary(load_config(["size=[64,64]"], "summary"))
     assert {"fcn_small", "mine"} <= {line.split()[1] for line in capsys.readouterr().out.splitlines() if "│" in line}
