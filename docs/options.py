@@ -152,6 +152,7 @@ class Reference(SphinxDirective):
     optional_arguments = 2
 
     def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # conf/ may have changed since the last build
         texts = WRITERS[self.name](*self.arguments)
         return self.parse_text_to_nodes("\n\n".join(filter(None, texts)), allow_section_headings=True)
 
