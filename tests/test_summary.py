@@ -1,13 +1,16 @@
 """The command ``segment.summary``."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from segment.cli.config import group_options, load_config
 from segment.errors import SegmentError
-from segment.summary import summary
+from segment.summary import encoder_name, summary
 from tests.conftest import Run
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_parts"
 
 
 @pytest.mark.slow
@@ -39,6 +42,17 @@ def test_wrong_values(override, message, monkeypatch):
         summary(load_config([override], "summary"))
 
 
+def test_nets_without_an_encoder_to_choose(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["summary", f"--config-dir={EXAMPLE / 'conf'}"])
+    monkeypatch.syspath_prepend(EXAMPLE)
+    summary(load_config(["models=[tiny,fcn_small]", "encoders=[unet_small]", "size=[32,32]"], "summary"))
+    assert "tiny with unet_small: model/encoder= is not" in capsys.readouterr().out
+    summary(load_config(["models=[tiny]", "size=[32,32]"], "summary"))
+    assert capsys.readouterr().out.split("tiny")[1].split()[1] == "-"
+    assert encoder_name({"encoder": "mobilenet_v2"}) == "mobilenet_v2"
+    assert encoder_name({"encoder": {"_target_": "segment.models.UNetEncoder"}}) == "UNetEncoder"
+
+
 def test_the_only_nets_error_is_raised():
     overrides = ["models=[fcn8s_paper]", "encoders=[unet_small]", "size=[64,64]"]
     with pytest.raises(SegmentError, match=r"no feature at|needs an encoder with layout 'FCN paper'"):
@@ -48,7 +62,10 @@ def test_the_only_nets_error_is_raised():
 def test_own_models_of_a_folder_are_listed(tmp_path, monkeypatch, capsys):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("defaults:\n  - fcn_small\n")
-    monkeypatch.setattr("segment.summary.group_options", lambda *given: group_options(*given)[9:11])
+    monkeypatch.setattr(
+        "segment.summary.group_options",
+        lambda *given: sorted({"fcn_small", "mine"}.intersection(group_options(*given))),
+    )
     monkeypatch.setattr(sys, "argv", ["summary", "--config-dir", str(tmp_path), "size=[64,64]"])
     summary(load_config(["size=[64,64]"], "summary"))
     assert {"fcn_small", "mine"} <= {line.split()[1] for line in capsys.readouterr().out.splitlines() if "│" in line}
