@@ -9,7 +9,6 @@ sys.path.insert(0, str(HERE))  # of the extension beside this file
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])  # of the notebooks
 
 project = "segment"
-author = "the authors of segment"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline", "options"]
 exclude_patterns = ["**/.ipynb_checkpoints"]
 
@@ -18,6 +17,7 @@ myst_heading_anchors = 4
 suppress_warnings = ["config.cache"]
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+nb_output_stderr = "remove"  # such as notes on the environment
 
 autodoc_inherit_docstrings = False
 napoleon_use_ivar = True
@@ -32,3 +32,4 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False

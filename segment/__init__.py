@@ -2,13 +2,14 @@
 
 The flow of data, from the commands down::
 
-    conf/*.yaml --> train  evaluate  predict  convert  export  check  summary  report  submission     commands
+    conf/*.yaml --> train  evaluate  predict  apply  convert  export  check  summary  report  submission     commands
                         |  the commands, cli and sweeps import Hydra; the other folders do not
        data ------------+                         models
        files -> batches |                         batches -> scores
                         v                            v
                     training      loss and metrics -> weights
                     prediction    one image -> class map
+                    effects       class map -> another picture, a table
                     evaluation    many images -> metrics
                     records       a run on disk: a module for each file of a run folder
                     comparison    many runs -> one table

@@ -15,12 +15,16 @@ from PIL.PngImagePlugin import PngInfo
 import segment
 from segment.data.datasets.shapes import SHAPES
 from segment.data.images import read_image, to_rgb
-from segment.prediction.output_files import JOURNAL
+from segment.prediction.output_files import JOURNALS
 from tests.prediction.conftest import photo
 
 
 def files(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != JOURNAL}
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != JOURNALS["predict"]
+    }
 
 
 def test_a_folder(main, checkpoint, tmp_path):

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from segment.cli.config import flatten, plain
 from segment.cli.suggestions import close_name
 from segment.cli.targets import argument_names, locate
-from segment.cli.value_types import check_arguments
+from segment.cli.value_types import MISSING, check_arguments
 from segment.errors import SegmentError
 
 PAIR = "segment.models.SegmentationNet"
@@ -26,13 +26,21 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
     The part gets plain lists and dictionaries: it may keep them in a checkpoint, which holds plain data.
 
     Raises:
-        SegmentError: a value is of another type than the part declares, or the part does not take it.
+        SegmentError: a value is missing, is of another type than the part declares, or the part does not take it.
     """
-    return _build(check_arguments(plain(config), _full_key(config)), *args, **kwargs)
+    return _build(_checked(plain(config), _full_key(config)), *args, **kwargs)
 
 
 def _full_key(config: Any) -> str:
     return config._get_full_key(None) if OmegaConf.is_config(config) else ""
+
+
+def _checked(table: Any, name: str) -> Any:
+    """Return plain data with each value in the type that its part declares; ``name`` is its key."""
+    checked = check_arguments(table, name)
+    for key in (f"{name}.{key}".strip(".") for key, value in flatten(checked) if value == MISSING):
+        raise SegmentError(f"{key} is missing: give {key}=VALUE on the command line")
+    return checked
 
 
 def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
@@ -56,7 +64,7 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
 
 def build_later(config: Any) -> Any:
     """Return the function that builds a part when its other arguments are known; its YAML needs no ``_partial_``."""
-    checked = check_arguments(plain(config), _full_key(config))
+    checked = _checked(plain(config), _full_key(config))
     return _build({**checked, "_partial_": True} if checked else checked)
 
 
@@ -69,7 +77,7 @@ def build_net(config: Any, num_classes: int) -> Any:
     Raises:
         SegmentError: the class does not take an argument, or builds no module.
     """
-    table = check_arguments({"_target_": PAIR, **plain(config)}, _full_key(config))
+    table = _checked({"_target_": PAIR, **plain(config)}, _full_key(config))
     if isinstance(table.get("decoder"), Mapping):
         table["decoder"] = {**table["decoder"], "_partial_": True}
     taken = argument_names(table["_target_"])

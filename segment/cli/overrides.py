@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-LITERAL_PATHS = ("input", "output", "checkpoint", "predictions.folder", "resume", "repeat")
+LITERAL_PATHS = (
+    "input", "output", "checkpoint", "predictions.folder", "resume", "repeat",
+    "effect.texture", "effect.background",
+)  # fmt: skip
 """Keys whose value is a path as it stands: a comma in it is no sweep."""
 SWEPT_PATHS = ("data.root", "model.weights", "model.encoder.weights", "model.encoder_weights", "model.name")
 """Keys whose value is a path or a sweep over paths; it is quoted only where Hydra cannot read it (``~/voc``)."""
 NAMES = (
     "hydra.run.dir", "hydra.sweep.dir", "data.images", "data.masks", "data.image_name", "data.mask_name", "data.url",
-    "data.groups.pattern", "data.groups.file",
+    "data.groups.pattern", "data.groups.file", "effect.colour",
     "logger.wandb.name", "logger.wandb.project", "logger.wandb.group",
 )  # fmt: skip
 """Further keys whose value is a name or a path; it is quoted only where Hydra cannot read it."""

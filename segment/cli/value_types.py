@@ -93,7 +93,8 @@ def describe_type(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(as_typed, get_args(kind)))
     if get_origin(kind) in LISTS:
-        return f"a list (each {describe_type((get_args(kind) or (Any,))[0])})"
+        each = describe_type((get_args(kind) or (Any,))[0])
+        return f"a list (each {each})" if each else "a list"
     return DESCRIPTIONS.get(kind, "")
 
 

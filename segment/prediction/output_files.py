@@ -1,15 +1,16 @@
-"""The files that ``segment.predict`` writes for an image: the mask, which records its origin, and extras beside it."""
+"""The files that a command writes for an image: a PNG, which records its origin, and extras beside a mask."""
 
 import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from segment.data.png import unpack_png
@@ -19,8 +20,8 @@ from segment.prediction.segmenter import Segmentation
 
 TEXT_KEY = "segment"
 """Key of a text in the mask's PNG. Its first line is the mask's origin, its second line the suffixes of its files."""
-JOURNAL = ".segment_predict.txt"
-"""File in each output folder with the names of the files that are written there, recorded before they are written."""
+JOURNALS = {"predict": ".segment_predict.txt", "apply": ".segment_apply.txt"}
+"""File in each output folder with the names of the files that a command writes there, recorded before them."""
 OVERLAY, LARGE_OVERLAY, JPEG_SIDE = "_overlay.jpg", "_overlay.png", 65_500
 """Suffixes of overlays, and the longest side, in pixels, that Pillow writes as a JPEG."""
 EXTRAS = {OVERLAY: "overlay", ".json": "json", ".npz": "probabilities"}
@@ -35,14 +36,16 @@ class OutputFiles:
     Args:
         stem: path of all of them, without suffix.
         extras: suffixes of the extras to write, see :data:`EXTRAS`.
+        command: the command that writes them.
 
     Example:
         >>> str(OutputFiles(Path("masks/cat"), [".json"]).path(".json"))
         'masks/cat.json'
     """
 
-    def __init__(self, stem: Path, extras: list[str]) -> None:
-        self.stem, self.suffixes, self.journal = stem, [".png", *extras], stem.parent / JOURNAL
+    def __init__(self, stem: Path, extras: list[str], command: str = "predict") -> None:
+        self.stem, self.suffixes, self.command = stem, [".png", *extras], command
+        self.journal = stem.parent / JOURNALS[command]
 
     def path(self, suffix: str) -> Path:
         """Return the path of the file with this suffix."""
@@ -82,7 +85,7 @@ class OutputFiles:
         return True
 
     def foreign(self, own: frozenset[str], suffixes: Sequence[str] = ()) -> list[Path]:
-        """Return existing files under these names that ``segment.predict`` did not write, or that a user has edited.
+        """Return existing files under these names that the command did not write, or that a user has edited.
 
         Args:
             own: names in the folder's journal, see :func:`written_names`.
@@ -106,17 +109,14 @@ class OutputFiles:
         is_large = overlay is not None and max(overlay.size) > JPEG_SIDE
         suffixes = [LARGE_OVERLAY if is_large and suffix == OVERLAY else suffix for suffix in self.suffixes]
         if is_large:
-            refuse_foreign(self.foreign(written_names(self.journal), [LARGE_OVERLAY]))
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
-        with self.journal.open("a", encoding="utf-8") as journal:
-            journal.writelines(f"{json.dumps(self.path(suffix).name)}\n" for suffix in suffixes)
+            self.refuse_foreign(written_names(self.journal), [LARGE_OVERLAY])
+        self._record_names(suffixes)
         earlier, others = self.recorded()
         if earlier != origin:  # extras that belong to another mask
             for suffix in {*others} - {*suffixes}:
                 self.path(suffix).unlink(missing_ok=True)
             others = []
-        text = PngInfo()
-        text.add_text(TEXT_KEY, f"{origin}\n{' '.join(dict.fromkeys([*suffixes, *others]))}")
+        text = _origin_text(origin, dict.fromkeys([*suffixes, *others]))
         with ExitStack() as stack:  # the file that is opened first is moved last
             files = {suffix: stack.enter_context(whole_file(self.path(suffix), "wb")) for suffix in suffixes}
             result.palette_image().save(files[".png"], "PNG", pnginfo=text)
@@ -131,6 +131,29 @@ class OutputFiles:
                 assert result.probabilities is not None
                 np.savez_compressed(files[".npz"], probabilities=result.probabilities, classes=result.classes.names)
 
+    def write_picture(self, picture: Image.Image, origin: str) -> None:
+        """Record the name in the folder's journal and write a picture as the only file."""
+        self._record_names([".png"])
+        with whole_file(self.path(".png"), "wb") as file:
+            picture.save(file, "PNG", pnginfo=_origin_text(origin, [".png"]))
+
+    def refuse_foreign(self, own: frozenset[str], suffixes: Sequence[str] = ()) -> None:
+        """Raise a SegmentError that names a file which the command would overwrite and did not write, see `foreign`."""
+        if paths := self.foreign(own, suffixes):
+            raise SegmentError(f"{paths[0]} exists, and segment.{self.command} did not write it: choose another folder")
+
+    def _record_names(self, suffixes: Sequence[str]) -> None:
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        with self.journal.open("a", encoding="utf-8") as journal:
+            journal.writelines(f"{json.dumps(self.path(suffix).name)}\n" for suffix in suffixes)
+
+
+def _origin_text(origin: str, suffixes: Iterable[str]) -> PngInfo:
+    """Return the text of a PNG: the origin, and the suffixes of the files that belong to it."""
+    text = PngInfo()
+    text.add_text(TEXT_KEY, f"{origin}\n{' '.join(suffixes)}")
+    return text
+
 
 def written_names(journal: Path) -> frozenset[str]:
     """Return the names that a folder's journal lists, as JSON, since a name may have line ends."""
@@ -140,13 +163,9 @@ def written_names(journal: Path) -> frozenset[str]:
         return frozenset()
 
 
-def refuse_foreign(paths: list[Path]) -> None:
-    """Raise a SegmentError that names the first of some files which another program wrote."""
-    if paths:
-        raise SegmentError(f"{paths[0]} exists, and segment.predict did not write it: choose another folder")
-
-
-def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]) -> dict[Path, OutputFiles]:
+def plan_outputs(
+    images: list[Path], base: Path, output: Path, extras: list[str], command: str = "predict"
+) -> dict[Path, OutputFiles]:
     """Return the output files of each image: below ``output``, with its sub-folder and its name.
 
     The name loses its suffix unless images differ in that alone.
@@ -160,7 +179,7 @@ def plan_outputs(images: list[Path], base: Path, output: Path, extras: list[str]
     plan = {}
     for image, name in zip(images, names, strict=True):
         stem = name.with_suffix("")
-        plan[image] = files = OutputFiles(output / (stem if taken[stem] == 1 else name), extras)
+        plan[image] = files = OutputFiles(output / (stem if taken[stem] == 1 else name), extras, command)
         for target in (files.path(".png"), files.path(OVERLAY)):
             if os.path.realpath(target) in inputs:
                 raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
@@ -176,7 +195,7 @@ def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
     """
     names = cache(written_names)
     for files in plan.values():
-        refuse_foreign(files.foreign(names(files.journal)))
+        files.refuse_foreign(names(files.journal))
     if output.is_file():
         raise SegmentError(f"output={output}: it is a file, expected a folder")
     output.mkdir(parents=True, exist_ok=True)

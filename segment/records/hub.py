@@ -17,7 +17,7 @@ from segment.files import first_names
 
 WEIGHTS, CONFIG, CARD, PICTURE = "model.safetensors", "config.json", "README.md", "example.png"
 """Names of the files of a shared folder."""
-MAX_BYTES = {CONFIG: 2**25, WEIGHTS: 2**34, CARD: 2**20}
+MAX_FILE_BYTES = {CONFIG: 2**25, WEIGHTS: 2**34, CARD: 2**20}
 """The files that are downloaded, and the size of the largest one that is: a config.json has up to a million values."""
 SCHEME = "hf://"
 REPOSITORY = r"[\w-][\w.-]*/[\w-][\w.-]*"
@@ -86,8 +86,8 @@ def _download_file(repository: str, name: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     size = hf_hub_download(repository, name, revision=revision, dry_run=True).file_size or 0
-    if size > MAX_BYTES[name]:
-        raise SegmentError(f"refused, its {name} has {size:,} bytes, expected up to {MAX_BYTES[name]:,}")
+    if size > MAX_FILE_BYTES[name]:
+        raise SegmentError(f"refused, its {name} has {size:,} bytes, expected up to {MAX_FILE_BYTES[name]:,}")
     return Path(hf_hub_download(repository, name, revision=revision))
 
 

@@ -20,7 +20,7 @@ from segment.files import readable_file, whole_file
 from segment.models.file_checks import check_content
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
-from segment.records.hub import CARD, CONFIG, MAX_BYTES, PICTURE, WEIGHTS, require_hub
+from segment.records.hub import CARD, CONFIG, MAX_FILE_BYTES, PICTURE, WEIGHTS, require_hub
 from segment.records.json_file import read_json
 
 SECRETS = {"url", "checksum"}
@@ -116,7 +116,7 @@ def read_hub_folder(config: Path) -> dict[str, Any]:
         metadata = read_json(
             readable_file(config, "checkpoint"),
             HubConfig,
-            MAX_BYTES[CONFIG],
+            MAX_FILE_BYTES[CONFIG],
             parse_constant=_refuse,
             parse_float=_finite,
         )
@@ -132,8 +132,8 @@ def _read_weights(path: Path, digest: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     with readable_file(path, "checkpoint").open("rb") as file:
-        if (size := path.stat().st_size) > MAX_BYTES[WEIGHTS]:
-            raise SegmentError(f"{path}: refused, it has {size:,} bytes, expected up to {MAX_BYTES[WEIGHTS]:,}")
+        if (size := path.stat().st_size) > MAX_FILE_BYTES[WEIGHTS]:
+            raise SegmentError(f"{path}: refused, it has {size:,} bytes, expected up to {MAX_FILE_BYTES[WEIGHTS]:,}")
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             raise SegmentError(
                 f"{path} is not the file that its {CONFIG} was written with: it is damaged, cut off, a pointer of "

@@ -10,7 +10,7 @@ from segment.errors import SegmentError
 MAX_BYTES = 2_000_000
 """Size of the largest file of a run folder that is read; they have some thousands of bytes."""
 
-MAX_VALUES = 1_000_000
+MAX_JSON_VALUES = 1_000_000
 """Number of values, commas and brackets in a file; Python needs up to a hundred bytes for each."""
 
 
@@ -32,8 +32,8 @@ def read_json(path: Path, kind: Any, max_bytes: int = MAX_BYTES, **parsing: Any)
         if path.stat().st_size > max_bytes:
             raise SegmentError(f"cannot read {path}: it is larger than {max_bytes:,} bytes")
         content = path.read_bytes()
-        if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:
-            raise SegmentError(f"cannot read {path}: it has more than {MAX_VALUES:,} values")
+        if sum(map(content.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+            raise SegmentError(f"cannot read {path}: it has more than {MAX_JSON_VALUES:,} values")
         value = json.loads(content, **parsing)  # pydantic's own parser refuses paths that are not UTF-8
         return pydantic.TypeAdapter(kind).validate_python(value, strict=not is_dataclass(kind))
     except OSError as error:

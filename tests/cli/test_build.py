@@ -3,6 +3,7 @@
 import hydra
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from segment.cli.build import instantiate
 from segment.cli.config import load_config
@@ -45,3 +46,9 @@ def test_a_wrong_type_is_named_by_its_full_key():
     config = load_config(["model.encoder.width=x"])
     with pytest.raises(SegmentError, match=r"^model\.encoder\.width=x: expected a whole number$"):
         instantiate(config.model, num_classes=2)
+
+
+def test_a_missing_key_is_named_as_it_is_typed():
+    config = OmegaConf.create({"data": {"_target_": "segment.data.FolderDataModule", "root": "???"}})
+    with pytest.raises(SegmentError, match=r"^data\.root is missing: give data\.root=VALUE on the command line$"):
+        instantiate(config.data)

@@ -105,6 +105,13 @@ def test_other_things_are_no_transforms(transforms, message):
         Augmentation(transforms)
 
 
+@pytest.mark.parametrize("value", ["GaussianBlur", None])
+def test_a_value_that_is_no_list_is_refused(value):
+    config = {"_target_": "segment.data.ShapesDataModule", "augment": value}
+    with pytest.raises(SegmentError, match=r"^augment=(GaussianBlur|null): expected a list$"):
+        instantiate(config)
+
+
 def test_a_data_module_draws_the_same_in_any_worker_and_order():
     blur = "{_target_: torchvision.transforms.v2.GaussianBlur, kernel_size: 5, sigma: [0.1, 2.0]}"
     turn = "{_target_: torchvision.transforms.v2.RandomRotation, degrees: 40}"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from segment.data.classes import Classes
 from segment.errors import SegmentError
-from segment.prediction.output_files import JOURNAL, OutputFiles, plan_outputs, prepare_folder, written_names
+from segment.prediction.output_files import JOURNALS, OutputFiles, plan_outputs, prepare_folder, written_names
 from segment.prediction.segmenter import Segmentation
 
 CLASSES = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
@@ -47,8 +47,8 @@ def test_all_files_are_written_and_record_their_origin(tmp_path):
     assert not files.are_complete("origin 1")
     files.write(RESULT, Path("in/a.jpg"), "origin 1")
     names = ["a.json", "a.npz", "a.png", "a_overlay.jpg"]
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [JOURNAL, *names]
-    assert sorted(map(json.loads, (tmp_path / "new" / JOURNAL).read_text().splitlines())) == names
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [JOURNALS["predict"], *names]
+    assert sorted(map(json.loads, (tmp_path / "new" / JOURNALS["predict"]).read_text().splitlines())) == names
     assert files.recorded() == ("origin 1", [".png", "_overlay.jpg", ".json", ".npz"])
     assert files.are_complete("origin 1")
     assert not files.are_complete("origin 2")
@@ -144,7 +144,7 @@ def test_an_overlay_beyond_a_jpeg_is_a_png(tmp_path, monkeypatch):
     files.write(RESULT, Path("a.jpg"), "origin")
     monkeypatch.undo()
     files.write(RESULT, Path("a.jpg"), "origin 2")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [JOURNAL, "a.png", "a_overlay.jpg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [JOURNALS["predict"], "a.png", "a_overlay.jpg"]
 
 
 @pytest.mark.parametrize(("width", "suffix"), [(65_500, "jpg"), (65_501, "png")])

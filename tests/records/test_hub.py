@@ -6,7 +6,7 @@ import pytest
 
 from segment.errors import SegmentError
 from segment.records.folder import checkpoint_path
-from segment.records.hub import CARD, CONFIG, MAX_BYTES, PICTURE, WEIGHTS, check_push, download, hub_address, push
+from segment.records.hub import CARD, CONFIG, MAX_FILE_BYTES, PICTURE, WEIGHTS, check_push, download, hub_address, push
 
 FILES = {WEIGHTS: b"weights", CONFIG: b"{}", CARD: b"card"}
 
@@ -34,7 +34,7 @@ def test_mistakes_and_failures_are_one_line(hub, monkeypatch):
     hub.commit("ada/half", {CONFIG: b"{}"})
     hub.commit("ada/large", {**FILES, CONFIG: b" " * 9})
     hub.refused["/ada/down/resolve/main/config.json"] = 403
-    monkeypatch.setitem(MAX_BYTES, CONFIG, 8)
+    monkeypatch.setitem(MAX_FILE_BYTES, CONFIG, 8)
     messages = {
         "hf://ada": "expected hf://USER/NAME or hf://USER/NAME@REVISION",
         "hf://ada/../cells": "expected hf://USER/NAME",

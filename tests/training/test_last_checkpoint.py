@@ -16,7 +16,7 @@ from segment.errors import SegmentError
 from segment.records.checkpoint import load_checkpoint
 from segment.records.folder import RunFolder
 from segment.training.last_checkpoint import LastCheckpoint, requeue_job
-from tests.training.runs import HARD, LONGER, Killed, interrupt, kill, outcome
+from tests.training.runs import HARD, LONGER, TINY, Killed, interrupt, kill, outcome
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,25 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert load_checkpoint(left / "checkpoints" / "last.ckpt")["global_step"] == step
     main("train", *HARD, f"hydra.run.dir={left}", "resume=auto")
     assert outcome(left) == uninterrupted
+
+
+@pytest.mark.slow
+def test_counted_weights_and_own_transforms_are_those_of_an_uninterrupted_run(main, tmp_path, monkeypatch, capfd):
+    """Weights of the record are used again: pixels are counted once, also for a run that is repeated."""
+    run, left, whole = tmp_path / "run", tmp_path / "left", tmp_path / "whole"
+    turn = "{_target_: torchvision.transforms.v2.RandomRotation, degrees: 40}"
+    mixed = ("loss=sum", "loss.terms=[focal,lovasz]", "loss.parts.focal.class_weights=auto", f"data.augment=[{turn}]")
+    options = (*TINY, *mixed, "checkpoint.every_n_steps=2")
+    main("train", *options, "data.num_workers=2", f"hydra.run.dir={whole}")
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        interrupt(patch, "training_step", 6, partial(kill, run, left))
+        main("train", *options, f"hydra.run.dir={run}")
+    main("train", *options, f"hydra.run.dir={left}", "resume=auto")
+    assert outcome(left) == outcome(whole)
+    again = main("train", f"repeat={left}")
+    assert outcome(again)["state_dict"] == outcome(whole)["state_dict"]
+    assert capfd.readouterr().out.count("counting the pixels of each class in 12 images") == 2
+    main("evaluate", f"checkpoint={again}")
 
 
 @pytest.mark.slow

@@ -1,0 +1,79 @@
+"""The loop of ``segment.predict`` and ``segment.apply`` over images: a broken one is a line, and the rest is done."""
+
+import errno
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from segment.data.images import Reading
+from segment.errors import SegmentError
+from segment.files import kind, printable
+from segment.prediction.output_files import OutputFiles
+
+NO_BANDS = {".jpg", ".jpeg", ".bmp"}
+"""Suffixes of images that have neither further bands nor frames, so that their headers need not be read."""
+
+
+def limit_image_size(max_memory: float | None) -> None:
+    """Make PIL refuse images whose pixels alone take more than ``max_memory`` GiB, when it reads their header."""
+    from PIL import Image
+
+    from segment.prediction.inference import KEPT_BYTES
+
+    # PIL refuses images of twice this number of pixels.
+    Image.MAX_IMAGE_PIXELS = None if max_memory is None else int(max_memory * 2**30 / KEPT_BYTES / 2)
+
+
+def note_bands(paths: Iterable[Path], reading: Reading) -> None:
+    """Print a note if images have bands or frames that the net does not see."""
+    from segment.data.consistency import header_notes
+    from segment.data.pairs import PairHeaders, Sample, read_headers
+
+    samples = [Sample(path.stem, path, None) for path in paths if path.suffix.lower() not in NO_BANDS]
+    headers = {sample: read_headers(sample) for sample in samples}
+    found = {sample: pair for sample, pair in headers.items() if isinstance(pair, PairHeaders)}
+    for note in header_notes(found, reading):
+        print(f"note: {printable(note.message)}")
+
+
+def process_images(
+    plan: Mapping[Path, OutputFiles],
+    origin: str,
+    is_complete: Callable[[Path, OutputFiles, str], bool],
+    process: Callable[[Path, OutputFiles, str], None],
+) -> tuple[int, int]:
+    """Process all images that are not complete yet; print why others are skipped.
+
+    Args:
+        plan: output files of each image.
+        origin: everything but the image that a result depends on, in one line.
+        is_complete: given an image, its files and its origin, returns whether there is nothing to do.
+        process: given the same, does the work.
+
+    Returns:
+        Number of images that were processed, and of those that were complete before.
+
+    Raises:
+        SegmentError: the disk is full or cannot be written.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    console, new, existing = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
+    for path, files in track(list(plan.items()), "segmenting", console=console):
+        try:
+            if not path.is_file():
+                raise SegmentError(f"cannot read the image {path}: it is {kind(path)}, not a file")
+            image_origin = f"{origin} {path.stat().st_size} {path.stat().st_mtime_ns}"
+            if is_complete(path, files, image_origin):
+                existing += 1
+                continue
+            process(path, files, image_origin)
+            new += 1
+        except (SegmentError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+                raise SegmentError(f"cannot write {error.filename}: {error.strerror}") from None
+            reason = str(error) or type(error).__name__
+            if not isinstance(error, SegmentError):  # an error of torch continues with a stack trace
+                reason = f"{path}: {reason.splitlines()[0]}"
+            console.print(f"skipped: {printable(reason)}", style="yellow")
+    return new, existing
