@@ -1,7 +1,6 @@
 """Costs of nets without running them: ``python -m segment.summary models=[fcn8s,unet] encoders=[resnet50]``."""
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from hydra.errors import HydraException
@@ -49,7 +48,7 @@ def summary(config: DictConfig) -> None:
         name = encoder or "-"
         try:
             net = without_weights(plain(load_config(overrides).model))
-            name = encoder or encoder_name(net)
+            name = encoder or encoder_name(net.get("encoder"))
             cells = cost_cells(net, classes, *size)
             cells += [str(measure_largest_batch(net, classes, *size))] if batch else []
         except (SegmentError, HydraException) as error:
@@ -65,10 +64,9 @@ def summary(config: DictConfig) -> None:
     print(*notes, sep="\n")
 
 
-def encoder_name(net: Mapping[str, Any]) -> str:
-    """Return the name of a net's encoder from the net's configuration: its class or, of another library's, the text."""
-    encoder = net.get("encoder", "-")
-    return str(encoder.get("_target_")).rpartition(".")[2] if isinstance(encoder, Mapping) else str(encoder)
+def encoder_name(encoder: Any) -> str:
+    """Return the class of an encoder's configuration, or its name in another library; "-" where there is none."""
+    return encoder if isinstance(encoder, str) else str((encoder or {}).get("_target_", "-")).rpartition(".")[2]
 
 
 def check_gpu() -> None:

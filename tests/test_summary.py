@@ -49,8 +49,14 @@ def test_nets_without_an_encoder_to_choose(capsys, monkeypatch):
     assert "tiny with unet_small: model/encoder= is not" in capsys.readouterr().out
     summary(load_config(["models=[tiny]", "size=[32,32]"], "summary"))
     assert capsys.readouterr().out.split("tiny")[1].split()[1] == "-"
-    assert encoder_name({"encoder": "mobilenet_v2"}) == "mobilenet_v2"
-    assert encoder_name({"encoder": {"_target_": "segment.models.UNetEncoder"}}) == "UNetEncoder"
+
+
+@pytest.mark.parametrize(
+    ("encoder", "name"),
+    [("resnet34", "resnet34"), ({"_target_": "segment.models.UNetEncoder"}, "UNetEncoder"), (None, "-")],
+)
+def test_the_name_of_an_encoder(encoder, name):
+    assert encoder_name(encoder) == name
 
 
 def test_the_only_nets_error_is_raised():
@@ -64,7 +70,7 @@ def test_own_models_of_a_folder_are_listed(tmp_path, monkeypatch, capsys):
     (tmp_path / "model" / "mine.yaml").write_text("defaults:\n  - fcn_small\n")
     monkeypatch.setattr(
         "segment.summary.group_options",
-        lambda *given: sorted({"fcn_small", "mine"}.intersection(group_options(*given))),
+        lambda *given: [one for one in group_options(*given) if one in {"fcn_small", "mine"}],
     )
     monkeypatch.setattr(sys, "argv", ["summary", "--config-dir", str(tmp_path), "size=[64,64]"])
     summary(load_config(["size=[64,64]"], "summary"))
