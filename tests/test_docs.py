@@ -31,6 +31,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "html"
 
 
+def test_every_command_and_group_is_in_the_reference():
+    pages = "".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
+    commands = {path.stem for path in Path(CONF_DIR).glob("*.yaml")}
+    groups = {path.parent.relative_to(CONF_DIR).as_posix() for path in Path(CONF_DIR).rglob("*/*.yaml")}
+    assert {name for name in commands if f"{{command}} {name}\n" not in pages} == set()
+    assert {name for name in groups if f"{{group}} {name}\n" not in pages} == {"loading", "net"}
+
+
 @pytest.mark.slow
 def test_nothing_comes_from_elsewhere(site):
     pages = {path: path.read_text("utf-8") for path in site.rglob("*.html")}
