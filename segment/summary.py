@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -10,6 +11,7 @@ from segment.cli.build import build_net, without_weights
 from segment.cli.config import group_options, load_config, plain
 from segment.cli.entry_point import entry_point
 from segment.cli.overrides import split_flags
+from segment.cli.suggestions import explain_hydra_error
 from segment.cli.value_types import check_value
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
@@ -43,16 +45,18 @@ def summary(config: DictConfig) -> None:
     pairs = [(model, encoder) for model in models or group_options("model", flags) for encoder in encoders or [None]]
     for model, encoder in pairs:
         overrides = [*flags, f"model={model}", *([f"model/encoder={encoder}"] if encoder else [])]
-        net = without_weights(plain(load_config(overrides).model))
-        name = encoder or encoder_name(net.get("encoder"))
+        name = encoder or "-"
         try:
+            net = without_weights(plain(load_config(overrides).model))
+            name = encoder or encoder_name(net.get("encoder"))
             cells = cost_cells(net, classes, *size)
             cells += [str(measure_largest_batch(net, classes, *size))] if batch else []
-        except SegmentError as error:
+        except (SegmentError, HydraException) as error:
             if len(pairs) == 1:
                 raise
             cells = ["-"] * (5 + batch)
-            notes.append(f"{model} with {name}: {error}")
+            reason = explain_hydra_error(error, "train") if isinstance(error, HydraException) else error
+            notes.append(f"{model} with {name}: {reason}")
         grid.rows.append([model, name, *cells])
     console = Console()
     console.width = max(console.width, 100)

@@ -1,6 +1,7 @@
 """The command ``segment.summary``."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from segment.cli.config import group_options, load_config
 from segment.errors import SegmentError
 from segment.summary import encoder_name, summary
 from tests.conftest import Run
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_parts"
 
 
 @pytest.mark.slow
@@ -37,6 +40,15 @@ def test_wrong_values(override, message, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SegmentError, match=message):
         summary(load_config([override], "summary"))
+
+
+def test_nets_without_an_encoder_to_choose(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["summary", f"--config-dir={EXAMPLE / 'conf'}"])
+    monkeypatch.syspath_prepend(EXAMPLE)
+    summary(load_config(["models=[tiny,fcn_small]", "encoders=[unet_small]", "size=[32,32]"], "summary"))
+    assert "tiny with unet_small: model/encoder= is not" in capsys.readouterr().out
+    summary(load_config(["models=[tiny]", "size=[32,32]"], "summary"))
+    assert capsys.readouterr().out.split("tiny")[1].split()[1] == "-"
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class SmpNet(AdaptedNet):
         if not find_spec("segmentation_models_pytorch"):
             raise SegmentError("model=smp needs segmentation-models-pytorch: pip install 'segment-lightning[smp]'")
         check_encoder(encoder)
-        net = build(architecture, encoder, encoder_weights, num_classes)
+        net = build_architecture(architecture, encoder, encoder_weights, num_classes)
         stride = int(net.encoder.output_stride)
         super().__init__(
             net,
@@ -105,7 +105,7 @@ def weight_names(encoder: str) -> list[str]:
     return [IMAGENET] if encoder.startswith(TIMM) else list(smp.encoders.encoders[encoder]["pretrained_settings"])
 
 
-def build(architecture: str, encoder: str, weights: str | None, num_classes: int) -> Any:
+def build_architecture(architecture: str, encoder: str, weights: str | None, num_classes: int) -> Any:
     """Build a net of smp, with its encoder's weights.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 from segment.errors import SegmentError
 from segment.models.adapters.any_size import AdaptedNet
 from segment.models.adapters.pretrained import load_pretrained
-from segment.models.adapters.transformers_config import build, record
+from segment.models.adapters.transformers_config import build_from_config, record
 from segment.models.normalization import NORMALIZATIONS
 
 STRIDE = 32
@@ -58,7 +58,7 @@ class TransformersNet(AdaptedNet):
         if name is not None:
             net, normal = load_pretrained(name, num_classes)
         else:
-            net, normal = build(config or {}, num_classes), NORMALIZATIONS["imagenet"]
+            net, normal = build_from_config(config or {}, num_classes), NORMALIZATIONS["imagenet"]
         self.config = record(net.config)
         super().__init__(
             net,

@@ -7,7 +7,7 @@ from typing import Any
 
 from segment.errors import SegmentError
 
-UNRECORDED = {
+OMITTED_KEYS = {
     "id2label", "label2id", "architectures", "_name_or_path", "transformers_version", "dtype", "problem_type",
     "return_dict", "output_hidden_states", "output_attentions", "is_encoder_decoder", "chunk_size_feed_forward",
 }  # fmt: skip
@@ -16,7 +16,7 @@ REFUSED_BACKBONES = ("timm_backbone", "timm_wrapper")
 """Backbones that another library builds, by a name that it may look up on a server."""
 
 
-def build(config: Mapping[str, Any], num_classes: int) -> Any:
+def build_from_config(config: Mapping[str, Any], num_classes: int) -> Any:
     """Build a net with random weights; nothing is looked up on a server.
 
     Args:
@@ -27,7 +27,7 @@ def build(config: Mapping[str, Any], num_classes: int) -> Any:
     """
     from transformers import AutoModelForSemanticSegmentation
 
-    made = check_config(config, segmentation_types(), "model.config")
+    made = check_net_config(config, segmentation_types(), "model.config")
     try:
         return AutoModelForSemanticSegmentation.from_config(for_classes(made, num_classes))
     except SegmentError:
@@ -47,11 +47,11 @@ def for_classes(config: Any, num_classes: int) -> Any:
 
 def known_keys(kind: Any) -> set[str]:
     """Return the keys that a class of configurations has."""
-    return {*kind().to_dict()} - UNRECORDED
+    return {*kind().to_dict()} - OMITTED_KEYS
 
 
 def record(config: Any) -> dict[str, Any]:
-    """Return a configuration as plain data that :func:`check_config` takes."""
+    """Return a configuration as plain data that :func:`check_net_config` takes."""
     values = {key: getattr(config, key) for key in config.to_dict() if key in known_keys(type(config))}
     inner = {key: record(value) for key, value in values.items() if hasattr(value, "to_dict")}
     plain: dict[str, Any] = json.loads(json.dumps({**values, **inner}))
@@ -72,7 +72,7 @@ def backbone_types() -> list[str]:
     return sorted({*NAMES} - {*REFUSED_BACKBONES})
 
 
-def check_config(config: Mapping[str, Any], types: list[str], key: str) -> Any:
+def check_net_config(config: Mapping[str, Any], types: list[str], key: str) -> Any:
     """Return transformers' configuration of these values, once its keys are known: it keeps any key without a word.
 
     Only these keys are taken, so that a stranger's configuration names no code and no server.
@@ -96,7 +96,7 @@ def check_config(config: Mapping[str, Any], types: list[str], key: str) -> Any:
             hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known))}"
             raise SegmentError(f"{key}.{unknown[0]}: {kind} has no such key: {hint}")
         inner = {
-            name: check_config(value, backbone_types(), f"{key}.{name}")
+            name: check_net_config(value, backbone_types(), f"{key}.{name}")
             for name, value in config.items()
             if name == "backbone_config" and value is not None
         }
