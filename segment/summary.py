@@ -38,9 +38,9 @@ def summary(config: DictConfig) -> None:
     if batch:
         check_gpu()
     flags = split_flags(sys.argv[1:])[0]  # --config-dir adds own models
-    headings = ["model", "encoder", "params\nM", "GMACs", "memory\nGB", "strides", "receptive\nfield"]
+    headings = ["model", "encoder", "M params", "GMACs", "GB memory", "strides", "receptive field"]
     title = f"{size[0]}x{size[1]} pixels (height x width), {classes} classes"
-    headings += ["largest\nbatch"] * batch
+    headings += ["largest batch"] * batch
     grid, notes = Grid(title, headings, text=("encoder", "strides")), list(NOTES)
     pairs = [(model, encoder) for model in models or group_options("model", flags) for encoder in encoders or [None]]
     for model, encoder in pairs:
