@@ -57,11 +57,10 @@ FCN_RESNET = {
 def load_published(net: nn.Module, path: str) -> Any:
     """Load a file's weights into a net with ``encoder`` and ``decoder``, and print what was not loaded.
 
-    The file is a checkpoint of ``segment.train``, or a state dict: of the net itself, of another library's net that it
-    wraps, of torchfcn's FCNs, of torchvision's VGG16 (for the encoder alone) or nets (FCN,
-    DeepLabV3, LR-ASPP), or of milesial's
-    U-Net. The whole encoder must fit. The decoder need not: score layers for another number of classes, and skips that
-    the file's net does not have, keep their values.
+    The file is a checkpoint of ``segment.train``, or a state dict: of the net itself, or of another library's net that
+    it wraps; of torchfcn's FCNs; of torchvision's VGG16 (for the encoder alone), FCN, DeepLabV3 or LR-ASPP; or of
+    milesial's U-Net. The whole encoder must fit. The decoder need not: score layers for another number of classes, and
+    skips that the file's net does not have, keep their values.
 
     Returns:
         The normalisation of the file's net as a checkpoint records it, or None where the file records none.

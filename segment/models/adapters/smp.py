@@ -83,7 +83,7 @@ class SmpNet(AdaptedNet):
 
 
 def check_encoder(name: str) -> None:
-    """Check that smp has an encoder, without a look at the network, which timm takes for names such as ``hf-hub:x``.
+    """Check that smp has an encoder, without the network: timm would look up names such as ``hf-hub:x``.
 
     Raises:
         SegmentError: it has none of this name.
