@@ -127,7 +127,7 @@ def translate(content: Mapping[str, Any]) -> dict[str, Any]:
         return _from_vgg16(state)
     if "backbone.conv1.weight" in state or "backbone.0.0.weight" in state:
         kept = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
-        whole_head = not {"classifier.0.weight"} & {*kept}  # that of DeepLabV3 or LR-ASPP
+        whole_head = "classifier.0.weight" not in kept  # that of DeepLabV3 or LR-ASPP
         return {_from_torchvision(key, whole_head): value for key, value in kept.items()}
     if "inc.double_conv.0.weight" in state:
         return {_from_milesial(key): value for key, value in state.items()}
