@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from segment.cli.build import instantiate
-from segment.cli.config import plain
+from segment.cli.config import group_options, plain
 from segment.cli.entry_point import entry_point
 from segment.cli.suggestions import suggestion
 from segment.cli.value_types import MISSING, check_value
@@ -81,8 +81,10 @@ def effect_settings(config: DictConfig) -> dict[str, Any]:
     """Return the settings of the effect as plain data; of a picture its path, size and time of change.
 
     Raises:
-        SegmentError: a value or a picture is missing.
+        SegmentError: the effect, a value or a picture is missing.
     """
+    if config.get("effect") is None:
+        raise SegmentError(f"effect is missing: give effect=NAME, one of {', '.join(group_options('effect'))}")
     settings: dict[str, Any] = plain(config.effect)
     if missing := [key for key, value in settings.items() if value == MISSING]:
         raise SegmentError(f"effect.{missing[0]} is missing: give effect.{missing[0]}=VALUE")

@@ -70,7 +70,7 @@ def test_a_table(main, tmp_path, checkpoint, images):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "You must specify 'effect'"),
+        ([], "effect is missing: give effect=NAME, one of alert, blur"),
         (["effect=recolor"], "did you mean recolour?"),
         (["effect=recolour"], "effect.colour is missing: give effect.colour=VALUE"),
         (["effect=recolour", "effect.colour=redd"], "colour=redd: expected a name"),

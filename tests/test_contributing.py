@@ -105,6 +105,7 @@ def mylab(monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_an_own_net_is_trained_and_used_with_trust_alone(main, mylab, tmp_path, capsys):
     own = (
         "model=tiny",

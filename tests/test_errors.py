@@ -101,7 +101,8 @@ def test_a_missing_gpu(fails, devices):
     assert "gpu" in message.lower()
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_fault_of_the_data_during_training_names_the_file(run, voc_root, workers):
     path = voc_root / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "2007_00t2.png"
     Image.fromarray(np.full_like(np.array(Image.open(path)), 77)).save(path)

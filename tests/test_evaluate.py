@@ -152,6 +152,7 @@ def same_results(one: Path, other: Path) -> bool:
     return metrics[0] == metrics[1] and all(np.array_equal(counts[0][key], counts[1][key]) for key in counts[0])
 
 
+@pytest.mark.slow
 def test_the_masks_of_segment_predict_have_the_metrics_of_the_checkpoint(main, folder_root, tmp_path, capfd):
     data = ("data=folder", f"data.root={folder_root}", "data.classes=[a,b,c]")
     checkpoint = untrained(tmp_path / "net.ckpt", *data)
@@ -229,6 +230,7 @@ def test_nothing_to_judge(main):
         main("evaluate")
 
 
+@pytest.mark.slow
 def test_calibration(main, checkpoint, capfd):
     folder = main("evaluate", f"checkpoint={checkpoint}", "calibration=true", *QUIET)
     found = json.loads((folder / "metrics.json").read_text())
@@ -250,6 +252,7 @@ def test_calibration(main, checkpoint, capfd):
     assert "calibration error" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_groups_of_images(main, checkpoint, capfd):
     overrides = (r"data.groups.pattern=000(\d\d)", "trainer.limit_val_batches=4")
     folder = main("evaluate", f"checkpoint={checkpoint}", *overrides, *QUIET)

@@ -55,6 +55,7 @@ def test_a_folder(main, checkpoint, tmp_path):
         assert pixels == {name: int((found == i).sum()) for i, name in enumerate(SHAPES.names)}
 
 
+@pytest.mark.slow
 def test_a_pattern_continues_where_it_stopped(main, checkpoint, content, tmp_path, capfd):
     for place in ("2023/a", "2024/a", "2024/b"):
         path = tmp_path / "photos" / f"{place}.png"

@@ -154,9 +154,8 @@ def test_the_summed_loss_and_the_papers_optimiser_train(main):
     assert (folder / "metrics.json").is_file()
 
 
-@pytest.mark.parametrize(
-    "split", ["trainer.accumulate_grad_batches=2", pytest.param("trainer=ddp_cpu", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["trainer.accumulate_grad_batches=2", "trainer=ddp_cpu"])
 def test_a_step_with_a_summed_loss_does_not_depend_on_how_its_images_are_split(main, run, tmp_path, split):
     """Compare a step on four images at once with one on two batches of two, or on two processes."""
     options = [*TINY, "data.train_size=4", "trainer.max_epochs=1", "trainer.accelerator=cpu", "optimizer=sgd"]

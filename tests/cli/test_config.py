@@ -26,9 +26,11 @@ from segment.models.net import SegmentationNet
 MISMATCH = r"no feature at stride|needs an encoder with layout|the paper's are"
 
 
-def build(overrides: list[str], classes: int = 7):
+def build(overrides: list[str]):
     """Build the parts of a training; the net on torch's meta device, since a VGG16 has 134 million parameters."""
     config = load_config([*overrides, "model.encoder.weights=null", "model.weights=null"])
+    weights = config.loss.get("class_weights")
+    classes = len(weights) if OmegaConf.is_list(weights) else 7
     with torch.device("meta"):
         net = instantiate(config.model, num_classes=classes)
     assert isinstance(net, SegmentationNet)

@@ -68,6 +68,7 @@ class Milesial(nn.Module):
         return self.outc.conv(x)
 
 
+@pytest.mark.slow
 def test_milesials_unet(tmp_path):
     theirs = Milesial(2).eval()
     torch.save({**theirs.state_dict(), "mask_values": [0, 255]}, tmp_path / "unet.pth")

@@ -53,6 +53,7 @@ def test_values_of_any_kind_arrive_and_make_one_folder_each(sweep, tmp_path):
     assert {job[-1] for job in jobs} == {folder.name for folder in folders}
 
 
+@pytest.mark.slow
 def test_damaged_records_are_a_line_each_and_the_sweep_continues(sweep, tmp_path, capfd):
     """A job with a damaged job.json runs again; one with a damaged metrics.json has no score."""
     sweep("seed=0,1,2")
@@ -116,8 +117,16 @@ def test_a_job_gets_the_other_overrides_of_the_command_line(sweep, tmp_path):
     ("name", "swept"),
     [
         ("skip_strides", ["model=fcn32s", "model=fcn16s", "model=fcn8s"]),
-        ("encoders", [f"model/encoder={name}" for name in ("vgg16", "resnet50", "mobilenet_v2", "resnet18")]),
-        ("upsampling", [f"model.decoder.upsampling={n}" for n in ("nearest", "bilinear", "transposed", "unpooling")]),
+        pytest.param(
+            "encoders",
+            [f"model/encoder={name}" for name in ("vgg16", "resnet50", "mobilenet_v2", "resnet18")],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "upsampling",
+            [f"model.decoder.upsampling={n}" for n in ("nearest", "bilinear", "transposed", "unpooling")],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_sweep_file_starts_a_sweep_and_the_command_line_replaces_its_values(sweep, name, swept):
@@ -162,6 +171,7 @@ def test_a_sweep_that_is_killed_continues_when_its_job_has_saved(background, swe
     assert [job[2] for job in jobs] == ["seed=2", "seed=1"]  # the job that lingers is waited for
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_run_each_job_once(background, sweep, tmp_path):
     (tmp_path / "fault-0").write_text("sleep")
     first = background("seed=0,1")

@@ -129,6 +129,7 @@ def test_the_fraction_does_not_depend_on_the_seed_of_the_run(tmp_path):
     )  # or an old checkpoint would be evaluated on images it was trained on
 
 
+@pytest.mark.slow
 def test_images_that_were_trained_on_are_counted_under_any_name(tmp_path, main, capsys):
     """A folder that grows may move an image to the other split, and lists may change."""
     root = tmp_path / "data"

@@ -81,6 +81,7 @@ def test_any_size_in_same_size_out(upsampling):
     assert all(p.grad is not None and p.grad.any() for p in net.parameters() if p.ndim > 1)
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_vgg16s(tmp_path):
     vgg, path = classifier_file(tmp_path, "vgg16_bn")
     encoder = build_net("model=segnet", f"model.encoder.weights={path}").encoder
