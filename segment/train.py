@@ -211,8 +211,8 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     write_results(metrics, evaluation, dataset, {example.id: example for example in examples}, folder)
     print(f"run directory  {shown(folder.path)}")
     trust = needed_trust(module.metadata["model"], (MODELS,))
-    words = shlex.join([f"checkpoint={shown(best)}", *([trust_override(trust)] if trust else [])])
-    print(f"next           python -m segment.predict {words} input=IMAGE_OR_FOLDER output=FOLDER")
+    overrides = shlex.join([f"checkpoint={shown(best)}", *([trust_override(trust)] if trust else [])])
+    print(f"next           python -m segment.predict {overrides} input=IMAGE_OR_FOLDER output=FOLDER")
 
 
 if __name__ == "__main__":

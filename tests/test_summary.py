@@ -53,7 +53,7 @@ def test_nets_without_an_encoder_to_choose(capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     ("encoder", "name"),
-    [("resnet34", "resnet34"), ({"_target_": "segment.models.UNetEncoder"}, "UNetEncoder"), (None, "-")],
+    [("resnet34", "resnet34"), ({"_target_": "segment.models.UNetEncoder"}, "UNetEncoder"), (None, "-"), (3, "3")],
 )
 def test_the_name_of_an_encoder(encoder, name):
     assert encoder_name(encoder) == name

@@ -57,11 +57,10 @@ FCN_RESNET = {
 def load_published(net: nn.Module, path: str) -> Any:
     """Load a file's weights into a net with ``encoder`` and ``decoder``, and print what was not loaded.
 
-    The file is a checkpoint of ``segment.train``, or a state dict: of the net itself, of another library's net that it
-    wraps, of torchfcn's FCNs, of torchvision's VGG16 (for the encoder alone) or nets (FCN,
-    DeepLabV3, LR-ASPP), or of milesial's
-    U-Net. The whole encoder must fit. The decoder need not: score layers for another number of classes, and skips that
-    the file's net does not have, keep their values.
+    The file is a checkpoint of ``segment.train``, or a state dict: of the net itself, or of another library's net that
+    it wraps; of torchfcn's FCNs; of torchvision's VGG16 (for the encoder alone), FCN, DeepLabV3 or LR-ASPP; or of
+    milesial's U-Net. The whole encoder must fit. The decoder need not: score layers for another number of classes, and
+    skips that the file's net does not have, keep their values.
 
     Returns:
         The normalisation of the file's net as a checkpoint records it, or None where the file records none.
@@ -128,7 +127,7 @@ def translate(content: Mapping[str, Any]) -> dict[str, Any]:
         return _from_vgg16(state)
     if "backbone.conv1.weight" in state or "backbone.0.0.weight" in state:
         kept = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
-        whole_head = not {"classifier.0.weight"} & {*kept}  # that of DeepLabV3 or LR-ASPP
+        whole_head = "classifier.0.weight" not in kept  # that of DeepLabV3 or LR-ASPP
         return {_from_torchvision(key, whole_head): value for key, value in kept.items()}
     if "inc.double_conv.0.weight" in state:
         return {_from_milesial(key): value for key, value in state.items()}

@@ -139,6 +139,6 @@ def _declared(net: nn.Module) -> dict[str, Any]:
     normalization = found["normalization"]
     if isinstance(normalization, Normalization):
         facts["normalization"] = normalization
-    elif isinstance(normalization, Mapping) or normalization in list(NORMALIZATIONS):
+    elif isinstance(normalization, Mapping) or (isinstance(normalization, str) and normalization in NORMALIZATIONS):
         facts["normalization"] = read_normalization(normalization)
     return facts

@@ -15,7 +15,7 @@ class LossSum(nn.Module):
     Args:
         parts: losses by name.
         terms: names of the parts that are added up.
-        weights: one number from 0 for each term; None for equal weights of 1.
+        weights: one number from 0 for each term, not all 0; None for equal weights of 1.
 
     Raises:
         SegmentError: a name is unknown, there is no term, a weight is missing or out of range, or a term is a sum over
@@ -34,9 +34,12 @@ class LossSum(nn.Module):
     ) -> None:
         super().__init__()
         self.weights = [1.0] * len(terms) if weights is None else [*weights]
-        if not terms or len(self.weights) != len(terms) or not all(0 <= one < math.inf for one in self.weights):
+        if not terms:
+            raise SegmentError(f"loss.terms=[]: expected names of losses, such as {', '.join(parts)}")
+        numbers = all(0 <= one < math.inf for one in self.weights) and any(self.weights)
+        if len(self.weights) != len(terms) or not numbers:
             raise SegmentError(
-                f"loss.weights={self.weights}: expected a number from 0 for each of the {len(terms)} terms"
+                f"loss.weights={self.weights}: expected a number from 0 for each of the {len(terms)} terms, not all 0"
             )
         self.terms = nn.ModuleList([_find(parts, term) for term in terms])
         if any(getattr(term, "reduction", "mean") == "sum" for term in self.terms):

@@ -81,7 +81,8 @@ class CrossEntropy(nn.Module):
         if self.normalize == "global" and distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(count)
             count /= distributed.get_world_size()
-        return total / count.clamp(min=torch.finfo(count.dtype).tiny)  # torch's mean is NaN if every pixel is ignored
+        # Without a counted pixel, torch's mean is NaN. A tiny divisor gives NaN, too: 16-mixed scales gradients up.
+        return total / count.where(count > 0, 1)
 
     def pixel_losses(self, scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weighted loss of each pixel and its weight (N,H,W), both 0 where the pixel is ignored."""

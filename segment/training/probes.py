@@ -30,7 +30,7 @@ def check_loss(loss: Any, classes: int) -> None:
     if not isinstance(loss, nn.Module):
         raise SegmentError(f"loss builds a {name}, expected a torch.nn.Module")
     if any(parameter.requires_grad for parameter in loss.parameters()):
-        raise SegmentError(f"loss: {name} has parameters, which no optimiser trains: expected a loss without")
+        raise SegmentError(f"loss: {name} has parameters, which no optimiser trains: use a loss without parameters")
     scores, labels = torch.zeros(1, classes, SIDE, SIDE, requires_grad=True), torch.zeros(1, SIDE, SIDE).long()
     labels[..., 0] = IGNORE
     try:

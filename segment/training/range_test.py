@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ DIVERGED = 4.0
 SMOOTHING = 0.04
 """Standard deviation, as a share of the steps, of the Gaussian that smooths the losses."""
 FEWEST = 10
-"""Number of steps below which there is nothing to choose from, and of those that nothing has been learned in yet."""
+"""Fewest steps from which a rate is chosen. In the first so many of a test, nothing has been learned yet."""
 
 
 def check_range_test(config: Any, start: RunStart) -> float:
@@ -70,8 +71,10 @@ def rising_rates(optimizer: Optimizer) -> LambdaLR:
 class LossOfSteps(Callback):
     """Record the loss of each optimiser step, over its batches and all processes, and stop where it diverges.
 
+    An epoch's last step may have fewer batches than the others, so that its loss is a mean and no sum.
+
     Attributes:
-        losses: of the steps.
+        losses: one for each step.
 
     Example:
         >>> LossOfSteps().losses
@@ -80,15 +83,16 @@ class LossOfSteps(Callback):
 
     def __init__(self) -> None:
         self.losses: list[float] = []
-        self._loss = 0.0
+        self._batches: list[float] = []
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._loss += float(trainer.strategy.reduce(outputs["loss"], reduce_op="mean"))
+        loss = float(trainer.strategy.reduce(outputs["loss"], reduce_op="mean"))
+        self._batches.append(loss * trainer.accumulate_grad_batches)  # Lightning has divided by it
         if trainer.global_step > len(self.losses):
-            self.losses.append(self._loss)
-            self._loss = 0.0
+            self.losses.append(fmean(self._batches))
+            self._batches.clear()
             trainer.should_stop = self.losses[-1] > DIVERGED * min(self.losses)
 
 
@@ -129,10 +133,10 @@ def run_range_test(config: Any, start: RunStart, module: SegmentationModule, dat
 
     Args:
         config: the configuration of ``segment.train``.
-        start: how the run begins.
-        module: its schedule is replaced.
+        start: the beginning of the run.
+        module: the module to train, whose schedule is replaced.
         data: the data module.
-        run: gets the trainer.
+        run: the active run, which gets the trainer.
 
     Raises:
         SegmentError: no learning rate lowers the loss.

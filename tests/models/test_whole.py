@@ -1,5 +1,6 @@
 """Any module from images to scores is a net with all that the commands need."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -88,6 +89,13 @@ def test_declared_facts_and_those_of_the_configuration():
     assert (net.encoder.size_divisor, [*net.encoder.channels]) == (4, [16])
     with pytest.raises(SegmentError, match="needs 8 pixels or more"):
         net(image)
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), torch.zeros(3), "batch", ["unit"]])
+def test_an_attribute_of_another_kind_is_no_normalization(value):
+    net = nn.Conv2d(3, 2, 1)
+    net.normalization = value
+    assert WholeNet(net, 2).normalization == WholeNet(nn.Conv2d(3, 2, 1), 2).normalization
 
 
 @pytest.mark.parametrize("key", ["size_divisor", "min_size", "stride"])

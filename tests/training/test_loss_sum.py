@@ -24,9 +24,10 @@ def test_terms_are_weighted():
     ("terms", "weights", "message"),
     [
         (["ce", "dise"], None, r"^loss.terms has 'dise', expected ce, dice, focal: did you mean dice\?$"),
-        (["ce", "dice"], [1], r"^loss.weights=\[1\]: expected a number from 0 for each of the 2 terms$"),
+        (["ce", "dice"], [1], r"^loss.weights=\[1\]: expected a number from 0 for each of the 2 terms, not all 0$"),
         (["ce"], [float("nan")], "expected a number from 0"),
-        ([], None, "expected a number from 0 for each of the 0 terms"),
+        (["ce", "dice"], [0, 0], "not all 0"),
+        ([], None, r"^loss.terms=\[\]: expected names of losses, such as ce, dice, focal$"),
     ],
 )
 def test_terms_and_weights_have_to_fit(terms, weights, message):

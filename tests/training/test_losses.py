@@ -66,6 +66,14 @@ def test_all_ignored_is_zero_with_zero_gradient(case, reduction, weights):
     assert float(scores.grad.abs().sum()) == 0
 
 
+@pytest.mark.parametrize("kind", [CrossEntropy, FocalLoss])
+def test_pixels_of_weight_0_alone_have_a_zero_gradient(case, kind):
+    scores, mask = case
+    loss = kind(class_weights=[1, 0, 1, 1])(scores, torch.ones_like(mask))
+    (2.0**16 * loss).backward()  # scaled up, as by precision=16-mixed
+    assert float(scores.grad.abs().sum()) == 0
+
+
 def each_pixel(scores, mask):
     """Yield the softmax probability of the label of each pixel that is not ignored, and the label."""
     for i, y, x in zip(*(mask != 255).nonzero(as_tuple=True), strict=True):

@@ -36,13 +36,14 @@ def test_all_groups_keep_their_ratios():
 
 
 def test_the_loss_of_a_step_is_that_of_its_batches_and_processes():
-    recorder, trainer = LossOfSteps(), SimpleNamespace(global_step=0, should_stop=False)
+    recorder, trainer = LossOfSteps(), SimpleNamespace(global_step=0, should_stop=False, accumulate_grad_batches=2)
     trainer.strategy = SimpleNamespace(reduce=lambda loss, reduce_op: (loss + 1) / 2)  # another process has 1
-    for batch, (step, loss) in enumerate([(0, 0.4), (1, 0.2), (1, 0.5), (2, 0.5), (2, 5.0), (3, 5.0)]):
+    # The third step has one batch, as the last one of an epoch of five.
+    for batch, (step, loss) in enumerate([(0, 0.4), (1, 0.2), (1, 0.5), (2, 0.5), (3, 0.5), (3, 5.0), (4, 5.0)]):
         assert not trainer.should_stop
         trainer.global_step = step
         recorder.on_train_batch_end(trainer, None, {"loss": torch.tensor(loss)}, None, batch)
-    assert recorder.losses == pytest.approx([1.3, 1.5, 6.0])
+    assert recorder.losses == pytest.approx([1.3, 1.5, 1.5, 6.0])
     assert trainer.should_stop
 
 

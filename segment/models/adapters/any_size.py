@@ -36,7 +36,7 @@ class AnySize(nn.Module):
     Args:
         net: maps images (N,3,H,W), whose sides obey a :class:`SizeRule`, to scores, or to an object with ``logits``.
         multiple: number of pixels that divides each side; twice or four times as many are tried, too.
-        name: of the net, for errors.
+        name: name of the net, for errors.
 
     Raises:
         SegmentError: the net takes images of some sizes only.

@@ -18,8 +18,8 @@ def cached_if_unreachable() -> Iterator[None]:
 
 
 def _is_known(url: str) -> bool:
-    """Return whether a server's name has an address; behind a proxy only the proxy knows."""
+    """Return whether a server's name has an address; True behind a proxy, which alone knows."""
     try:
-        return bool(getproxies() or socket.getaddrinfo(urlsplit(url).hostname, None))
+        return bool(getproxies().keys() - {"no"} or socket.getaddrinfo(urlsplit(url).hostname, None))
     except OSError:
         return False

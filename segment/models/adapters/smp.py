@@ -83,7 +83,7 @@ class SmpNet(AdaptedNet):
 
 
 def check_encoder(name: str) -> None:
-    """Check that smp has an encoder, without a look at the network, which timm takes for names such as ``hf-hub:x``.
+    """Check that smp has an encoder, without the network: timm would look up names such as ``hf-hub:x``.
 
     Raises:
         SegmentError: it has none of this name.
@@ -115,7 +115,7 @@ def build_architecture(architecture: str, encoder: str, weights: str | None, num
 
     named = weights in weight_names(encoder)
     options: dict[str, Any] = {"encoder_weights": weights if named else None, "classes": num_classes}
-    if weights and not named:
+    if weights is not None and not named:
         state = _read_encoder(encoder, weights)
         if encoder.startswith(TIMM):  # timm fits its file to the part of the network that smp takes
             options |= {"encoder_weights": IMAGENET, "pretrained_cfg_overlay": {"state_dict": state}}
@@ -123,7 +123,7 @@ def build_architecture(architecture: str, encoder: str, weights: str | None, num
     try:
         with cached_if_unreachable(), warnings.catch_warnings(action="ignore"):
             net: Any = _make_dynamic(make, encoder, options) if encoder.startswith(TIMM) else make(encoder, **options)
-        if weights and not named and not encoder.startswith(TIMM):
+        if weights is not None and not named and not encoder.startswith(TIMM):
             net.encoder.load_state_dict(state)
     except Exception as error:  # smp raises whatever its hub, its files and its networks raise
         raise SegmentError(_reason(architecture, encoder, weights, named, error)) from None

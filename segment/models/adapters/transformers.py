@@ -11,7 +11,7 @@ from segment.models.adapters.transformers_config import build_from_config, recor
 from segment.models.normalization import NORMALIZATIONS
 
 STRIDE = 32
-"""Stride of the coarsest features of these nets, unless their patches are larger."""
+"""Stride of the coarsest features of these nets, unless it is no multiple of their patches."""
 
 
 class TransformersNet(AdaptedNet):

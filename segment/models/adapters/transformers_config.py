@@ -79,7 +79,7 @@ def check_net_config(config: Mapping[str, Any], types: list[str], key: str) -> A
 
     Args:
         types: values that ``model_type`` may have.
-        key: of the configuration, for errors.
+        key: key of the configuration, for errors.
 
     Raises:
         SegmentError: a type or key is unknown.

@@ -98,6 +98,7 @@ def test_the_normalisation_is_that_of_the_encoder_s_weights(tmp_path, monkeypatc
         ({"architecture": "DPT", "encoder": "resnet34"}, "smp cannot build DPT with the encoder resnet34: Only Timm"),
         ({"encoder_weights": "ssl"}, "model.encoder_weights=ssl: smp has imagenet for mobilenet_v2, and there is no"),
         ({"encoder_weights": "."}, "is a folder, not a file"),
+        ({"encoder_weights": ""}, "model.encoder_weights is empty: give model.encoder_weights=PATH"),
     ],
 )
 def test_mistakes_are_one_line(options, message):

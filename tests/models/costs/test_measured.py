@@ -90,3 +90,9 @@ def test_a_step_of_the_largest_batch_trains():
     before = [parameter.clone() for parameter in net.parameters()]
     training_step(net, 16, 20)(2)
     assert not all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_a_step_of_one_image_is_that_of_two_where_a_batch_norm_needs_them():
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Upsample((16, 16)))
+    training_step(pooled, 16, 16)(1)
+    assert pooled[1].running_var.tolist() == pytest.approx([0.9] * 3)
