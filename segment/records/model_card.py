@@ -45,7 +45,7 @@ def training_command(record: Mapping[str, Any] | None) -> list[str]:
     places = ["data.root=DIR" for override in record["overrides"] if override_key(override) == "data.root"]
     kept = [one for one in record["overrides"] if not matches_key(override_key(one).lstrip("+~"), WITHOUT_EFFECT)]
     own = ["--config-dir", "DIR"] if record["config_dirs"] else []
-    shown = [re.sub(r"""(?<=[=,:\['"])[/~][^,\]}'"]*/""", "", one) for one in kept]
+    shown = [re.sub(r"""(?<=[=,:\['"\s])[/~][^,\]}'"]*/""", "", one) for one in kept]
     return ["python", "-m", "segment.train", *own, *shown, *places]
 
 
