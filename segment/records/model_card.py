@@ -68,7 +68,7 @@ def model_card(
     metrics, command, picture = facts
     names, trust = metadata["classes"]["names"], needed_trust(metadata["model"], (MODELS,))
     trusted = f", trust={trust}" if trust else ""
-    words = shlex.join([f"checkpoint={address}", *([trust_override(trust)] if trust else [])])
+    overrides = shlex.join([f"checkpoint={address}", *([trust_override(trust)] if trust else [])])
     parts = [
         f"# {escape_markdown(title)}",
         f"A net for semantic segmentation with {len(names)} classes: {', '.join(map(escape_markdown, names))}.",
@@ -80,7 +80,7 @@ def model_card(
             'segmenter.predict("photo.jpg").overlay(legend=True).save("overlay.png")',
             "python",
         ),
-        _code(f"python -m segment.predict {words} input=PHOTOS output=FOLDER"),
+        _code(f"python -m segment.predict {overrides} input=PHOTOS output=FOLDER"),
         "## Metrics",
         *_metrics(metrics),
         "## Data",
