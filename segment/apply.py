@@ -17,7 +17,7 @@ from segment.cli.entry_point import entry_point
 from segment.cli.suggestions import suggestion
 from segment.cli.value_types import MISSING, check_value
 from segment.errors import SegmentError
-from segment.files import checkpoint_digest, readable_file, user_path, whole_file
+from segment.files import checkpoint_digest, printable, readable_file, user_path, whole_file
 from segment.records.folder import checkpoint_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
@@ -28,8 +28,8 @@ TABLES = ("measure", "alert")
 """Effects whose results are rows of a table."""
 PICTURES = ("texture", "background")
 """Keys of effects that name a picture."""
-KEPT_ROWS = ".segment_apply.jsonl"
-"""File in the output folder with the rows of each image, so that an interrupted command continues."""
+KEPT_ROWS = ".segment_apply_{}.jsonl"
+"""File in the output folder with the rows of an effect, so that an interrupted command continues."""
 
 
 def apply(config: DictConfig) -> None:
@@ -140,42 +140,46 @@ class Table:
     """
 
     def __init__(self, output: Path, name: str) -> None:
-        self.path, self.kept = output / f"{name}.csv", output / KEPT_ROWS
-        self.rows: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+        self.path, self.kept = output / f"{name}.csv", output / KEPT_ROWS.format(name)
+        self.earlier: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+        self.rows: dict[str, list[dict[str, Any]]] = {}
         with suppress(OSError, UnicodeDecodeError):
             for line in self.kept.read_text(encoding="utf-8").splitlines():
                 with suppress(ValueError, TypeError):  # the last line may be cut off
                     image, origin, rows = json.loads(line)
-                    self.rows[image] = origin, rows
+                    self.earlier[image] = origin, rows
         if self.path.exists() and not self.kept.is_file():
             raise SegmentError(f"{self.path} exists, and segment.apply did not write it: choose another folder")
 
     def has(self, path: Path, files: "OutputFiles", origin: str) -> bool:
-        """Return whether the rows of an image are there and of this origin."""
-        return self.rows.get(str(path), ("", []))[0] == origin
+        """Return whether earlier rows of an image are of this origin, and take them into the table."""
+        earlier, rows = self.earlier.get(str(path), ("", []))
+        if earlier == origin:
+            self.rows[str(path)] = rows
+        return earlier == origin
 
     def add(self, path: Path, origin: str, result: Any) -> None:
         """Keep the result of an image: a named tuple, or a list of them."""
         rows = [row._asdict() for row in (result if isinstance(result, list) else [result])]
-        self.rows[str(path)] = origin, rows
+        self.rows[str(path)] = rows
         with self.kept.open("a", encoding="utf-8") as file:
             file.write(f"\n{json.dumps([str(path), origin, rows])}")  # the line before may be cut off
 
     def write(self, plan: "dict[Path, OutputFiles]", names: Sequence[str]) -> str:
-        """Write the table of these images, and return a line that sums it up."""
+        """Write the rows that were added or taken, in the order of the images, and return lines that sum them up."""
         rows: list[dict[str, Any]] = []
         for path in plan:
-            for row in self.rows.get(str(path), ("", []))[1]:
+            for row in self.rows.get(str(path), []):
                 label = {"class": names[row["label"]]} if "label" in row else {}
                 rows.append({"image": str(path), **label, **{key: row[key] for key in row if key != "label"}})
-        with whole_file(self.path, "w", encoding="utf-8", newline="") as file:
+        with whole_file(self.path, encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]) if rows else ["image"])
             writer.writeheader()
             writer.writerows(rows)
         if self.path.stem == "alert":
             alerts = [row["image"] for row in rows if row["alert"]]
             return "\n".join(
-                [*(f"alert  {image}" for image in alerts), f"{len(alerts)} alerts, all shares: {self.path}"]
+                [*(f"alert  {printable(image)}" for image in alerts), f"{len(alerts)} alerts, all shares: {self.path}"]
             )
         return f"{len(rows)} regions: {self.path}"
 

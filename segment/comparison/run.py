@@ -229,7 +229,7 @@ def _portable(value: Any) -> Any:
 
 def _origin(checkpoint: Path) -> str:
     """Return the name of the folder of a net's training, of a shared folder, or of a repository with its commit."""
-    if checkpoint.parts[0] == "hf:":
+    if checkpoint.parts[:1] == ("hf:",):
         return "/".join(checkpoint.parts[1:])[:-33]  # 7 of a commit's 40 digits
     return checkpoint.parent.name if checkpoint.name == CONFIG else RunFolder.of_checkpoint(checkpoint).path.name
 

@@ -62,7 +62,6 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         download: True to download what is missing below ``root``.
         url, checksum: see :func:`segment.data.downloads.fetch.download_missing`.
         groups: arguments of :func:`segment.data.image_groups.group_images`, where images are not independent.
-
         folds, fold: number of folds of a cross-validation, and the one that is held out, from 0. The validation split
             is then that fold, and the training split all others; the other splits are as they are.
         folds_from: splits whose images are divided into folds; ``groups`` stay together.

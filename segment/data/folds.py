@@ -68,12 +68,12 @@ def read_folds(number: int | None, fold: int | None, splits: Sequence[str], seed
 
 
 def assign_folds(units: Sequence[str], number: int, seed: int) -> list[int]:
-    """Return the fold of each image. Folds have numbers of images as equal as the units allow.
+    """Return the fold of each image. The units are placed by size, the largest first, each in the fold with the fewest.
 
     Args:
         units: group of each image, or its id where images are independent; the images of a unit stay together.
         number: of folds.
-        seed: chooses among the divisions that are equally balanced.
+        seed: order of units of the same size.
 
     Raises:
         SegmentError: there are fewer units than folds.

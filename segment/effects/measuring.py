@@ -73,7 +73,12 @@ def _regions(chosen: np.ndarray, label: int, scale: float, min_area: int) -> lis
 
 
 def _length(rows: np.ndarray, columns: np.ndarray) -> float:
-    """Return the largest distance, in pixels, between corners of the pixels at these places."""
-    pixels = np.stack([rows, columns], 1)
+    """Return the largest distance, in pixels, between corners of the pixels at these places.
+
+    They are sorted by row, then column. The ends of each row are enough: a large region has millions of pixels.
+    """
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    ends = np.concatenate([first, np.append(first[1:], len(rows)) - 1])
+    pixels = np.stack([rows[ends], columns[ends]], 1)
     corners = np.concatenate([pixels + offset for offset in ((0, 0), (0, 1), (1, 0), (1, 1))])
     return float(pdist(corners[ConvexHull(corners).vertices]).max())

@@ -74,6 +74,8 @@ def process_images(
                 raise SegmentError(f"cannot write {error.filename}: {error.strerror}") from None
             reason = str(error) or type(error).__name__
             if not isinstance(error, SegmentError):  # an error of torch continues with a stack trace
-                reason = f"{path}: {reason.splitlines()[0]}"
+                reason = reason.splitlines()[0]
+            if str(path) not in reason:
+                reason = f"{path}: {reason}"
             console.print(f"skipped: {printable(reason)}", style="yellow")
     return new, existing

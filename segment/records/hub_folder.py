@@ -46,7 +46,7 @@ class HubConfig(TypedDict, total=False):
 
 
 def public_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's metadata as they come back from JSON, without folders of this machine and addresses.
+    """Return a checkpoint's metadata as it comes back from JSON, without addresses and folders of this machine.
 
     Raises:
         SegmentError: JSON has no form for a value.

@@ -45,7 +45,7 @@ def training_command(record: Mapping[str, Any] | None) -> list[str]:
     places = ["data.root=DIR" for override in record["overrides"] if override_key(override) == "data.root"]
     kept = [one for one in record["overrides"] if not matches_key(override_key(one).lstrip("+~"), WITHOUT_EFFECT)]
     own = ["--config-dir", "DIR"] if record["config_dirs"] else []
-    shown = [re.sub(r"""(?<=[=,:\['"])[/~][^,\]}'"]*/""", "", one) for one in kept]
+    shown = [re.sub(r"""(?<=[=,:\['"\s])[/~][^,\]}'"]*/""", "", one) for one in kept]
     return ["python", "-m", "segment.train", *own, *shown, *places]
 
 
@@ -68,7 +68,7 @@ def model_card(
     metrics, command, picture = facts
     names, trust = metadata["classes"]["names"], needed_trust(metadata["model"], (MODELS,))
     trusted = f", trust={trust}" if trust else ""
-    words = shlex.join([f"checkpoint={address}", *([trust_override(trust)] if trust else [])])
+    overrides = shlex.join([f"checkpoint={address}", *([trust_override(trust)] if trust else [])])
     parts = [
         f"# {escape_markdown(title)}",
         f"A net for semantic segmentation with {len(names)} classes: {', '.join(map(escape_markdown, names))}.",
@@ -80,7 +80,7 @@ def model_card(
             'segmenter.predict("photo.jpg").overlay(legend=True).save("overlay.png")',
             "python",
         ),
-        _code(f"python -m segment.predict {words} input=PHOTOS output=FOLDER"),
+        _code(f"python -m segment.predict {overrides} input=PHOTOS output=FOLDER"),
         "## Metrics",
         *_metrics(metrics),
         "## Data",

@@ -38,6 +38,7 @@ def test_an_evaluation_has_the_settings_of_its_nets_training(tmp_path):
         (f"hf://ada/cells@{'0123456789' * 4}", "ada/cells@0123456"),
         ("/shared/cells/config.json", "cells"),
         ("/gone/runs/a/checkpoints/best.ckpt", "a"),
+        ("", ""),
     ],
 )
 def test_a_net_of_unknown_training_is_called_by_its_origin(tmp_path, checkpoint, name):

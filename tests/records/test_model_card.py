@@ -72,6 +72,11 @@ def test_the_card_of_an_own_net_says_which_trust_it_needs():
     assert "checkpoint=hf://ada/cells 'trust=[mylab]' input=PHOTOS" in card
 
 
+def test_a_command_has_no_folder_of_this_machine():
+    record = {"overrides": ["data.groups={file: /home/me/groups.csv}"], "config_dirs": []}
+    assert training_command(record)[3:] == ["data.groups={file: groups.csv}"]
+
+
 def test_what_is_not_known_is_said():
     card = model_card("cells", "cells", METADATA, ({}, [], None), None)
     assert {*front_matter(card)} == {"library_name", "pipeline_tag", "tags"}

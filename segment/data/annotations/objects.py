@@ -201,9 +201,7 @@ class Annotation:
         """
         orientation, height, width = self.frame(header)
         found = np.zeros((height, width), np.int32)
-        numbers: dict[object, int] = {}
-        for i, item in enumerate(self.objects, 1):
-            number = numbers.setdefault(i if item.group is None else (item.label, item.group, item.flags), i)
+        for number, item in zip(self.numbers(), self.objects, strict=True):
             if item.is_empty:
                 continue
             mask, left, top = item.mask.region() if item.mask is not None else self.draw(item, height, width)
@@ -212,6 +210,18 @@ class Annotation:
             part = found[y : y + shown.shape[0], x : x + shown.shape[1]]
             part[shown] = 0 if item.label == BACKGROUND else number
         return np.ascontiguousarray(turn(found, orientation))
+
+    def numbers(self) -> list[int]:
+        """Return a number from 1 for each entry of ``objects``; parts of one object have that of its first part."""
+        first: dict[object, int] = {}
+        keys = [None if item.group is None else (item.label, item.group, item.flags) for item in self.objects]
+        return [i if key is None else first.setdefault(key, i) for i, key in enumerate(keys, 1)]
+
+    def whole_objects(self) -> list[AnnotatedObject]:
+        """Return the first part of each object."""
+        return [
+            item for i, (number, item) in enumerate(zip(self.numbers(), self.objects, strict=True), 1) if number == i
+        ]
 
     def frame(self, header: ImageHeader) -> tuple[int, int, int]:
         """Return the orientation that makes the annotation upright, and the height and width that it is drawn in.
@@ -232,7 +242,7 @@ class Annotation:
 
     def labels(self) -> list[str]:
         """Return the labels that occur, once for each object."""
-        return [item.label for item in self.objects]
+        return [item.label for item in self.whole_objects()]
 
     def label_map(self, header: ImageHeader, label_of: Callable[[AnnotatedObject], int]) -> np.ndarray:
         """Return the labels uint8 (H,W) of the upright image, given that of each object.

@@ -147,7 +147,7 @@ class AnnotationDataModule(FolderDataModule):
         labels, flags = Counter[str](), Counter[str]()
         for annotation in self.annotations:
             with suppress(SegmentError):  # the pair's own problem
-                for item in annotation.load().objects:
+                for item in annotation.load().whole_objects():
                     labels[item.label] += 1
                     flags.update(item.flags)
         return {"label": dict(labels)} | ({"flag": dict(flags)} if flags else {})

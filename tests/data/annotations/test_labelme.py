@@ -37,6 +37,7 @@ def test_shapes_of_one_group_and_label_are_one_object(folder):
     shapes = [shape("dog", BOX, group_id=3), shape("cat", second, group_id=3), shape("dog", second, group_id=3)]
     found = read(folder, labelme(*shapes, shape("dog", BOX, group_id=4)))
     assert np.unique(found.object_map(image_header(found.image))).tolist() == [0, 1, 4]
+    assert found.labels() == ["dog", "cat", "dog"]
     found = read(folder, labelme(*shapes[::2], shape("dog", [[20, 15], [25, 15], [25, 18]])))
     assert np.unique(found.object_map(image_header(found.image))).tolist() == [0, 1, 3]
 
