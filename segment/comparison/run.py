@@ -72,7 +72,8 @@ class Run:
     @property
     def fold(self) -> int | None:
         """The fold that was held out in the training; None without a cross-validation."""
-        return self.config.get("data.fold") if self.config.get("data.folds") else None
+        fold = self.config.get("data.fold") if self.config.get("data.folds") else None
+        return fold if isinstance(fold, int) else None  # the record may be a stranger's
 
     @property
     def split(self) -> str:

@@ -4,6 +4,7 @@ import ctypes
 import io
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -22,7 +23,8 @@ def _silence_libtiff() -> None:
     folder = Path(Image.__file__).parent
     for path in (*folder.parent.glob("[Pp]illow.libs/libtiff*"), *folder.glob(".dylibs/libtiff*")):
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-            getattr(ctypes.CDLL(str(path)), name)(None)
+            with suppress(OSError, AttributeError):  # another build of libtiff
+                getattr(ctypes.CDLL(str(path)), name)(None)
 
 
 _silence_libtiff()

@@ -1,15 +1,13 @@
 """A class cut out of its picture, as rotoscoping does it."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from segment.data.images import Reading, check_header, read_image
+from segment.effects.picture import read_picture
 from segment.effects.selection import select
-from segment.files import user_path
 
 
 def cutout(
@@ -36,13 +34,6 @@ def cutout(
     alpha = np.rint(select(mask, classes, probabilities, feather) * 255).astype(np.uint8)
     if background is None:
         return np.dstack([image, alpha])
-    scene = background if isinstance(background, np.ndarray) else _read_background(str(background))
+    scene = background if isinstance(background, np.ndarray) else read_picture(str(background), "background")
     behind = ImageOps.fit(Image.fromarray(scene), (image.shape[1], image.shape[0]))
     return np.asarray(Image.composite(Image.fromarray(image), behind, Image.fromarray(alpha)))
-
-
-@lru_cache(maxsize=4)
-def _read_background(path: str) -> np.ndarray:
-    file = user_path(path, "background")
-    check_header(file)
-    return read_image(file, Reading()).permute(1, 2, 0).numpy()

@@ -1,18 +1,16 @@
 """Another surface for a class, as remodelling does it."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from segment.data.images import Reading, check_header, read_image
 from segment.effects.light import LUMINANCE, lightness, luminance_of, move_mean, paint, to_linear, to_srgb
+from segment.effects.picture import read_picture
 from segment.effects.selection import select
 from segment.errors import SegmentError
-from segment.files import user_path
 
 KEPT_CORRELATION = 0.95
 """Correlation of lightness before and after, which the texture's own pattern may not take below this."""
@@ -50,7 +48,7 @@ def retexture(
     """
     if not 0 < scale < np.inf or not (grain is None or 0 <= grain <= 1):
         raise SegmentError(f"expected scale above 0 and grain from 0 to 1, got {scale} and {grain}")
-    tile = texture if isinstance(texture, np.ndarray) else _read_texture(str(texture))
+    tile = texture if isinstance(texture, np.ndarray) else read_picture(str(texture), "texture")
     weight = select(mask, classes, probabilities, feather)
     inside = weight > 0
     if not inside.any():
@@ -65,13 +63,6 @@ def retexture(
     result = image.copy()
     result[inside] = to_srgb((1 - share) * light + share * paint(surface, luminance))
     return result
-
-
-@lru_cache(maxsize=4)
-def _read_texture(path: str) -> np.ndarray:
-    file = user_path(path, "texture")
-    check_header(file)
-    return read_image(file, Reading()).permute(1, 2, 0).numpy()
 
 
 def _sample(

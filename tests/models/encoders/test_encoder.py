@@ -1,40 +1,44 @@
 """The contract that every encoder fulfils, with every decoder."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from segment.cli.build import instantiate
 from segment.cli.config import CONF_DIR, load_config
 from segment.errors import SegmentError
 from segment.models.decoders.fcn import FCNDecoder
 from segment.models.decoders.unet import UNetDecoder
-from segment.models.encoders.encoder import CeilMaxPool2d
+from segment.models.encoders.encoder import CeilMaxPool2d, Encoder
 from segment.models.net import SegmentationNet
 from segment.models.published.fcn_resnet import FCNHead
 
 ENCODERS = sorted(path.stem for path in Path(CONF_DIR, "model", "encoder").glob("*.yaml"))
 ENCODERS = [name for name in ENCODERS if "paper" not in name and "segnet" not in name]  # for decoders of their own
 QUICK = {"mobilenet_v2", "unet_small"}
-DECODERS = {
-    "fcn": partial(FCNDecoder, skip_strides=[8, 4]),
+DECODERS = {"fcn": partial(FCNDecoder, skip_strides=[8, 4]), "fcn_head": FCNHead, "unet": UNetDecoder}
+VARIANTS = {
     "fcn_transposed": partial(FCNDecoder, skip_strides=[8, 4], upsampling="transposed"),
-    "fcn_head": FCNHead,
     "fcn_nearest": partial(FCNDecoder, skip_strides=[8, 4], upsampling="nearest"),
-    "unet": UNetDecoder,
     "unet_nearest": partial(UNetDecoder, upsampling="nearest"),
     "unet_transposed": partial(UNetDecoder, upsampling="transposed", norm="group"),
 }
+"""Decoders that are tried with one encoder, since what they upsample has the same sizes with all."""
+
+
+def load_encoder(name: str) -> Encoder:
+    return instantiate(load_config([f"model/encoder={name}", "model.encoder.weights=null"]).model.encoder)
 
 
 @pytest.fixture(
     scope="module", params=[pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in ENCODERS]
 )
 def encoder(request):
-    config = load_config([f"model/encoder={request.param}", "model.encoder.weights=null"]).model.encoder
-    return instantiate(config)
+    return load_encoder(request.param)
 
 
 def test_features_have_the_declared_channels_and_strides(encoder):
@@ -50,7 +54,17 @@ def test_features_have_the_declared_channels_and_strides(encoder):
 def test_any_size_in_same_size_out(encoder, decoder):
     if encoder.layout == "rounded down" and "fcn" in decoder:
         pytest.skip("these decoders do not accept this layout")
-    net = SegmentationNet(encoder, DECODERS[decoder], num_classes=5)
+    check_any_size(encoder, DECODERS[decoder])
+
+
+@pytest.mark.parametrize("decoder", VARIANTS)
+def test_any_size_with_other_upsampling(decoder):
+    check_any_size(load_encoder("mobilenet_v2"), VARIANTS[decoder])
+
+
+def check_any_size(encoder: Encoder, decoder: Callable[..., nn.Module]) -> None:
+    """Assert that scores have the size of the image, and that every parameter gets a gradient."""
+    net = SegmentationNet(encoder, decoder, num_classes=5)
     for parameter in net.decoder.score.parameters():
         torch.nn.init.normal_(parameter)
     net.eval()
