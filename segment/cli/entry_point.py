@@ -82,22 +82,8 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
                 raise CompactHydraException(f"error: {message}") from None
             sys.exit(f"error: {message}")
 
-    try:
-        check_flags(split_flags(sys.argv[1:])[0])
-        if HELP.intersection(sys.argv):
-            return print_help(name, [one for one in sys.argv[1:] if one not in HELP])
-        if prepare is not None:
-            prepare()
-    except SegmentError as error:
-        sys.exit(f"error: {printable(str(error))}")
-    except HydraException as error:
-        sys.exit(f"error: {explain_hydra_error(error, name)}")
-    flags, overrides = split_flags(sys.argv[1:])
-    sys.argv[1:] = [*flags, *map(quote_path, overrides)]
-    if "HYDRA_FULL_ERROR" not in os.environ:
-        os.environ[OWN_ERRORS] = "1"
-    if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them
-        os.environ["HYDRA_FULL_ERROR"] = "1"
+    if not _prepare_arguments(name, prepare):
+        return
     try:
         with fast_composition():
             hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
@@ -111,6 +97,28 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
         if composed:
             raise
         sys.exit(f"error: {printable(str(damaged_yaml(error)))}")
+
+
+def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
+    """Check and quote the arguments for Hydra; return False if they ask for help, which is printed then."""
+    try:
+        check_flags(split_flags(sys.argv[1:])[0])
+        if HELP.intersection(sys.argv):
+            print_help(name, [one for one in sys.argv[1:] if one not in HELP])
+            return False
+        if prepare is not None:
+            prepare()
+    except SegmentError as error:
+        sys.exit(f"error: {printable(str(error))}")
+    except HydraException as error:
+        sys.exit(f"error: {explain_hydra_error(error, name)}")
+    flags, overrides = split_flags(sys.argv[1:])
+    sys.argv[1:] = [*flags, *map(quote_path, overrides)]
+    if "HYDRA_FULL_ERROR" not in os.environ:
+        os.environ[OWN_ERRORS] = "1"
+    if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    return True
 
 
 def _message(error: Exception) -> str | None:

@@ -31,6 +31,22 @@ from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_sig
 from segment.errors import SegmentError
 
 
+def _check_batches(
+    crop_size: Sequence[int] | None, scale: Sequence[float], batch_size: int, num_workers: int, seed: int
+) -> None:
+    """Raise a SegmentError if one of these is out of range."""
+    if not (
+        (batch_size == 1 if crop_size is None else _is_pair(crop_size, int) and min(crop_size) >= 1)
+        and (_is_pair(scale, int | float) and 0 < scale[0] <= scale[1] < math.inf)
+        and (batch_size >= 1 and num_workers >= 0 and seed >= 0)
+    ):
+        raise SegmentError(
+            "data: expected crop_size=[HEIGHT,WIDTH] (or null with batch_size=1), scale=[LOW,HIGH], batch_size "
+            "from 1, num_workers from 0 and seed from 0, "
+            f"but got {crop_size}, {scale}, {batch_size}, {num_workers} and {seed}"
+        )
+
+
 def _is_pair(values: Any, kind: type | UnionType) -> bool:
     return isinstance(values, Sequence) and len(values) == 2 and all(isinstance(value, kind) for value in values)
 
@@ -117,16 +133,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         super().__init__()
         if num_workers is None:
             num_workers = min(8, cores())
-        if not (
-            (batch_size == 1 if crop_size is None else _is_pair(crop_size, int) and min(crop_size) >= 1)
-            and (_is_pair(scale, int | float) and 0 < scale[0] <= scale[1] < math.inf)
-            and (batch_size >= 1 and num_workers >= 0 and seed >= 0)
-        ):
-            raise SegmentError(
-                "data: expected crop_size=[HEIGHT,WIDTH] (or null with batch_size=1), scale=[LOW,HIGH], batch_size "
-                "from 1, num_workers from 0 and seed from 0, "
-                f"but got {crop_size}, {scale}, {batch_size}, {num_workers} and {seed}"
-            )
+        _check_batches(crop_size, scale, batch_size, num_workers, seed)
         self.name = self.name or type(self).__name__
         self.root = Path(root).expanduser()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
