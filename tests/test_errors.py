@@ -29,7 +29,7 @@ CASES = {
     "class weights": (["loss.class_weights=[1,2]"], "loss.class_weights has 2 values for 6 classes"),
     "class weights below 0": (["loss.class_weights=[1,1,1,1,1,-1]"], "expected numbers from 0, not all 0"),
     "no class counts": (["loss.class_weights=[0,0,0,0,0,0]"], "expected numbers from 0, not all 0"),
-    "one class weight": (["loss.class_weights=3"], "loss.class_weights=3: expected a list (each a number) or auto or null"),
+    "one class weight": (["loss.class_weights=3"], "class_weights=3: expected a list (each a number) or auto or null"),
     "too much smoothing": (["loss.label_smoothing=2"], "loss.label_smoothing=2: expected a share from 0 to 1"),
     "seed as text": (["seed=abc"], "seed=abc: expected a whole number from 0"),
     "seed below 0": (["seed=-1"], "seed=-1: expected a whole number from 0"),
