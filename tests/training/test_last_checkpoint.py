@@ -167,7 +167,8 @@ def test_a_best_checkpoint_keeps_its_score_in_another_folder(tmp_path):
 
 
 def test_ctrl_c_is_python_s_again_after_an_exception(tmp_path):
-    callback, before = LastCheckpoint(tmp_path / "last.ckpt"), signal.getsignal(signal.SIGINT)
+    callback, before = LastCheckpoint(tmp_path / "last.ckpt"), signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
     callback.setup(None, None, "fit")
     assert signal.getsignal(signal.SIGINT) != before
     callback.on_exception(None, None, SystemExit())
