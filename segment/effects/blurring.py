@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
-from segment.effects.selection import select
+from segment.effects.selection import alpha_channel
 from segment.errors import SegmentError
 
 
@@ -33,5 +33,5 @@ def blur(
     if not 0 < radius < np.inf:
         raise SegmentError(f"radius={radius}: expected a number of pixels above 0")
     photo = Image.fromarray(image)
-    alpha = np.rint(select(mask, classes, probabilities, feather) * 255).astype(np.uint8)
+    alpha = alpha_channel(mask, classes, probabilities, feather)
     return np.asarray(Image.composite(photo.filter(ImageFilter.GaussianBlur(radius)), photo, Image.fromarray(alpha)))

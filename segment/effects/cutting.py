@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from segment.effects.picture import read_picture
-from segment.effects.selection import select
+from segment.effects.selection import alpha_channel
 
 
 def cutout(
@@ -31,7 +31,7 @@ def cutout(
     Raises:
         SegmentError: the background cannot be read.
     """
-    alpha = np.rint(select(mask, classes, probabilities, feather) * 255).astype(np.uint8)
+    alpha = alpha_channel(mask, classes, probabilities, feather)
     if background is None:
         return np.dstack([image, alpha])
     scene = background if isinstance(background, np.ndarray) else read_picture(str(background), "background")

@@ -37,3 +37,10 @@ def select(
     nearness = np.clip(1 - distance / feather, 0, 1).astype(np.float32)
     soft = np.float32(0.5) if probabilities is None else probabilities[[*classes]].sum(0, dtype=np.float32) / 255
     return np.clip(weight + nearness * (soft - weight), 0, 1)
+
+
+def alpha_channel(
+    mask: np.ndarray, classes: Sequence[int], probabilities: np.ndarray | None = None, feather: float = 0.0
+) -> np.ndarray:
+    """Return what :func:`select` returns as opacity, uint8 (H,W)."""
+    return np.rint(select(mask, classes, probabilities, feather) * 255).astype(np.uint8)
