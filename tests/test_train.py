@@ -28,12 +28,16 @@ def trained(main):
 
 
 EVERYDAY = {"fcn_small", "unet"}
+UNTRAINED = {
+    "smp": "model.encoder_weights=null",
+    "transformers": "model.config={model_type: segformer, depths: [1,1,1,1], hidden_sizes: [8,16,32,64]}",
+}
 
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in EVERYDAY else pytest.mark.slow) for m in MODELS])
 def test_every_model_on_shapes(main, model, capfd):
-    short = ["trainer.fast_dev_run=true", "data.batch_size=1", "data.crop_size=[64,64]", "data.num_workers=0"]
-    main("train", f"model={model}", *short, "model.encoder.weights=null", "optimizer=sgd")
+    short = ["trainer.fast_dev_run=true", "data.batch_size=2", "data.crop_size=[64,64]", "data.num_workers=0"]
+    main("train", f"model={model}", *short, UNTRAINED.get(model, "model.encoder.weights=null"), "optimizer=sgd")
     assert "fast_dev_run is complete" in capfd.readouterr().out
 
 
