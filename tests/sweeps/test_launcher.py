@@ -11,7 +11,7 @@ import pytest
 from segment.cli.config import CONF_DIR, group_options
 from segment.records.job_status import JobRecord
 from segment.sweeps.folder_names import folder_of_overrides
-from segment.sweeps.launcher import sweep_jobs
+from segment.sweeps.jobs import sweep_jobs
 from tests.conftest import SMALL
 from tests.sweeps.conftest import job_records, running_in, until
 
