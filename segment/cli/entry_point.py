@@ -22,6 +22,7 @@ from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
 from segment.cli.targets import drop_foreign_keys
+from segment.cli.versions import VERSION_BASE
 from segment.errors import SegmentError
 from segment.files import printable
 
@@ -87,7 +88,7 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], Any], prepare: Calla
         return
     try:
         with fast_composition():
-            hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
+            hydra.main(config_path=CONF_DIR, config_name=name, **VERSION_BASE)(job)()
     except (HydraException, OmegaConfBaseException, OSError, SegmentError) as error:
         of_hydra = isinstance(error, HydraException | OmegaConfBaseException)
         message = explain_hydra_error(error, name) if of_hydra else _message(error)

@@ -1,6 +1,7 @@
 """Sweeps and searches: what Hydra's sweepers start, and the table of the results."""
 
 import functools
+import logging
 import os
 import re
 import signal
@@ -39,6 +40,8 @@ class Sweep:
     ) -> None:
         if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
             sys.exit("error: a sweep under srun would start once in each of its processes: use hydra/launcher=slurm")
+        for name in ("optuna", "hydra_plugins"):  # they say what this sweep says
+            logging.getLogger(name).setLevel(logging.ERROR)
         self._module, self._hydra, self._compose, self._limits = module, config.hydra, compose, limits
         self._trainers: dict[tuple[str, ...], Mapping[str, Any]] = {}
         self._jobs: list[Job] = []

@@ -139,7 +139,7 @@ def test_a_sweep_file_starts_a_sweep_and_the_command_line_replaces_its_values(sw
 
 
 def test_every_sweep_file_is_tested():
-    assert group_options("sweep") == ["encoders", "lecture", "skip_strides", "upsampling"]
+    assert group_options("sweep") == ["encoders", "lecture", "search", "skip_strides", "upsampling"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
