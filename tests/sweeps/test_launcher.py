@@ -225,6 +225,19 @@ def protobuf_field(number: int, text: str) -> bytes:
     return bytes([number << 3 | 2, len(text)]) + text.encode()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("joblib") is None, reason="needs hydra-joblib-launcher")
+def test_joblib_runs_two_jobs_and_none_of_them_again(run, tmp_path):
+    overrides = ["hydra/launcher=joblib", "hydra.sweep.dir=sweep", "trainer.accelerator=cpu", "seed=0,1"]
+    run("train", "-m", *TINY, *overrides)
+    assert {record.state for record in job_records(tmp_path).values()} == {"done"}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").glob("*/*.json")}
+    assert sum(path.name == "metrics.json" for path in before) == 2
+    run("train", "-m", *TINY, *overrides)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").glob("*/*.json")} == before
+    assert not running_in(tmp_path)
+
+
 SBATCH = """#!/bin/bash
 cp "$1" script.sh
 echo "Submitted batch job 77"
