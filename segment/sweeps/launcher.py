@@ -61,7 +61,8 @@ class Sweep:
         total = self._hydra.sweeper.n_trials if search else len(jobs)
         if not first:
             print(f"{'search' if search else 'sweep'} of {total} jobs in {folder}", flush=True)
-            self._compose(jobs[0].overrides)  # a misspelt key fails here, and not in each job
+            if search:
+                self._compose(jobs[0].overrides)  # a misspelt key fails here, and not in each job
         self._jobs += jobs
         handlers = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

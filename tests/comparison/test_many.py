@@ -16,17 +16,13 @@ from tests.comparison.conftest import random_pixels, write_run
 
 def made_up(number: int, different: int) -> list[Run]:
     """Return runs of some different nets."""
+    net = "segment.models.SegmentationNet"
     metrics = {"mIoU": 0.5, "per_class_IoU": {"cat": 0.5}, "split": "val", "images": 40}
     return [
         Run(
             RunFolder(f"runs/{i}"),
             metrics,
-            {
-                "seed": 0,
-                "optimizer.lr": i,
-                "model._target_": "segment.models.SegmentationNet",
-                "model.width": i % different,
-            },
+            {"seed": 0, "optimizer.lr": i, "model._target_": net, "model.width": i % different},
             {},
             {},
             Path(f"runs/{i}/checkpoints/best.ckpt"),
