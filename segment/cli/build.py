@@ -20,7 +20,7 @@ PAIR = "segment.models.SegmentationNet"
 """Class of a net whose configuration has an encoder and a decoder."""
 WRAPPED = ("normalization", "weights", "size_divisor", "min_size", "stride")
 """Keys of a net of the user's own that its class need not take: they are those of :class:`segment.models.WholeNet`."""
-PACKAGES = ("segment.*", "torch.*", "torchvision.*", "timm.*", "segmentation_models_pytorch.*", "transformers.*")
+WHITELIST = ("segment.*", "torch.*", "torchvision.*", "timm.*", "segmentation_models_pytorch.*", "transformers.*")
 """Packages whose objects a part of this package may return."""
 
 
@@ -69,7 +69,7 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _whitelist(checked: Any) -> set[str]:
-    """Return what a configuration may build, for Hydra 1.4: all in the packages of :data:`PACKAGES` and those it names.
+    """Return what a configuration may build, for Hydra 1.4: all in the packages of :data:`WHITELIST` and those it names.
 
     A part may return an object of its package under another name, which Hydra checks, too.
     """
@@ -77,7 +77,7 @@ def _whitelist(checked: Any) -> set[str]:
     target = str(checked.get("_target_", "")) if isinstance(checked, Mapping) else ""
     package = target.partition(".")[0]
     own = {target if package in sys.stdlib_module_names else f"{package}.*"} if package else set()
-    return own.union(PACKAGES, *map(_whitelist, values))
+    return own.union(WHITELIST, *map(_whitelist, values))
 
 
 def build_later(config: Any) -> Any:

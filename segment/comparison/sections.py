@@ -200,8 +200,8 @@ def section_grids(section: Section) -> list[Grid]:
         grids.append(Grid(title, ["nets", "difference", "95 %", "images"], rows))
     for search in section.searches:
         title = f"importance of {search.runs} runs' parameters in {search.folder.name}: variance of mean IoU, per cent"
-        cells = [[key, percent(share), search.best_values.get(key, "-")] for key, share in search.importance.items()]
-        grids.append(Grid(title, ["parameter", "importance", "best value"], cells, text=("best value",)))
+        rows = [[key, percent(share), search.best_values.get(key, "-")] for key, share in search.importance.items()]
+        grids.append(Grid(title, ["parameter", "importance", "best value"], rows, text=("best value",)))
     if section.elsewhere:
         drawn = section.data == LECTURE[0]
         images = "VOC" if drawn else f"other images than {section.title}"

@@ -70,6 +70,7 @@ def test_a_hopeless_job_is_done_with_its_own_score(main, tmp_path):
     sweep = tmp_path / "sweep"
     write_finished(sweep / "good", 1.0, 1.0, 1.0)
     write_finished(sweep / "own", state="running")
+    (sweep / "own" / "metrics.csv").unlink()
     overrides = [one for one in TINY if not one.startswith("trainer.max_epochs")]
     more = ["trainer.max_epochs=3", "callbacks=[default,stop_hopeless]", "callbacks.stop_hopeless.min_jobs=1"]
     main("train", *overrides, *more, f"hydra.run.dir={sweep / 'own'}")
