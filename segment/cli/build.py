@@ -69,7 +69,7 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _whitelist(checked: Any) -> set[str]:
-    """Return what a configuration may build, for Hydra 1.4: all in the packages of :data:`WHITELIST` and those it names.
+    """Return what a configuration may build with Hydra 1.4: all in :data:`WHITELIST` and in the packages it names.
 
     A part may return an object of its package under another name, which Hydra checks, too.
     """
