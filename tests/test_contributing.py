@@ -1,5 +1,6 @@
 """CONTRIBUTING.md's package of own parts: copied under another name, and used command by command."""
 
+import csv
 import json
 import os
 import re
@@ -150,7 +151,9 @@ def test_an_own_net_is_trained_and_used_with_trust_alone(main, mylab, tmp_path, 
     )
     folder = main("train", f"--config-dir={mylab}", *TINY, *own, "scheduler=halving", "trainer.max_epochs=1")
     assert "'trust=[mylab]' input=" in capsys.readouterr().out
-    assert "val/leaf_share" in (folder / "metrics.csv").read_text()
+    (line,) = [row for row in csv.DictReader((folder / "metrics.csv").open()) if row["val/leaf_share"]]
+    best = json.loads((folder / "metrics.json").read_text())
+    assert best["further_metrics"] == {"leaf_share": pytest.approx(float(line["val/leaf_share"]))}
     use = (f"checkpoint={folder}", f"output={tmp_path / 'net.pt2'}", "format=torch_export")
     with pytest.raises(SystemExit, match=r"refused, it names 'mylab\.TinyNet'.* add trust=\[mylab\]") as refusal:
         main("export", *use)
