@@ -18,6 +18,8 @@ from segment.files import printable
 
 
 def _read_text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")  # reading a pipe would wait for ever
     content = path.read_bytes()
     try:
         return content.decode(json.detect_encoding(content))  # UTF-8, or UTF-16 as PowerShell writes it
