@@ -39,11 +39,6 @@ def test_imported_names_exist(cells):
     assert [f"{home}.{name}" for home, name in names if not hasattr(importlib.import_module(home), name)] == []
 
 
-def test_every_line_of_text_is_read_without_scrolling(cells):
-    lines = [line for cell in cells for line in "".join(cell["source"]).splitlines() if not line.startswith(("|", "!"))]
-    assert [line for line in lines if len(line) > 120] == []
-
-
 def test_nothing_is_downloaded(cells):
     """The site's build has no network, but a file in a cache would hide a download."""
     code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
