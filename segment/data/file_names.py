@@ -186,7 +186,7 @@ def suggest_patterns(image: str, mask: str) -> str:
     (image, _), (mask, suffix) = map(without_suffix, (image, mask))
     stems = [path.rpartition("/")[::2] for path in (image, mask)]
     match = SequenceMatcher(None, stems[0][1], stems[1][1], autojunk=False).find_longest_match()
-    name = _without_parts_of_words(*(stem for _, stem in stems), *match).strip("_-. ")
+    name = _without_parts_of_words(stems[0][1], stems[1][1], match.a, match.b, match.size).strip("_-. ")
     settings = []
     for key, (folder, stem) in zip(("image_name", "mask_name"), stems, strict=True):
         pattern = ("{folder}/" if folder else "") + (stem.replace(name, "{name}", 1) if name else "{name}")
