@@ -49,7 +49,7 @@ def report(arguments: argparse.Namespace) -> None:
     runs, problems, notes = find_runs(arguments.folders)
     below = notes + (["without metrics:", *(f"  {problem}" for problem in problems)] if problems else [])
     sections = build_sections(runs, arguments.paper)
-    if sections and (arguments.cost is not False or output):
+    if sections and (arguments.cost is not False or (output and arguments.images)):
         from segment.comparison.nets import add_costs_and_pictures  # torch takes seconds
 
         with console.status("measuring the nets"):

@@ -1,7 +1,7 @@
 """The comparison of all runs on one split of a data set: a table for people, and records for programs."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -233,7 +233,14 @@ def _published_cells(score: dict[str, str]) -> dict[str, str]:
 
 
 def _groups_grid(section: Section) -> Grid:
-    rows = [_group_row(section, group) for group in section.groups]
+    has: dict[str, Callable[[Group], object]] = {
+        "folds": lambda group: group.folds,
+        "pooled": lambda group: group.pooled_iou is not None,
+        "95 %": lambda group: group.interval,
+        "cost": lambda group: group.cost,
+    }
+    shown = {name for name, test in has.items() if any(map(test, section.groups))}
+    rows = [_group_row(section, group, shown) for group in section.groups]
     headings = list(rows[0])
     text = (*section.groups[0].columns, *PUBLISHED_TEXT)
     grid = Grid(f"{section.heading}, per cent", headings, text=text)
@@ -248,21 +255,25 @@ def _groups_grid(section: Section) -> Grid:
     return grid
 
 
-def _group_row(section: Section, group: Group) -> dict[str, str]:
-    """Return the cells of a group by heading."""
+def _group_row(section: Section, group: Group, shown: Collection[str]) -> dict[str, str]:
+    """Return the cells of a group by heading.
+
+    Args:
+        shown: names of the cells that not all sections have.
+    """
     scores = {heading: mean_and_spread(group.scores(metric)) for metric, heading in HEADINGS.items()}
     mean, deviation = scores.pop("mean IoU")
     row = {**group.columns, "seeds": str(len(group.seeds)) if group.runs[0].has_net else "-", "mean IoU": percent(mean)}
-    if any(other.folds for other in section.groups):
+    if "folds" in shown:
         row = {**group.columns, "folds": str(len(group.folds)) if group.folds else "-", **row}
     if deviation is not None:
         row["mean IoU"] += f" ± {percent(deviation)}"
-    if any(other.pooled_iou is not None for other in section.groups):
+    if "pooled" in shown:
         row["pooled"] = percent(group.pooled_iou)
-    if any(other.interval for other in section.groups):
+    if "95 %" in shown:
         row["95 %"] = _interval_text(group.interval)
     row |= {heading: percent(mean) for heading, (mean, _) in scores.items()}
-    if any(other.cost for other in section.groups):
+    if "cost" in shown:
         cost = group.cost
         row["params M"] = f"{cost.parameters / 1e6:.2f}" if cost else "-"
         row["ms an image"] = f"{1e3 * cost.seconds:.1f}" if cost else "-"

@@ -7,8 +7,9 @@ import pytest
 
 from segment.comparison import nets
 from segment.comparison.find import find_runs
+from segment.comparison.groups import Group
 from segment.comparison.run import Run
-from segment.comparison.sections import build_sections
+from segment.comparison.sections import build_sections, section_grids
 from segment.models.costs.measured import MeasuredCost
 from segment.records.folder import RunFolder
 from tests.comparison.conftest import random_pixels, write_run
@@ -46,6 +47,20 @@ def test_each_different_net_is_loaded_and_measured_once(monkeypatch, different, 
 
 def nets_stub() -> nets.LoadedNet:
     return nets.LoadedNet(None, {}, None)
+
+
+def test_a_table_of_many_rows_looks_at_each_group_a_few_times(monkeypatch):
+    looks = Counter[int]()
+    folds = Group.folds.fget
+
+    def counted(self):
+        looks[id(self)] += 1
+        return folds(self)
+
+    [section] = build_sections(made_up(200, 200), paper=False)
+    monkeypatch.setattr(Group, "folds", property(counted))
+    section_grids(section)
+    assert max(looks.values()) <= 3
 
 
 def test_each_folder_is_read_once(tmp_path, monkeypatch):
