@@ -54,8 +54,8 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
         options["_execution_whitelist_"] = sorted(_whitelist(checked))
     try:
         return hydra.utils.instantiate(checked, *args, **options, **kwargs)
-    except InstantiationException as error:
-        cause = error.__cause__
+    except Exception as error:  # Hydra 1.3 wraps the error of a part, and 1.4 does not
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if cause is None or isinstance(cause, InstantiationException):
             raise SegmentError(" ".join(str(error).split())) from error
         if isinstance(cause, TypeError | ValueError | ImportError):  # an argument that the part does not take
