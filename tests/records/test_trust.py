@@ -94,6 +94,8 @@ def mylab(tmp_path, monkeypatch):
     (tmp_path / "mylab").mkdir()
     for name, content in files.items():
         (tmp_path / name).write_text(content)
+    for name in [name for name in sys.modules if name.startswith("mylab")]:  # another test's package of that name
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
     yield "mylab"
     for name in [name for name in sys.modules if name.startswith("mylab")]:
