@@ -1,6 +1,6 @@
-"""The notebooks are stored without outputs, and the quickstart runs from its first cell to its last, and its net learns.
+"""Notebooks are stored without outputs; the quickstart runs from its first cell to its last, and its net learns.
 
-The other notebooks are run when the documentation is built.
+The other notebooks run when the documentation is built.
 """
 
 import re
