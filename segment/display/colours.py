@@ -23,7 +23,7 @@ def class_colours(classes: Classes) -> np.ndarray:
     colours = np.array(classes.flat_palette(), np.uint8).reshape(256, 3)
     shown = np.concatenate([colours[: len(classes)], [VOID_COLOUR]])
     positions = _lab(shown)
-    kept, alike = [len(classes)], []
+    kept, alike = [len(classes)], list[int]()
     for label in range(len(classes)):
         near = np.linalg.norm(positions[kept] - positions[label], axis=1).min() < ALIKE
         (alike if near else kept).append(label)

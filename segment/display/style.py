@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 LINE_COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
 """Colours that people who are colour-blind can tell apart, on white and on black (Petroff, 2021)."""
-STYLE = {
-    "axes.prop_cycle": matplotlib.cycler(color=LINE_COLOURS),
+STYLE: dict[Any, Any] = {
+    "axes.prop_cycle": cycler(color=LINE_COLOURS),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": "medium",
