@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
@@ -42,9 +43,11 @@ def app(config: DictConfig) -> None:
     """
     if find_spec("gradio") is None:
         raise SegmentError("segment.app needs gradio: pip install 'segment-lightning[app]'")
-    check_port(check_value("port", config.port, int))
     given = check_value("checkpoint", plain(config.checkpoint), str | list[str])
     paths = [checkpoint_path(one) for one in split_checkpoints(given)]  # before torch, which takes seconds, is imported
+    check_port(check_value("port", config.port, int))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the photos are deleted then, too
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     with tempfile.TemporaryDirectory(prefix="segment_app_") as name:
         folder = Path(name)
         isolate_gradio(folder)

@@ -226,7 +226,8 @@ def test_mistakes_are_sentences(visitor, photo, tmp_path):
     for path, sentence in (
         (
             renamed,
-            "The file notes.png cannot be read, it is no image, or of an unknown kind: choose a JPEG, PNG or WebP photo.",
+            "The file notes.png cannot be read, it is no image, or of an unknown kind: "
+            "choose a JPEG, PNG or WebP photo.",
         ),
         (
             huge,
