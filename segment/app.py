@@ -66,15 +66,16 @@ def check_port(port: int) -> None:
     """Check that the page can be served at a port.
 
     Raises:
-        SegmentError: it is taken, or needs rights that the user does not have.
+        SegmentError: there is no such port, it is taken, or it needs rights that the user does not have.
     """
+    if port not in range(1, 2**16):
+        raise SegmentError(f"port={port}: expected 1 to 65535, such as port=7860")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a closed page frees it at once
         try:
             probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or "expected 1 to 65535"
-            raise SegmentError(f"port={port}: {reason}; give another one, such as port=7861") from None
+        except OSError as error:
+            raise SegmentError(f"port={port}: {error.strerror}; give another one, such as port=7861") from None
 
 
 def split_checkpoints(given: str | Sequence[str]) -> list[str]:
