@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from segment.cli.overrides import config_dirs, quote, quote_path, split_flags
+from segment.cli.overrides import config_dirs, quote, quote_path, split_flags, typed_path
 from segment.errors import SegmentError
 
 _INSTALLED = Path(__file__).parents[1] / "conf"
@@ -28,6 +28,8 @@ MAX_RECORD = 100_000
 """Bytes of the YAML files that Hydra writes into a run folder; they have some thousands."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Loader of plain data; libyaml's is ten times as fast, where PyYAML has it."""
+NUMBER = re.compile(r"(?<![^\[, ])([-+]?\.?\d[\w.+-]*|true|false)(?=[\],]|$)", re.IGNORECASE)
+"""Value, or item of a list, that Hydra reads as a number or as true or false."""
 YAML_ERRORS = (yaml.YAMLError, UnicodeDecodeError)
 """Errors of a YAML file that is damaged."""
 DEEP = r"(?:[\[{][^\[\]{}]*){20}|(?:[-?:]\s+){20}"
@@ -71,7 +73,8 @@ def compose(arguments: Sequence[str], name: str) -> DictConfig:
     folders = ",".join(quote(f"file://{Path(folder).absolute()}") for folder in search_path(arguments)[1:])
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"), fast_composition():
-        searched = [*map(quote_path, overrides), *([f"hydra.searchpath=[{folders}]"] if folders else [])]
+        quoted = [quote_option(quote_path(one), arguments) for one in overrides]
+        searched = [*quoted, *([f"hydra.searchpath=[{folders}]"] if folders else [])]
         try:
             return hydra.compose(name, searched, return_hydra_config=True)
         except YAML_ERRORS as error:
@@ -123,6 +126,18 @@ def group_options(group: str, arguments: Sequence[str] = ()) -> list[str]:
     return sorted({path.stem for folder in search_path(arguments) for path in Path(folder, group).glob("*.yaml")})
 
 
+def quote_option(override: str, arguments: Sequence[str] = ()) -> str:
+    """Return ``data=3`` as ``data='3'``: the name of an option is text, and Hydra fails on a number.
+
+    Args:
+        arguments: see :func:`group_options`.
+    """
+    key, equals, value = override.partition("=")
+    if not NUMBER.search(value) or not group_options(key.lstrip("+"), arguments):
+        return override
+    return f"{key}{equals}{NUMBER.sub(lambda match: quote(match[0]), value)}"
+
+
 def default_options(command: str) -> dict[str, Any]:
     """Return the groups of a command with the options that its YAML file chooses.
 
@@ -161,6 +176,18 @@ def read_hydra_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     for key in ("hydra", "runtime", "choices"):
         choices = choices.get(key) if isinstance(choices, dict) else None
     return _fill_in(config, config) if isinstance(config, dict) else {}, choices if isinstance(choices, dict) else {}
+
+
+def refuse_foreign_record() -> None:
+    """Check that Hydra is not going to replace another program's record in ``hydra.run.dir``.
+
+    Raises:
+        SegmentError: the folder that the command line gives has such a record.
+    """
+    given = typed_path("hydra.run.dir")
+    folder = Path(given or "", ".hydra")
+    if given and (config := read_hydra_record(folder)[0]) and "trust" not in config:  # all records of ours have it
+        raise SegmentError(f"{folder} is another program's record: choose another hydra.run.dir")
 
 
 def _load_yaml(path: Path) -> Any:

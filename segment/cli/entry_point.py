@@ -16,7 +16,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from segment.cli.config import CONF_DIR, YAML_ERRORS, damaged_yaml, end_fast_composition, fast_composition
+from segment.cli.config import (
+    CONF_DIR,
+    YAML_ERRORS,
+    damaged_yaml,
+    end_fast_composition,
+    fast_composition,
+    quote_option,
+    refuse_foreign_record,
+)
 from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
@@ -108,12 +116,13 @@ def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
             return False
         if prepare is not None:
             prepare()
+        refuse_foreign_record()
     except SegmentError as error:
         sys.exit(f"error: {printable(str(error))}")
     except HydraException as error:
         sys.exit(f"error: {explain_hydra_error(error, name)}")
     flags, overrides = split_flags(sys.argv[1:])
-    sys.argv[1:] = [*flags, *map(quote_path, overrides)]
+    sys.argv[1:] = [*flags, *(quote_option(quote_path(one), sys.argv[1:]) for one in overrides)]
     if "HYDRA_FULL_ERROR" not in os.environ:
         os.environ[OWN_ERRORS] = "1"
     if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from segment.data.png import unpack_png
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import clear_parts, whole_file
 from segment.prediction.segmenter import Segmentation
 
 TEXT_KEY = "segment"
@@ -187,7 +187,7 @@ def plan_outputs(
 
 
 def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
-    """Check that no foreign file would be overwritten, then create the folder ``output``.
+    """Check that no foreign file would be overwritten, create the folder ``output``, and delete what a kill left.
 
     Raises:
         SegmentError: a foreign file exists under one of the names, or ``output`` is a file.
@@ -199,3 +199,4 @@ def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
     if output.is_file():
         raise SegmentError(f"output={output}: it is a file, expected a folder")
     output.mkdir(parents=True, exist_ok=True)
+    clear_parts(files.path(suffix) for files in plan.values() for suffix in {*files.suffixes, LARGE_OVERLAY})

@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
+from segment.cli.config import refuse_foreign_record
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.errors import SegmentError
 
@@ -56,6 +57,20 @@ def test_a_mistake_is_one_message(command, error, message):
     assert stopped.value.code == message
 
 
+@pytest.mark.parametrize(("content", "is_foreign"), [("lr: 1", True), ("trust: []", False), ("", False), ("{", False)])
+def test_the_record_of_another_program_of_hydra_is_kept(tmp_path, monkeypatch, content, is_foreign):
+    record = tmp_path / "a b" / ".hydra" / "config.yaml"
+    record.parent.mkdir(parents=True)
+    record.write_text(content)
+    monkeypatch.setattr(sys, "argv", ["train", f"hydra.run.dir={tmp_path / 'a b'}"])
+    if is_foreign:
+        with pytest.raises(SystemExit, match=r"/a b/.hydra is another program's record: choose another hydra.run.dir$"):
+            entry_point("train", print)
+        assert not record.with_name("overrides.yaml").exists()
+    else:
+        refuse_foreign_record()
+
+
 def test_a_folder_that_cannot_be_made_is_one_message(command, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"^error: .*file/run: Not a directory$"):
@@ -71,6 +86,15 @@ def test_an_unknown_option_of_a_list_is_one_message(monkeypatch):
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit, match=r"^error: callbacks=emma: there is no such option"):
         entry_point("train", print)
+
+
+@pytest.mark.parametrize("override", ["+metrics=3", "metrics=[f1,3]", "model=true"])
+def test_a_number_is_no_option(monkeypatch, override):
+    monkeypatch.setattr(sys, "argv", ["train", override])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit, match=r"^error: .*(3|1.5|true): there is no such option") as stopped:
+        entry_point("train", print)
+    assert "\n" not in stopped.value.code
 
 
 def test_a_missing_value_and_an_unknown_interpolation_name_the_key(command):
