@@ -29,8 +29,8 @@ def write_classes(photo: SegmentedPhoto, name: str, folder: Path) -> list[Path]:
     return paths
 
 
-def write_picture(picture: np.ndarray, name: str, folder: Path) -> Path:
-    """Write a picture, uint8 (H,W,3) or (H,W,4), as a PNG below a folder and return its path."""
+def write_result(picture: np.ndarray, name: str, folder: Path) -> Path:
+    """Write the picture of a result, uint8 (H,W,3) or (H,W,4), as a PNG below a folder and return its path."""
     path = _new_place(folder) / f"{name}.png"
     Image.fromarray(picture).save(path, compress_level=1)
     return path

@@ -12,7 +12,7 @@ from segment.cli.build import instantiate
 from segment.data.headers import image_header
 from segment.page.photos import LARGEST_FILE, LARGEST_PHOTO
 
-EXAMPLES = 6
+EXAMPLES_SHOWN = 6
 """Number of examples."""
 VISIBLE = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 """Suffixes of images that browsers show."""
@@ -31,7 +31,9 @@ def find_examples(data: Mapping[str, Any], folder: Path) -> list[Path]:
     """
     module = instantiate(data)
     dataset = module.make_dataset(module.val_split, None)
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, EXAMPLES).round().astype(int)).tolist() if len(dataset) else []
+    chosen = (
+        np.unique(np.linspace(0, len(dataset) - 1, EXAMPLES_SHOWN).round().astype(int)).tolist() if len(dataset) else []
+    )
     paths = []
     for i in chosen:
         (folder / str(i)).mkdir()

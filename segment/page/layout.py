@@ -14,7 +14,7 @@ HEADING = (
 )
 COLUMN = 280
 """Smallest width of a column, in pixels: a telephone shows one below the other."""
-HEIGHT, BAR = 380, 40
+HEIGHT, TOOLBAR = 380, 40
 """Height of a picture, and of the bar below the photo, in pixels."""
 ONE_AT_A_TIME = {"concurrency_id": "net", "concurrency_limit": 1, "api_visibility": "private", "preprocess": False}
 """Options of an event that computes: visitors wait for each other, and values come as they are sent."""
@@ -69,7 +69,9 @@ def page_style() -> dict[str, Any]:
 def _photo_parts(examples: Sequence[Path]) -> tuple[Any, Any, Any]:
     """Return the photo, the line about a problem with it, and the event of a chosen example, None without examples."""
     sources = ["upload", "webcam", "clipboard"]
-    photo = gr.Image(label="Photo", sources=sources, type="filepath", height=HEIGHT + BAR, buttons=[], elem_id="photo")
+    photo = gr.Image(
+        label="Photo", sources=sources, type="filepath", height=HEIGHT + TOOLBAR, buttons=[], elem_id="photo"
+    )
     problem = gr.HTML(visible=False, elem_id="problem")
     if not examples:
         return photo, problem, None

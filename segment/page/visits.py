@@ -19,7 +19,7 @@ from segment.effects.cutting import cutout
 from segment.effects.measuring import measure
 from segment.effects.texturing import retexture
 from segment.errors import SegmentError
-from segment.page.downloads import shown_picture, write_classes, write_picture, write_table
+from segment.page.downloads import shown_picture, write_classes, write_result, write_table
 from segment.page.photos import SegmentedPhoto, check_photo, segment_photo
 from segment.page.tables import agreement_line, legend_table, problem_line, region_csv, region_table
 from segment.page.textures import TEXTURES
@@ -142,7 +142,7 @@ class Visits:
         """Show what a function makes of image, class map and chosen classes, and offer it for download."""
         photo = self._of_net(photos, net)
         picture = change(photo.found.image, photo.found.mask, _chosen(classes))
-        path = write_picture(picture, f"{photo.name}_{name}", self.folder)
+        path = write_result(picture, f"{photo.name}_{name}", self.folder)
         return _result(gr.Image(shown_picture(picture), visible=True), gr.HTML(visible=False), path)
 
     def _of_net(self, photos: Photos | None, net: str) -> SegmentedPhoto:

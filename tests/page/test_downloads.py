@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segment.page.downloads import shown_picture, write_classes, write_picture, write_table
+from segment.page.downloads import shown_picture, write_classes, write_result, write_table
 
 
 def test_two_answers_of_one_name_keep_their_files(tmp_path, seen):
@@ -18,7 +18,7 @@ def test_two_answers_of_one_name_keep_their_files(tmp_path, seen):
 
 def test_a_picture_and_a_table(tmp_path):
     picture = np.zeros((3, 4, 4), np.uint8)
-    path = write_picture(picture, "a", tmp_path)
+    path = write_result(picture, "a", tmp_path)
     assert (path.name, Image.open(path).mode, Image.open(path).size) == ("a.png", "RGBA", (4, 3))
     assert write_table("ä\r\n", "b", tmp_path).read_bytes() == "ä\r\n".encode()
 

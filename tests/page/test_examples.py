@@ -5,7 +5,7 @@ from PIL import Image
 
 from segment.cli.config import load_config, plain
 from segment.errors import SegmentError
-from segment.page.examples import EXAMPLES, find_examples
+from segment.page.examples import EXAMPLES_SHOWN, find_examples
 
 
 def test_drawn_shapes(tmp_path):
@@ -19,7 +19,7 @@ def test_drawn_shapes(tmp_path):
         "00007.png",
     ]
     assert {Image.open(path).format for path in paths} == {"PNG"}
-    assert len(paths) == EXAMPLES
+    assert len(paths) == EXAMPLES_SHOWN
 
 
 def test_files_that_a_browser_shows(tmp_path, folder_root):
