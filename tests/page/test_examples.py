@@ -23,10 +23,13 @@ def test_drawn_shapes(tmp_path):
 
 
 def test_files_that_a_browser_shows(tmp_path, folder_root):
-    config = plain(load_config(["data=folder", f"data.root={folder_root}", "data.classes=[background,cell]"]).data)
-    paths = find_examples(config, tmp_path)
-    assert paths
-    assert all(path.is_relative_to(tmp_path) for path in paths)
+    config = plain(load_config(["data=folder", f"data.root={folder_root}", "data.classes=[background,a,b]"]).data)
+    Image.new("RGB", (9, 9)).save(folder_root / "val" / "images" / "1.tif")
+    (folder_root / "val" / "images" / "1.jpg").unlink()
+    (tmp_path / "copies").mkdir()
+    paths = find_examples(config, tmp_path / "copies")
+    assert [path.name for path in paths] == ["0.jpg", "2.jpg"]
+    assert paths[0].read_bytes() == (folder_root / "val" / "images" / "0.jpg").read_bytes()
 
 
 def test_no_data(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 import segment
 from segment.errors import SegmentError
@@ -37,7 +37,7 @@ def test_no_photo(tmp_path, name, content, message):
 @pytest.mark.parametrize(("width", "shown"), [(20_000, "200"), (10_000, "100"), (2600, "26")])
 def test_too_many_pixels_are_found_in_the_header(tmp_path, monkeypatch, width, shown):
     Image.new("1", (width, 10_000)).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it was decoded"))
     with pytest.raises(
         SegmentError, match=f"^the file my.png has {shown} million pixels, and this page takes up to 25 million"
     ):
