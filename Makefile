@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo app test slow lint format docs bench referee
+.PHONY: demo app test test-hydra14 slow lint format docs bench referee
 demo: $(READY)  ## train on drawn shapes and show the result
 	$(BIN)/python -m segment.train
 
@@ -14,6 +14,10 @@ app: $(READY)  ## open the newest run of the demo in a page of the web browser
 	else echo "there is no run of the demo in runs/: make demo trains one in two minutes" >&2; exit 1; fi
 
 test: $(READY)  ## the everyday tests, a few minutes
+	$(BIN)/python -m pytest -n logical --dist worksteal
+
+test-hydra14: $(READY)  ## the everyday tests with the next Hydra: make test-hydra14 VENV=.venv-hydra14
+	$(BIN)/python -m pip install --quiet -r constraints-hydra14.txt
 	$(BIN)/python -m pytest -n logical --dist worksteal
 
 slow: $(READY)  ## the slow tests; CI runs them too
