@@ -292,6 +292,7 @@ def test_an_example_on_screens_of_two_widths(browser, server, tmp_path, width, s
 def test_a_camera(visitor):
     visitor.page.get_by_label("Capture from camera").click()
     visitor.page.get_by_text("Click to Access Webcam").click()
+    visitor.page.wait_for_function("document.querySelector('#photo video')?.videoWidth > 0")
     visitor.page.get_by_label("capture photo").click()
     assert shown_rows(visitor, 0)
     visitor.page.get_by_label("Remove Image").click()

@@ -9,7 +9,7 @@ from segment.page.examples import EXAMPLES_SHOWN, find_examples
 
 
 def test_drawn_shapes(tmp_path):
-    paths = find_examples(plain(load_config(["data.val_size=8"]).data), tmp_path)
+    paths = find_examples({"_target_": "segment.data.ShapesDataModule", "val_size": 8}, tmp_path)
     assert [path.name for path in paths] == [
         "00000.png",
         "00001.png",
