@@ -7,9 +7,7 @@ import pytest
 from PIL import Image
 
 import segment
-from segment.apply import Table
-from segment.effects import MeasuredRegion, WatchedPart, cutout, measure
-from segment.errors import SegmentError
+from segment.effects import cutout, measure
 
 
 @pytest.fixture
@@ -66,34 +64,6 @@ def test_a_table(main, tmp_path, checkpoint, images):
         (found.classes.names[region.label], region.area) for region in expected
     ]
     assert {row["image"] for row in rows} == {str(path) for path in images.iterdir()}
-
-
-def test_a_table_has_the_rows_of_this_command_alone(tmp_path):
-    plan = {tmp_path / "a.png": None, tmp_path / "b.png": None}
-    first = Table(tmp_path, "measure")
-    for path in plan:
-        first.add(path, "scale 1", [MeasuredRegion(0, 1, 2.0, 1.6, 2.2, 1.0, 1.0)])
-    first.write(plan, ["cell"])
-    second = Table(tmp_path, "measure")
-    assert second.has(tmp_path / "a.png", None, "scale 1")
-    assert not second.has(tmp_path / "b.png", None, "scale 2")  # and then it could not be read
-    second.write(plan, ["cell"])
-    with (tmp_path / "measure.csv").open() as file:
-        assert [row["image"] for row in csv.DictReader(file)] == [str(tmp_path / "a.png")]
-
-
-def test_tables_of_two_effects_in_one_folder(tmp_path):
-    Table(tmp_path, "measure").add(tmp_path / "a.png", "m", [])
-    alert = Table(tmp_path, "alert")
-    alert.add(tmp_path / "a\udcff\n.png", "w", WatchedPart(0.5, True))
-    assert "a\\udcff\\n.png" in alert.write({tmp_path / "a\udcff\n.png": None}, ["cell"])
-
-
-def test_a_table_of_another_program_stays(tmp_path):
-    Table(tmp_path, "alert").add(tmp_path / "a.png", "w", WatchedPart(0.5, True))
-    (tmp_path / "measure.csv").write_text("mine")
-    with pytest.raises(SegmentError, match=r"measure\.csv exists, and segment\.apply did not write it"):
-        Table(tmp_path, "measure")
 
 
 @pytest.mark.slow
