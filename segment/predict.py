@@ -69,9 +69,7 @@ def predict(config: DictConfig) -> None:
         progress=False,
     )
     if existing_videos:
-        print(
-            f"{existing_videos} video{'s' * (existing_videos != 1)} had their masks already: {output}/NAME/000001.png"
-        )
+        print(f"{existing_videos} of {len(work.videos)} videos were done already: {output}/NAME/000001.png")
     work.require_all(new + existing + new_videos + existing_videos, "segmented")
 
 

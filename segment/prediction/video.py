@@ -14,6 +14,7 @@ from PIL import Image
 from segment.errors import SegmentError
 from segment.prediction.video_end import ending
 
+NO_INDEX = "it has no index, since it was cut off or not closed, and nothing of it can be read"
 HDR = {16, 18}
 """Transfer functions of HDR, PQ and HLG, as ISO/IEC 23091-2 numbers them."""
 
@@ -50,6 +51,11 @@ def import_av(name: object) -> Any:
     except ImportError:
         raise SegmentError(f"{name}: a video or camera needs PyAV: pip install 'segment-lightning[video]'") from None
     return av
+
+
+def open_video(path: Path) -> Any:
+    """Open a video with PyAV. A name such as ``a:b.mp4`` is no address, and a playlist reads nothing from a network."""
+    return import_av(path).open(str(path.absolute()), options={"protocol_whitelist": "file"})
 
 
 def is_camera(source: Path) -> bool:
@@ -96,7 +102,7 @@ class VideoReader:
     def _open(self) -> Any:
         try:
             if not is_camera(self.source):
-                return self.av.open(str(self.source))
+                return open_video(self.source)
             number, options = str(self.source).partition(":")[2], {"framerate": "30"}
             if sys.platform == "darwin":
                 return self.av.open(number, format="avfoundation", options=options)
@@ -105,8 +111,6 @@ class VideoReader:
             reason = getattr(error, "strerror", None) or str(error)
             if is_camera(self.source):
                 raise SegmentError(f"{self.source}: the camera cannot be opened: {reason}") from None
-            if self.source.is_file() and ending(self.source) == "no index":
-                reason = "it has no index, since it was cut off or not closed, and nothing of it can be read"
             raise self._unreadable(reason) from None
 
     def _read_header(self) -> None:
@@ -118,7 +122,8 @@ class VideoReader:
         self.audio = [stream for stream in self._container.streams.audio if stream.codec_context]
         size, limit = (self.stream.width, self.stream.height), Image.MAX_IMAGE_PIXELS
         if limit is not None and size[0] * size[1] > 2 * limit:
-            raise self._unreadable(f"its frames of {size[0]}x{size[1]} pixels need more than inference.max_memory")
+            pixels = f"{size[0]}x{size[1]} pixels"
+            raise SegmentError(f"{self.source}: its frames of {pixels} need more than inference.max_memory")
         early, events = [], self._events()
         for event in events:
             early.append(event)
@@ -134,6 +139,8 @@ class VideoReader:
         self.rate = self.stream.average_rate or self.stream.guessed_rate or 25
 
     def _unreadable(self, reason: str) -> SegmentError:
+        if self.source.is_file() and (end := ending(self.source)) in {"no index", "cut off"}:
+            reason = "it is cut off, and what is left has no frame" if end == "cut off" else NO_INDEX
         return SegmentError(f"cannot read the video {self.source}: {reason}")
 
     def _events(self) -> Iterator[Any]:
@@ -166,7 +173,7 @@ class VideoReader:
                 continue
             if (event.width, event.height) != (self.width, self.height):
                 size = f"{event.width}x{event.height}, and those before {self.width}x{self.height}"
-                raise self._unreadable(f"frame {self.count + 1} is {size}")
+                raise SegmentError(f"{self.source}: frame {self.count + 1} is {size}")
             pts = None if event.pts is None else event.pts - start
             if last is not None and (pts is None or pts <= last):
                 pts = last + step
@@ -189,12 +196,12 @@ class VideoReader:
 
     def last_notes(self) -> Iterator[str]:
         """Yield what a user should know about a video that was read to its end."""
-        if self.damaged:
-            yield f"{self.source}: {self.damaged} damaged packets were left out"
         end = "" if is_camera(self.source) else ending(self.source)
-        if self._error:
-            yield f"{self.source}: {self.count} frames were read, the rest cannot be: {self._error}"
-        elif end == "cut off":
+        if end == "cut off":
             yield f"{self.source} is cut off: the {self.count} frames that it has were read"
+        elif self._error:
+            yield f"{self.source}: {self.count} frames were read, the rest cannot be: {self._error}"
+        elif self.damaged:
+            yield f"{self.source}: {self.count} frames were read, {self.damaged} damaged packets were left out"
         elif end == "open":
             yield f"{self.source} has no end mark, so it was streamed or cut off: {self.count} frames were read"

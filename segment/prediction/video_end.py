@@ -40,9 +40,10 @@ def _end_of_boxes(file: IO[bytes], size: int) -> str:
             position = size
             break
         position += length
-    if b"moov" not in kinds:
+    is_short = position != size
+    if b"moov" not in kinds[: -1 if is_short else None]:
         return "no index"
-    return "cut off" * (position != size or kinds[-1] == b"moof")
+    return "cut off" * (is_short or kinds[-1] == b"moof")
 
 
 def _end_of_segment(file: IO[bytes], size: int) -> str:

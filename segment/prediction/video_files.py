@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segment.prediction.output_files import EXTRAS, JOURNALS, OVERLAY, OutputFiles, written_names
-from segment.prediction.video import import_av
+from segment.prediction.video import import_av, open_video
 
 OVERLAY_VIDEO = "_overlay.mp4"
 """Suffix of the video that shows the classes' colours over the frames."""
@@ -60,7 +60,7 @@ class VideoFiles(OutputFiles):
         path = self.path(self.suffixes[0])
         av = import_av(path)
         try:
-            with av.open(str(path)) as video:
+            with open_video(path) as video:
                 comments = {key.lower(): value for key, value in video.metadata.items()}
                 return comments.get("comment", ""), video.streams.video[0].frames
         except (av.error.FFmpegError, IndexError):

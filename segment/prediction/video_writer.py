@@ -120,7 +120,7 @@ class VideoWriter:
     def _mux(self, packets: Any) -> None:
         try:
             self._container.mux(packets)
-        except self._av.error.ValueError as error:
+        except self._av.error.ArgumentError as error:
             raise SegmentError(f"{self.reader.source}: time stamps that cannot be written: {error.strerror}") from None
 
     def __enter__(self) -> "VideoWriter":

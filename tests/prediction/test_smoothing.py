@@ -44,7 +44,7 @@ def test_without_smoothing_a_frame_is_an_image(segmenter):
 
 @pytest.mark.parametrize("smooth", [-0.1, 1, float("nan")])
 def test_a_share_out_of_range(segmenter, smooth):
-    with pytest.raises(SegmentError, match="smooth=.*expected a share of the frames before, from 0 to below 1"):
+    with pytest.raises(SegmentError, match=r"smooth=.*expected a share of the frames before, from 0 to below 1"):
         FrameSegmenter(segmenter, smooth)
 
 

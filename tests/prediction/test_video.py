@@ -1,6 +1,7 @@
 """Videos that are damaged, cut off or of no use, and cameras."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -42,7 +43,8 @@ def test_whole_videos_end_well(tmp_path, fragments):
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.avi"])
 def test_what_is_left_of_a_video_is_read_and_said(tmp_path, name):
     codec = "mpeg4" if name == "a.avi" else "libx264"
-    path = cut(write_clip(tmp_path / name, codec=codec, options=FRAGMENTS if name == "a.mp4" else None, frames=40))
+    options = FRAGMENTS if name == "a.mp4" else None
+    path = cut(write_clip(tmp_path / name, codec=codec, options=options, frames=40, size=(96, 64)), 0.8)
     frames, notes = read(path)
     assert 5 < len(frames) < 40
     assert notes == [f"{path} is cut off: the {len(frames)} frames that it has were read"]
@@ -56,8 +58,9 @@ def test_a_matroska_file_that_was_not_closed_is_named(tmp_path):
     assert read(path)[1] == [f"{path} has no end mark, so it was streamed or cut off: 12 frames were read"]
 
 
-def test_a_plain_mp4_that_is_cut_off_is_one_line(tmp_path):
-    path = cut(write_clip(tmp_path / "a.mp4"))
+@pytest.mark.parametrize("share", [0.4, 0.95])
+def test_a_plain_mp4_that_is_cut_off_is_one_line(tmp_path, share):
+    path = cut(write_clip(tmp_path / "a.mp4"), share)
     with pytest.raises(SegmentError, match=r"^cannot read the video .*a.mp4: it has no index, since it was cut off"):
         VideoReader(path)
 
@@ -79,11 +82,23 @@ def test_a_file_that_is_no_video_is_one_line(tmp_path, content, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_name_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "clip.mp4").rename("clip12:30.mp4")
+    assert len(read(Path("clip12:30.mp4"))[0]) == 12
+
+
+def test_a_playlist_reads_nothing_from_a_network(tmp_path):
+    (tmp_path / "a.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n")
+    with pytest.raises(SegmentError, match="cannot read the video"):
+        VideoReader(tmp_path / "a.mp4")
+
+
 def test_audio_alone_is_no_video(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as out:
         stream = out.add_stream("aac", rate=48000, layout="stereo")
         out.mux(stream.encode(None))
-    with pytest.raises(SegmentError, match="it has no video stream|cannot read the video"):
+    with pytest.raises(SegmentError, match=r"it has no video stream|cannot read the video"):
         VideoReader(tmp_path / "a.mp4")
 
 
@@ -94,14 +109,14 @@ def test_frames_that_are_too_large_are_refused_before_they_are_decoded(tmp_path,
 
 
 def test_damaged_packets_are_left_out_and_counted(tmp_path):
-    path = write_clip(tmp_path / "a.avi", codec="mjpeg", pixels="yuvj420p", frames=6)
+    path = write_clip(tmp_path / "a.mkv", frames=6)
+    with av.open(str(path)) as video:
+        place, size = [(packet.pos, packet.size) for packet in video.demux(video=0)][2]
     content = bytearray(path.read_bytes())
-    at = content.index(b"00dc", content.index(b"00dc", content.index(b"movi")) + 4) + 8  # the second frame
-    content[at : at + 200] = bytes(200)
+    content[place + 12 : place + size - 2] = bytes(size - 14)
     path.write_bytes(content)
     frames, notes = read(path)
-    assert len(frames) == 5
-    assert "1 damaged packets were left out" in notes[0]
+    assert (len(frames), notes) == (5, [f"{path}: 5 frames were read, 1 damaged packets were left out"])
 
 
 def test_the_size_of_an_element_may_be_unknown_or_short(tmp_path):

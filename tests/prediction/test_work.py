@@ -58,5 +58,5 @@ def test_a_table_may_lie_beside_the_images(folder):
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(folder):
-    with pytest.raises(SegmentError, match="Not a directory|File exists"):
+    with pytest.raises(SegmentError, match=r"Not a directory|File exists"):
         planned(folder / "a.png", folder / "notes.txt" / "o")
