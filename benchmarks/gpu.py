@@ -4,10 +4,10 @@
     python -m benchmarks.gpu --device cpu --side 64 --batch 2 --runs 1 --times 1 --modes eager  # a trial without a GPU
 
 Each mode adds one thing to the mode before it: eager in 32 bits (a GPU's convolutions in TF32, torch's default),
-channels last, bfloat16, compiled. The sides take turns in each mode. Times are medians of calls, and the device is idle
-before and after each call. Training is a forward and a backward pass without an optimiser. The FCN paper reports 175 ms
-for an image of 500x500. A row that fails, for example for lack of memory, is reported and left out, and the exit code
-is then 1.
+channels last, bfloat16, compiled, and replayed as CUDA graphs (torch.compile's "reduce-overhead"). The sides take turns
+in each mode. Times are medians of calls, and the device is idle before and after each call. Training is a forward and a
+backward pass without an optimiser. The FCN paper reports 175 ms for an image of 500x500. A row that fails, for example
+for lack of memory, is reported and left out, and the exit code is then 1.
 
 For a row that is slow, ``--profile`` lists the longest operations of its training step with the shapes of their inputs.
 ``--search`` measures with cuDNN's search, as trainer.benchmark=true does.
@@ -37,7 +37,7 @@ from segment.errors import SegmentError
 from segment.report import number_from
 
 PEERS = ("torchvision", "segmentation-models-pytorch", "torchfcn")
-MODES = ("eager", "channels_last", "bf16", "compiled")
+MODES = ("eager", "channels_last", "bf16", "compiled", "graphs")
 BATCHES = 100
 """Minimum number of the loader's batches that are timed in a pass."""
 LONGEST = 5
@@ -49,7 +49,8 @@ def prepare(net: nn.Module, mode: str, device: torch.device) -> nn.Module:
     rank = MODES.index(mode)
     net = net.to(device, memory_format=torch.channels_last if rank >= 1 else torch.contiguous_format)
     if rank >= 3:
-        net.compile(dynamic=False)  # otherwise a second batch size makes the size symbolic, which is slower
+        how = "reduce-overhead" if mode == "graphs" else "default"
+        net.compile(dynamic=False, mode=how)  # otherwise a second batch size makes the size symbolic, which is slower
     return net
 
 

@@ -1,9 +1,10 @@
-"""Overhead of the framework: a training step by the Trainer beside a bare PyTorch loop, on a CPU.
+"""Overhead of the framework: a training step by the Trainer beside a bare PyTorch loop.
 
 Net, weights, batches, optimiser and schedule are the same. The Trainer also logs to a file, logs learning rate and
 throughput, and draws its progress bar. Checkpoints and validation come between epochs and are left out.
 
     python -m benchmarks.overhead
+    python -m benchmarks.overhead --device cuda model=fcn8s data.crop_size=[500,500] data.batch_size=8
 """
 
 import contextlib
@@ -30,6 +31,13 @@ from segment.training.module import SegmentationModule
 from segment.training.trainer import PROGRESS_RATE
 
 
+def settled(device: torch.device) -> float:
+    """Return the time at which a device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class Batches(torch.utils.data.Dataset):
     """Batches made in advance, so that loading takes no time on either side."""
 
@@ -54,9 +62,10 @@ class Clock(L.Callback):
     """Measure the seconds from the end of the first training step to the end of the last one."""
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
-        now = time.perf_counter()
-        self.start = now if batch_idx == 0 else self.start
-        self.seconds = now - self.start
+        if batch_idx == 0:
+            self.start = settled(module.device)
+        elif batch_idx == trainer.num_training_batches - 1:
+            self.seconds = settled(module.device) - self.start
 
 
 def framework(config, net, loader, classes) -> float:
@@ -84,34 +93,45 @@ def framework(config, net, loader, classes) -> float:
 
 def bare(config, net, loader, classes) -> float:
     """Return the seconds per step of a loop written by hand."""
-    loss_function, optimizer = instantiate(config.loss), instantiate(config.optimizer)(net)
+    device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
+    loss_function, optimizer = instantiate(config.loss), instantiate(config.optimizer)(net.to(device))
     schedule = instantiate(config.scheduler)
     plan = {"total_steps": len(loader)} if "total_steps" in inspect.signature(schedule).parameters else {}
     scheduler = schedule(optimizer, **plan)
     net.train()
     for step, batch in enumerate(loader):
-        loss = loss_function(net(net.normalize(batch["image"])), batch["mask"].long())
+        image, mask = (batch[key].to(device) for key in ("image", "mask"))
+        loss = loss_function(net(net.normalize(image)), mask.long())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         scheduler.step()
         if step == 0:
-            start = time.perf_counter()
-    return (time.perf_counter() - start) / (len(loader) - 1)
+            start = settled(device)
+    return (settled(device) - start) / (len(loader) - 1)
 
 
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--steps", type=number_from(2), default=60, help="steps in each run")
     parser.add_argument("--runs", type=number_from(1), default=9, help="runs of each side")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of both sides")
     parser.add_argument("overrides", nargs="*", help="overrides of segment.train, except trainer.*")
     arguments = parser.parse_args()
     for override in arguments.overrides:
         if override.lstrip("+~").startswith(("trainer", "compile", "channels_last")):
-            raise SegmentError(f"{override}: both sides run on a CPU in 32 bits for --steps steps: leave it out")
+            raise SegmentError(f"{override}: both sides run on --device in 32 bits for --steps steps: leave it out")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no GPU that torch can use: leave out --device")
     silence_known_warnings()
     warnings.filterwarnings("ignore", "You defined a `validation_step` but have no")
-    config = load_config(["trainer.accelerator=cpu", "data.num_workers=0", *arguments.overrides])
+    config = load_config(
+        [
+            f"trainer.accelerator={'cpu' if arguments.device == 'cpu' else 'gpu'}",
+            "data.num_workers=0",
+            *arguments.overrides,
+        ]
+    )
     data = instantiate(config.data)
     data.setup("fit")
     drawn = iter(data.train_dataloader())

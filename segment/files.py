@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -92,10 +92,10 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
         OSError: the file cannot be written; ``filename`` is ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # short, however long the file's name is
-    part = path.with_name(f".{name}.{os.getpid()}.part")
+    part = path.with_name(f".{_part_name(path)}.{os.getpid()}.part")
     try:
         with part.open(mode, **options) as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -105,6 +105,38 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
         if isinstance(error, OSError) and error.errno is not None:  # PIL raises OSErrors of its own, without a number
             error.filename = str(path)
         raise
+
+
+def clear_parts(paths: Iterable[Path]) -> None:
+    """Delete the ``.part`` files that killed processes left of these files; a living process holds a lock on its own.
+
+    Args:
+        paths: the files that :func:`whole_file` is going to write.
+    """
+    names = {(path.parent, _part_name(path)) for path in paths}
+    for folder in {folder for folder, _ in names}:
+        for part in folder.glob(".*.part"):
+            with suppress(OSError):
+                if (folder, part.name.split(".")[1]) in names and part.is_file() and not part.is_symlink():
+                    with part.open("r+b") as file:
+                        if _lock(file):
+                            part.unlink()
+
+
+def _part_name(path: Path) -> str:
+    """Return the name that the ``.part`` files of a file share; it is short, however long the file's name is."""
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+
+
+def _lock(file: IO[Any]) -> bool:
+    """Lock a file while it is open; False if another process has locked it, or where there are no locks."""
+    try:
+        import fcntl  # not on Windows
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def checkpoint_digest(path: Path) -> str:

@@ -1,12 +1,14 @@
 """Files are written completely or not at all, and paths are read as users give them."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from segment.errors import SegmentError
-from segment.files import PART, PARTS, checkpoint_digest, printable, shown, user_path, whole_file
+from segment.files import PART, PARTS, checkpoint_digest, clear_parts, printable, shown, user_path, whole_file
 
 
 def test_a_whole_file_appears_at_once_and_replaces_the_earlier_one(tmp_path):
@@ -49,6 +51,40 @@ def test_the_longest_possible_name_and_two_writers_of_one_file(tmp_path):
         (part,) = tmp_path.iterdir()
         assert str(os.getpid()) in part.name  # another process has another part
     assert path.read_text() == "x"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from segment.files import whole_file
+with whole_file(Path(sys.argv[1])) as file:
+    print("writing", flush=True)
+    sys.stdin.read()
+    os._exit(1)
+"""
+
+
+def test_parts_of_killed_writers_are_deleted_and_those_of_living_ones_and_of_others_are_kept(tmp_path):
+    path, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    foreign = [tmp_path / ".mine.part", tmp_path / ".a.txt.12.part"]
+    for one in foreign:
+        one.touch()
+    writers = []
+    for target in (path, other):
+        command = [sys.executable, "-c", KILLED, str(target)]
+        writers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert writers[-1].stdout.readline() == b"writing\n"
+    before = {*tmp_path.iterdir()}
+    clear_parts([path, other])
+    assert {*tmp_path.iterdir()} == before
+    for writer in writers:
+        writer.kill()
+        writer.communicate()
+    clear_parts([path])
+    (kept,) = {*tmp_path.iterdir()} - {*foreign}
+    clear_parts([path, other, tmp_path / "none" / "c.txt"])
+    assert not kept.exists()
+    assert {*tmp_path.iterdir()} == {*foreign}
 
 
 def test_a_user_s_path(monkeypatch):

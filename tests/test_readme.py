@@ -1,4 +1,4 @@
-"""Every command line in the docs and in the comments of the configuration files is composed or parsed.
+"""Every command line in the docs, the notebooks and the comments of the configuration files is composed or parsed.
 
 Composing takes a third of a second: those of README.md are composed every day. Of the others, only the keys
 are looked up, and slow tests compose them.
@@ -6,6 +6,8 @@ are looked up, and slow tests compose them.
 
 import argparse
 import importlib.util
+import json
+import os
 import re
 import runpy
 import shlex
@@ -27,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("docs/notebooks/*.ipynb"),
     ROOT / "benchmarks" / "README.md",
     *ROOT.glob("conf/**/*.yaml"),
 ]
@@ -34,16 +37,25 @@ COMMAND = re.compile(r"python -m ((?:segment|benchmarks)(?:\.\w+)+)([^`\n]*)")
 HYDRA = {path.stem for path in Path(CONF_DIR).glob("*.yaml")}
 
 
+def text_of(page: Path) -> str:
+    """Return the text of a page; that of a notebook's cells."""
+    text = page.read_text("utf-8")
+    if page.suffix != ".ipynb":
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+
+
 def commands(pages: Iterable[Path]) -> Iterator[str]:
     """Yield the command lines as they are written, from the module on and without comments."""
     for page in pages:
-        text = re.sub(r"\\\n\s*", "", page.read_text("utf-8"))  # continued lines
+        text = re.sub(r"\\\n\s*", "", text_of(page))  # continued lines
         for module, rest in COMMAND.findall(text):
             if page.suffix == ".yaml":  # the rest of a shell loop, and the explanations of --help
                 rest = re.split(r" \|\| |  +[^-\s]", rest.replace("${net}", "8s"))[0]
             yield " ".join([module, *shlex.split(rest, comments=True, posix=False)])
 
 
+TEXTS = [page for page in PAGES if page.suffix != ".yaml"]
 COMMANDS = sorted(set(commands(PAGES)))
 COMPOSED = [line for line in COMMANDS if line.partition(" ")[0].removeprefix("segment.") in HYDRA]
 OFTEN = {*commands([ROOT / "README.md"])}
@@ -135,28 +147,28 @@ def test_a_command_composes(line, tmp_path):
         check_arguments(plain(config))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.suffix == ".md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
 def test_paths_in_this_repository_exist(page):
-    paths = re.findall(r"`((?:segment|conf|tests|benchmarks|notebooks|docs)/[\w/.]*)`", page.read_text("utf-8"))
+    paths = re.findall(r"`((?:segment|conf|tests|benchmarks|notebooks|docs)/[\w/.]*)`", text_of(page))
     assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.suffix == ".md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
 def test_links_lead_to_files_and_headings(page):
     """Headings of the reference are made when the site is built, which checks links to them."""
-    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"(?:\]\(|^\[\w+\]: )([^)\s]+)", text, re.MULTILINE):
         name, _, anchor = target.partition("#")
         if ":" in name:
             continue
-        path = (page.parent / name).resolve() if name else page
+        path = Path(os.path.normpath(page.parent / name)) if name else page  # docs/notebooks is a link
         assert path.exists(), target
         assert not anchor or "reference" in path.parts or anchor in headings(path), target
 
 
 def headings(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
-    found = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    found = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
     included = re.findall(r"^```\{include\} (\S+)", page.read_text("utf-8"), re.MULTILINE)
     own = {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in found}
     return own.union(*(headings(page.parent / name) for name in included))

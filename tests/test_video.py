@@ -33,11 +33,12 @@ def assert_same_masks(folder: Path, other: Path, count: int) -> None:
 def test_masks_are_those_of_the_frames_as_images(main, capsys, tmp_path, checkpoint):
     clip = write_clip(tmp_path / "clip.mp4", frames=4, rotation=90)
     images = frames_as_images(clip, tmp_path / "frames")
-    for source in (clip, images):
-        main("predict", f"checkpoint={checkpoint}", f"input={source}", f"output={tmp_path / source.stem}_out")
-    out = tmp_path / "clip_out"
-    assert_same_masks(out / "clip", tmp_path / "frames_out", 4)
-    expected = np.asarray(segment.load(checkpoint).predict(images / "000002.png").overlay())
+    out, segmenter = tmp_path / "out", segment.load(checkpoint)
+    main("predict", f"checkpoint={checkpoint}", f"input={clip}", f"output={out}")
+    for image in images.iterdir():
+        expected = segmenter.predict(image).mask
+        assert (np.asarray(Image.open(out / "clip" / image.name)) == expected).all(), image
+    expected = np.asarray(segmenter.predict(images / "000002.png").overlay())
     found = np.rot90(stored(out / "clip_overlay.mp4")[1])
     assert np.abs(found.astype(int) - expected).mean() < 12
     (out / "clip" / "000003.png").unlink()
@@ -46,10 +47,9 @@ def test_masks_are_those_of_the_frames_as_images(main, capsys, tmp_path, checkpo
     main("predict", f"checkpoint={checkpoint}", f"input={clip}", f"output={out}")
     assert "1 frames segmented, 3 had their masks already" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in times} == times
-    main("predict", f"checkpoint={checkpoint}", f"input={clip}", f"output={out}")
-    assert "1 of 1 videos were done already" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_table_of_images_and_videos(main, capsys, tmp_path, checkpoint):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -75,6 +75,10 @@ def test_a_table_of_images_and_videos(main, capsys, tmp_path, checkpoint):
 def test_effects_on_a_video(main, capsys, tmp_path, checkpoint):
     clip = write_clip(tmp_path / "clip.mp4", audio="aac")
     arguments = [f"checkpoint={checkpoint}", f"input={clip}", f"output={tmp_path / 'o'}", "classes=[square]"]
+    for _ in range(2):
+        main("predict", *arguments[:3])
+    assert "1 of 1 videos were done already" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "o")
     main("apply", "effect=recolour", "effect.colour=red", *arguments)
     segmenter = segment.load(checkpoint)
     chosen = [segmenter.classes.names.index("square")]

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from segment.cli.overrides import config_dirs, quote, quote_path, split_flags
+from segment.cli.overrides import config_dirs, quote, quote_path, split_flags, typed_path
 from segment.errors import SegmentError
 
 _INSTALLED = Path(__file__).parents[1] / "conf"
@@ -161,6 +161,18 @@ def read_hydra_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     for key in ("hydra", "runtime", "choices"):
         choices = choices.get(key) if isinstance(choices, dict) else None
     return _fill_in(config, config) if isinstance(config, dict) else {}, choices if isinstance(choices, dict) else {}
+
+
+def refuse_foreign_record() -> None:
+    """Check that Hydra is not going to replace another program's record in ``hydra.run.dir``.
+
+    Raises:
+        SegmentError: the folder that the command line gives has such a record.
+    """
+    given = typed_path("hydra.run.dir")
+    folder = Path(given or "", ".hydra")
+    if given and (config := read_hydra_record(folder)[0]) and "trust" not in config:  # all records of ours have it
+        raise SegmentError(f"{folder} is another program's record: choose another hydra.run.dir")
 
 
 def _load_yaml(path: Path) -> Any:

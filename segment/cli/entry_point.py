@@ -16,7 +16,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from segment.cli.config import CONF_DIR, YAML_ERRORS, damaged_yaml, end_fast_composition, fast_composition
+from segment.cli.config import (
+    CONF_DIR,
+    YAML_ERRORS,
+    damaged_yaml,
+    end_fast_composition,
+    fast_composition,
+    refuse_foreign_record,
+)
 from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
@@ -108,6 +115,7 @@ def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
             return False
         if prepare is not None:
             prepare()
+        refuse_foreign_record()
     except SegmentError as error:
         sys.exit(f"error: {printable(str(error))}")
     except HydraException as error:

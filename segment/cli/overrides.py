@@ -120,7 +120,7 @@ def typed_path(key: str, arguments: Sequence[str] | None = None) -> str | None:
     """Return the path that the command line gives for a key, before Hydra reads it; None if there is none.
 
     Args:
-        key: one of :data:`LITERAL_PATHS`.
+        key: one of :data:`LITERAL_PATHS` or :data:`NAMES`.
         arguments: the command line, by default this process's.
     """
     arguments = sys.argv[1:] if arguments is None else arguments

@@ -1,11 +1,26 @@
 """Masks that are stored as arrays: NumPy's ``.npy`` and ``.npz``, and SBD's ``.mat``."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 ARRAY_SUFFIXES = {".npy", ".npz"}
+
+
+def load_numpy(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
+    """Return the array of an ``.npy``, or the arrays of an ``.npz`` by their names.
+
+    Raises:
+        ValueError: the file is damaged, or holds Python objects, which could run code.
+        OSError: the file cannot be read.
+    """
+    try:
+        return np.load(path, mmap_mode, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception:  # NumPy's own message may advise to run a stranger's code
+        raise ValueError("it is damaged, or no array of numbers") from None
 
 
 def load_plane(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
@@ -14,7 +29,7 @@ def load_plane(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     Raises:
         ValueError: there is no array, or several, or it has another shape.
     """
-    values = np.load(path, mmap_mode, allow_pickle=False)
+    values = load_numpy(path, mmap_mode)
     if not isinstance(values, np.ndarray):  # the arrays of an .npz by their names
         with values as arrays:
             if len(arrays.files) != 1:
@@ -38,14 +53,13 @@ def read_array(path: Path, threshold: float | None = None) -> np.ndarray:
     values = load_plane(path)
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(1 if threshold is None else 255)
+    if values.dtype.kind not in ("iu" if threshold is None else "iuf"):
+        advice = "; data.threshold=0.5 makes two classes of them" * (values.dtype.kind == "f")
+        raise ValueError(f"its values are {values.dtype}, expected integers{advice}")
     if threshold is not None:
         if not np.isfinite(values).all():  # NaN would be below any threshold
             raise ValueError("it holds values that are not finite (NaN): give every pixel a number")
         return (values >= threshold).astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind not in "iu":
-        raise ValueError(
-            f"its values are {values.dtype}, expected integers; data.threshold=0.5 makes two classes of them"
-        )
     if values.size and not 0 <= values.min() <= values.max() <= 255:
         raise ValueError(f"its values are {values.min()} to {values.max()}, expected 0 to 255, where 255 is ignored")
     return values.astype(np.uint8)

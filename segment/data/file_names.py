@@ -186,7 +186,7 @@ def suggest_patterns(image: str, mask: str) -> str:
     (image, _), (mask, suffix) = map(without_suffix, (image, mask))
     stems = [path.rpartition("/")[::2] for path in (image, mask)]
     match = SequenceMatcher(None, stems[0][1], stems[1][1], autojunk=False).find_longest_match()
-    name = stems[0][1][match.a : match.a + match.size].strip("_-. ")
+    name = _without_parts_of_words(stems[0][1], stems[1][1], match.a, match.b, match.size).strip("_-. ")
     settings = []
     for key, (folder, stem) in zip(("image_name", "mask_name"), stems, strict=True):
         pattern = ("{folder}/" if folder else "") + (stem.replace(name, "{name}", 1) if name else "{name}")
@@ -194,3 +194,13 @@ def suggest_patterns(image: str, mask: str) -> str:
             pattern += suffix
         settings += [f"data.{key}={pattern}"] if pattern != "{name}" or key == "mask_name" else []
     return " ".join(settings)
+
+
+def _without_parts_of_words(one: str, other: str, start: int, at: int, size: int) -> str:
+    """Return what two names share, without letters at its ends that begin or end different words in both names."""
+    name, end = one[start : start + size], (one[start + size :][:1], other[at + size :][:1])
+    if all(map(str.isalpha, end)):  # a_left and a_label share "a_l"
+        name = re.sub(r"[^\W\d_]+$", "", name) or name
+    if all(map(str.isalpha, (one[:start][-1:], other[:at][-1:]))):
+        name = re.sub(r"^[^\W\d_]+", "", name) or name
+    return name

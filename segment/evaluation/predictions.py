@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segment.data.array_masks import load_numpy
 from segment.data.classes import IGNORE, Classes
 from segment.data.dataset import SegmentationDataset
 from segment.data.file_names import nfc
@@ -204,7 +205,7 @@ def load_array(path: Path) -> np.ndarray:
         SegmentError: the file cannot be read, or it is not clear which array is meant.
     """
     try:
-        content = np.load(path, mmap_mode="r")
+        content = load_numpy(path, "r")
         if isinstance(content, np.ndarray):
             return content
         with content:

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from segment.data.png import unpack_png
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import clear_parts, whole_file
 from segment.prediction.segmenter import Segmentation
 
 TEXT_KEY = "segment"
@@ -55,6 +55,10 @@ class OutputFiles:
         """Return the path of the file with this suffix, or of the large overlay where that is in its place."""
         large = self.path(LARGE_OVERLAY)
         return large if suffix == OVERLAY and large.is_file() else self.path(suffix)
+
+    def targets(self) -> list[Path]:
+        """Return the paths of all files that may be written."""
+        return [self.path(suffix) for suffix in {*self.suffixes, LARGE_OVERLAY}]
 
     def recorded(self) -> tuple[str, list[str]]:
         """Return the origin in the existing mask and the suffixes that it lists; both empty if it records none."""
@@ -180,7 +184,7 @@ def output_stems(inputs: list[Path], base: Path, output: Path, others: Iterable[
 
 
 def prepare_folder(output: Path, plan: Mapping[Path, OutputFiles]) -> None:
-    """Check that no input and no foreign file would be overwritten, then create the folder ``output``.
+    """Check that nothing of others would be overwritten, create the folder ``output``, and delete what a kill left.
 
     Raises:
         SegmentError: a file would be overwritten, or ``output`` is a file.
@@ -195,3 +199,4 @@ def prepare_folder(output: Path, plan: Mapping[Path, OutputFiles]) -> None:
     if output.is_file():
         raise SegmentError(f"output={output}: it is a file, expected a folder")
     output.mkdir(parents=True, exist_ok=True)
+    clear_parts(path for files in plan.values() for path in files.targets())

@@ -37,6 +37,12 @@ class VideoFiles(OutputFiles):
         names = [path.name for path in self.stem.iterdir()] if self.stem.is_dir() else []
         return sorted({int(found[1]) for name in names if (found := re.fullmatch(r"(\d{6,})\.(png|json|npz)", name))})
 
+    def targets(self) -> list[Path]:
+        """Return the paths of the video and of the existing frames' files, and of the frame after them."""
+        numbers = self.numbers() if self.has_masks else []
+        frames = [self.frame(number) for number in (*numbers, (numbers or [0])[-1] + 1)]
+        return super().targets() + [path for files in frames for path in files.targets()]
+
     def foreign(self, own: frozenset[str], suffixes: Sequence[str] = ()) -> list[Path]:
         """Return existing files under these names, those of frames included, that the command did not write."""
         found = super().foreign(own, suffixes) if self.suffixes else []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segment.errors import SegmentError
-from segment.files import readable_file, user_path, whole_file
+from segment.files import clear_parts, readable_file, user_path, whole_file
 from segment.records.hub import CONFIG, SCHEME, WEIGHTS, download
 
 
@@ -147,8 +147,11 @@ class RunFolder:
     def clear_results(self) -> None:
         """Delete the metrics and pictures of an earlier run: they do not belong to the run that begins here.
 
+        The ``.part`` files of one that was killed are deleted too.
+
         Only files that ``written.txt`` lists are deleted, and no links: that list may come from an untrusted source.
         """
+        clear_parts([*self.result_files, self.written])
         own = self._written()
         for path in (self.metrics, *self.predictions.glob("*.png")):
             if self._name(path) in own and path.is_file() and not path.is_symlink():

@@ -72,3 +72,6 @@ class MetricsFile(CSVLogger):
         if self._experiment is None:
             self._experiment = WholeRowsWriter(self.log_dir, self._earlier)
         return self._experiment
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Write no hparams.yaml: provenance.json has the configuration, and the file may be another program's."""

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.provenance import resume_overrides
+from segment.training.divergence import steps_between_reads
 from segment.training.lightning_internals import (
     between_steps,
     finished_batches,
@@ -79,7 +80,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_start(self, trainer: Any, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not between_steps(trainer):
             return
-        stop = self._stop_requested(trainer)
+        stop = self._stop_requested(trainer, trainer.global_step)
         due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
         if (stop or due) and trainer.global_step > self._saved:
             self.save(trainer)
@@ -91,7 +92,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or not between_steps(trainer):
             return
-        if self._stop_requested(trainer):  # a validation may take longer than a job has until it is killed
+        if self._stop_requested(trainer, batch_idx):  # a validation may take longer than a job has until it is killed
             for callback in trainer.callbacks:
                 if isinstance(callback, WeightAveraging):  # take the averaged weights out again
                     callback.on_validation_epoch_end(trainer, pl_module)
@@ -149,8 +150,13 @@ class LastCheckpoint(Checkpoint):
             os.kill(os.getpid(), signal.SIGINT)
         self._signal = self._signal or signal.Signals(number)
 
-    def _stop_requested(self, trainer: Any) -> bool:
-        """Return whether any process got a signal; the result is the same on all of them."""
+    def _stop_requested(self, trainer: Any, step: int) -> bool:
+        """Return whether any process got a signal; the result is the same on all of them.
+
+        Processes with a GPU each ask one another only at some steps: the answer waits until their GPUs are idle.
+        """
+        if trainer.world_size > 1 and step % steps_between_reads(trainer.strategy.root_device):
+            return False
         return trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
 
     def _stop(self, trainer: Any) -> None:

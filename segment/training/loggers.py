@@ -35,7 +35,7 @@ def build_loggers(config: Any, start: RunStart, loggers: list) -> None:
         try:
             logger.log_hyperparams(plain(config))
         except Exception as error:
-            if not type(error).__module__.startswith("wandb"):
+            if "wandb" not in type(error).__module__ + type(logger).__module__:  # its settings raise pydantic's errors
                 raise
             loggers.remove(logger)
             raise SegmentError(

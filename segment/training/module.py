@@ -19,12 +19,9 @@ from segment.evaluation.evaluator import EvaluationAccumulator, predict_batch
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.prediction.inference import Inference
+from segment.training.divergence import RecentLosses, steps_between_reads
 from segment.training.optim import build_optimizer
 from segment.training.probes import FurtherMetrics, check_loss
-
-
-class DivergedError(SegmentError):
-    """The loss is infinite or not a number."""
 
 
 class SegmentationModule(L.LightningModule):
@@ -69,7 +66,8 @@ class SegmentationModule(L.LightningModule):
         self.net, self.classes, self.loss, self.metadata = net, classes, loss, metadata or {}
         self._optimizer, self.scheduler = optimizer, scheduler
         self._planned_steps: int | None = None
-        self._noted, self._learned = False, False
+        self._noted = False
+        self._losses = RecentLosses()
         self.inference = inference or Inference()
         self.accumulator = EvaluationAccumulator(classes)
         self.further_metrics = FurtherMetrics(metrics or {})
@@ -100,23 +98,23 @@ class SegmentationModule(L.LightningModule):
                 f"a batch norm got one value per channel, and needs more in training: raise {way}"
             ) from None
         loss = self.loss(scores, batch["mask"].long())  # made int64 on the device, since bytes are copied faster
-        if not torch.isfinite(loss):
-            raise DivergedError(
-                f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, images "
-                f"{', '.join(batch['id'][:4])}{', ...' if len(batch['id']) > 4 else ''}): "
-                "lower optimizer.lr, set trainer.gradient_clip_val=1 or use trainer.precision=32"
-            )
-        self._learned = self._learned or bool(loss != 0)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        self._losses.add(loss, self.global_step, self.current_epoch, batch["id"])
+        if len(self._losses) >= steps_between_reads(loss.device):
+            self._losses.check()
+        self.log("train/loss", loss, batch_size=len(batch["image"]))  # prog_bar=True would read it at each step
         if getattr(self.loss, "reduction", "mean") == "sum":
             # DDP averages the gradients of its processes, and Lightning those of accumulated batches.
             loss = loss * (self.trainer.world_size * self.trainer.accumulate_grad_batches)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        if not self._learned and self.global_rank == 0:
+        self._losses.check()
+        if not self._losses.learned and self.global_rank == 0:
             print("note: the loss was 0 throughout: no pixel of the training split seems labelled; see segment.check")
-        self._learned = True
+        self._losses.learned = True
+
+    def on_validation_start(self) -> None:
+        self._losses.check()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         prediction = predict_batch(self.net, self.inference, batch["image"])
@@ -169,6 +167,7 @@ class SegmentationModule(L.LightningModule):
         return self._planned_steps
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._losses.check()  # never keep weights that have diverged
         checkpoint[METADATA] = {**self.metadata, "planned_steps": self._planned_steps}
         if "callbacks" in checkpoint:
             return

@@ -32,12 +32,25 @@ class EpochLine(Callback):
 class EpochBar(RichProgressBar):
     """Show Lightning's progress bar with epochs from 1, as the printed lines count, and without a logger's version.
 
+    Lightning reads what the bar shows from the device at each step, which waits until a GPU is idle. This bar reads
+    the loss when it is drawn.
+
     Example:
         >>> callbacks = [EpochBar(refresh_rate=4)]  # for lightning.Trainer(callbacks=callbacks)
     """
 
+    _shown: dict[str, Any] = {}
+    _until = 0.0
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> Any:
-        return {key: value for key, value in super().get_metrics(trainer, pl_module).items() if key != "v_num"}
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + 1 / max(1, self.refresh_rate)
+            values = super().get_metrics(trainer, pl_module)
+            loss = trainer.callback_metrics.get("train/loss")
+            self._shown = {key: value for key, value in values.items() if key != "v_num"}
+            if loss is not None:
+                self._shown = {"train/loss": float(loss), **self._shown}
+        return self._shown
 
     def _get_train_description(self, current_epoch: int) -> str:
         last = f"/{self.trainer.max_epochs}" if (self.trainer.max_epochs or -1) > 0 else ""
@@ -71,7 +84,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # A GPU is at most one step behind: training_step reads the loss.
+        # A GPU is some steps behind, as many at each logging step.
         self._images += len(batch["image"]) * trainer.world_size
         # Only at logging steps, since Lightning's log takes half a millisecond or more.
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector

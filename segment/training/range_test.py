@@ -21,8 +21,9 @@ from segment.errors import SegmentError
 from segment.files import shown
 from segment.records.folder import RunFolder
 from segment.training.checks import check_trainer_config
+from segment.training.divergence import DivergedError
 from segment.training.faults import ActiveRun
-from segment.training.module import DivergedError, SegmentationModule
+from segment.training.module import SegmentationModule
 from segment.training.progress import EpochBar
 from segment.training.resume import RunStart
 

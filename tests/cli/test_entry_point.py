@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
+from segment.cli.config import refuse_foreign_record
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.errors import SegmentError
 
@@ -54,6 +55,20 @@ def test_a_mistake_is_one_message(command, error, message):
     with pytest.raises(SystemExit) as stopped:
         command(raising(error))
     assert stopped.value.code == message
+
+
+@pytest.mark.parametrize(("content", "is_foreign"), [("lr: 1", True), ("trust: []", False), ("", False), ("{", False)])
+def test_the_record_of_another_program_of_hydra_is_kept(tmp_path, monkeypatch, content, is_foreign):
+    record = tmp_path / "a b" / ".hydra" / "config.yaml"
+    record.parent.mkdir(parents=True)
+    record.write_text(content)
+    monkeypatch.setattr(sys, "argv", ["train", f"hydra.run.dir={tmp_path / 'a b'}"])
+    if is_foreign:
+        with pytest.raises(SystemExit, match=r"/a b/.hydra is another program's record: choose another hydra.run.dir$"):
+            entry_point("train", print)
+        assert not record.with_name("overrides.yaml").exists()
+    else:
+        refuse_foreign_record()
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(command, monkeypatch, tmp_path):

@@ -47,7 +47,9 @@ def test_arrays(tmp_path, kind, suffix):
         (np.array([[0, 300]]), "its values are 0 to 300, expected 0 to 255, where 255 is ignored"),
         (np.array([[-1, 3]]), "its values are -1 to 3, expected 0 to 255"),
         (np.zeros((2, 3, 1), np.uint8), r"its array has the shape"),
-        (np.array([[None]]), "Object arrays cannot be loaded"),
+        (np.array([[None]]), "it is damaged, or no array of numbers$"),
+        (np.array([["1"]]), r"its values are <U1, expected integers$"),
+        (np.array([[1j]]), r"its values are complex128, expected integers$"),
     ],
 )
 def test_arrays_that_are_no_masks(tmp_path, array, message):

@@ -87,6 +87,8 @@ def test_names_in_another_unicode_form(tmp_path):
         ("i/a/1.jpg i/b/1.jpg m/1.png", {"image_name": "{folder}/{name}"}, "have one mask"),
         ("i/1.jpg i/1.png", {}, "lie in one folder, .*mask_name={name} has to tell .* as {name}_mask or {name}.png"),
         ("i/c_0_left.png m/x/c_0_gt.png", {}, "set data.image_name={name}_left data.mask_name={folder}/{name}_gt$"),
+        ("i/a_left.png m/a_label.png", {}, "set data.image_name={name}_left data.mask_name={name}_label$"),
+        ("i/img_7.png m/msg_7.png", {}, "set data.image_name=img_{name} data.mask_name=msg_{name}$"),
         ("i/c/1.jpg m/1.png", {}, "for c/1.jpg and 1.png, set data.image_name={folder}/{name} data.mask_name={name}$"),
         ("i/1.jpg m/1.jpg.png", {}, "for 1.jpg and 1.jpg.png, set data.mask_name={name}.jpg.png$"),
         ("i/1.jpg m/1.txt", {}, r"no mask in .*m \(.bmp, .gif, .jpeg"),

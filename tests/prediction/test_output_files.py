@@ -1,5 +1,6 @@
 """The files of an image: their names, what they record, and whose files they never replace."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -123,6 +124,14 @@ def test_files_of_a_killed_run_are_recognised(tmp_path):
     other = OutputFiles(tmp_path / "b", [".json"])
     other.path(".json").write_text("the user's")
     assert other.foreign(written_names(other.journal)) == [other.path(".json")]
+
+
+def test_parts_that_a_killed_run_left_are_deleted(tmp_path):
+    files = OutputFiles(tmp_path / "a", [".json"])
+    for path in (files.path(".png"), files.path(".json"), tmp_path / "b.png"):
+        (tmp_path / f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.12.part").touch()
+    prepare_folder(tmp_path, {Path("a.jpg"): files})
+    assert len(list(tmp_path.iterdir())) == 1  # that of b.png
 
 
 def test_a_name_of_240_letters_is_written(tmp_path):

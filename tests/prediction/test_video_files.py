@@ -1,10 +1,13 @@
 """The files of a video: what counts as finished, and what may be replaced or removed."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from segment.data.classes import Classes
 from segment.errors import SegmentError
+from segment.prediction.output_files import prepare_folder
 from segment.prediction.segmenter import Segmentation
 from segment.prediction.video_files import VideoFiles, frame_origin
 from segment.prediction.video_loop import process_frames
@@ -58,6 +61,16 @@ def test_an_interrupted_video_leaves_no_video(clip, tmp_path):
     assert not files.path("_overlay.mp4").exists()
     assert not list((tmp_path / "o").glob("*.part"))
     assert not list((tmp_path / "o").glob(".*.part"))
+
+
+def test_parts_that_a_killed_run_left_are_deleted(clip, tmp_path):
+    files = VideoFiles(tmp_path / "o" / "clip", [], "predict", "_overlay.mp4")
+    with pytest.raises(KeyboardInterrupt):
+        predicted(clip, files, fail_at=3)
+    for path in (files.path("_overlay.mp4"), files.frame(2).path(".png"), files.frame(3).path(".png")):
+        path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.12.part").touch()
+    prepare_folder(tmp_path / "o", {clip: files})
+    assert not list((tmp_path / "o").rglob(".*.part"))
 
 
 def test_frames_of_a_longer_video_are_removed_and_nothing_else(clip, tmp_path):

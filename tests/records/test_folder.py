@@ -1,5 +1,6 @@
 """Every file of a run folder has one path, and only files of this package are deleted."""
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -57,8 +58,11 @@ def test_only_the_metrics_and_pictures_of_an_earlier_run_are_deleted(tmp_path):
     for path in own + kept:
         path.touch()
     folder.written.write_text("metrics.json\npredictions/00000.png\n")
+    folder.checkpoints.mkdir()
+    part = folder.checkpoints / f".{hashlib.sha256(b'last.ckpt').hexdigest()[:16]}.12.part"  # of a killed process
+    part.touch()
     folder.clear_results()
-    assert not any(path.exists() for path in own)
+    assert not any(path.exists() for path in [*own, part])
     assert all(path.exists() for path in kept)
 
 

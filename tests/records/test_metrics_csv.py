@@ -60,3 +60,14 @@ def test_a_row_that_a_full_disk_cut_off_is_left_out(tmp_path):
     assert read_rows(path) == []
     path.write_text("epoch,step,loss\n0,1,0.5\n0,2")
     assert read_rows(path) == [{"epoch": "0", "step": "1", "loss": "0.5"}]
+
+
+def test_no_other_file_is_written(tmp_path):
+    """Lightning's logger writes hparams.yaml, which may be that of another program of Lightning's in this folder."""
+    (tmp_path / "hparams.yaml").write_text("mine")
+    logger = MetricsFile(tmp_path, [])
+    logger.log_hyperparams({"lr": 1})
+    logger.log_metrics({"a": 1.0}, step=1)
+    logger.finalize("success")
+    assert (tmp_path / "hparams.yaml").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"hparams.yaml", "metrics.csv"}

@@ -10,6 +10,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from segment.data.samplers import TrainSampler
 from segment.errors import SegmentError
@@ -173,6 +174,16 @@ def test_ctrl_c_is_python_s_again_after_an_exception(tmp_path):
     assert signal.getsignal(signal.SIGINT) != before
     callback.on_exception(None, None, SystemExit())
     assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize(
+    ("processes", "device", "asked"), [(1, "cuda", [*range(17)]), (2, "cpu", [*range(17)]), (2, "cuda", [0, 8, 16])]
+)
+def test_processes_with_gpus_ask_one_another_every_few_steps(tmp_path, processes, device, asked):
+    decide = SimpleNamespace(root_device=torch.device(device), reduce_boolean_decision=lambda signal, all: True)
+    trainer = SimpleNamespace(world_size=processes, strategy=decide)
+    last = LastCheckpoint(tmp_path / "last.ckpt")
+    assert [step for step in range(17) if last._stop_requested(trainer, step)] == asked
 
 
 def test_steps_between_two_saves_are_counted_from_one(tmp_path):

@@ -1,10 +1,15 @@
 """The LightningModule: loss and its scale, random numbers, schedule, and the metadata of checkpoints."""
 
+import io
+from functools import partial
 from types import SimpleNamespace
 
+import lightning
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from torch.optim.lr_scheduler import ConstantLR, PolynomialLR
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
@@ -14,6 +19,7 @@ from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
 from segment.training.losses import CrossEntropy
 from segment.training.module import SegmentationModule
+from segment.training.progress import EpochBar, Throughput
 
 
 def make_module(loss=None, optimizer=None, scheduler=None, depth=4, **trainer) -> SegmentationModule:
@@ -62,6 +68,50 @@ def test_a_loss_that_is_not_finite_names_step_and_images():
         next(module.net.parameters()).fill_(float("nan"))
     with pytest.raises(SegmentError, match=r"^the loss is nan at step 5 \(epoch 2, images one, two\): lower optimizer"):
         module.training_step(batch(), 0)
+
+
+@pytest.mark.parametrize("then", [lambda m: m.on_save_checkpoint({}), lambda m: m.on_validation_start()])
+def test_a_gpu_is_read_every_few_steps_and_before_weights_are_kept(monkeypatch, then):
+    """The message names the first loss that is not finite, not the step at which it was read."""
+    monkeypatch.setattr("segment.training.module.steps_between_reads", lambda device: 3)
+    module = make_module()
+    module.training_step(batch(), 0)
+    good = module.net.state_dict(keep_vars=True)
+    with torch.no_grad():
+        next(iter(good.values())).fill_(float("nan"))
+    module.trainer.global_step = 6
+    module.training_step(batch(), 1)
+    with pytest.raises(SegmentError, match=r"^the loss is nan at step 6 "):
+        then(module)
+    module.trainer.global_step = 7
+    module.training_step(batch(), 2)
+    module.training_step(batch(), 3)
+    with pytest.raises(SegmentError, match=r"^the loss is nan at step 7 "):
+        module.training_step(batch(), 4)
+
+
+class Reads(TorchDispatchMode):
+    """Count the numbers that are read from the device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_does_not_read_the_device(tmp_path, monkeypatch):
+    """On a GPU each number that is read waits until it is idle: only rows of the log and the bar may."""
+    monkeypatch.setattr("segment.training.module.steps_between_reads", lambda device: 8)
+    module = SegmentationModule(make_module().net, SHAPES, CrossEntropy(), partial(torch.optim.SGD, lr=0.01))
+    options = {"max_epochs": 1, "limit_val_batches": 0, "log_every_n_steps": 10, "default_root_dir": tmp_path}
+    quiet = {"enable_checkpointing": False, "enable_model_summary": False, "accelerator": "cpu"}
+    bar = EpochBar(4, console_kwargs={"file": io.StringIO()})
+    trainer = lightning.Trainer(**options, **quiet, logger=CSVLogger(tmp_path), callbacks=[bar, Throughput()])
+    with Reads() as reads:
+        trainer.fit(module, torch.utils.data.DataLoader([batch()] * 40, batch_size=None))
+    assert trainer.global_step == 40
+    assert reads.count < 25
 
 
 def test_a_batch_norm_with_one_value_per_channel_is_explained():

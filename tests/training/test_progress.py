@@ -38,8 +38,9 @@ def test_the_bar_counts_epochs_as_the_line_does_and_shows_no_version(tmp_path, m
     bar, logger = EpochBar(), TensorBoardLogger(tmp_path, "", "tensorboard")
     bar._trainer = SimpleNamespace(max_epochs=max_epochs)
     assert bar._get_train_description(1).rstrip() == shown
-    trainer = SimpleNamespace(loggers=[logger], progress_bar_metrics={"loss": 0.5})
-    assert bar.get_metrics(trainer, None) == {"loss": 0.5}
+    trainer = SimpleNamespace(loggers=[logger], progress_bar_metrics={"val/mIoU": 0.5})
+    trainer.callback_metrics = {"train/loss": torch.tensor(2.0)}
+    assert bar.get_metrics(trainer, None) == {"train/loss": 2.0, "val/mIoU": 0.5}
 
 
 def test_throughput_is_that_of_all_processes_without_validation(monkeypatch):
