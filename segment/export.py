@@ -3,6 +3,7 @@
 ``format=`` is ``onnx``, ``torch_export``, or ``hub`` for a folder that others load with ``segment.load``.
 """
 
+import os
 import shlex
 from importlib.util import find_spec
 from typing import Literal
@@ -51,6 +52,8 @@ def export_program(config: DictConfig) -> None:
     output, suffix = user_path(config.output, "output"), {"onnx": ".onnx", "torch_export": ".pt2"}[config.format]
     if output.suffix != suffix or output.is_dir():
         raise SegmentError(f"output={output}: expected a file name that ends in {suffix}, for format={config.format}")
+    if os.path.lexists(output):
+        raise SegmentError(f"output={output} is there already: name another file, or delete it")
     checkpoint = checkpoint_path(config.checkpoint)  # before torch, which takes seconds, is imported
     from segment.prediction.exported_net import export_net
     from segment.prediction.segmenter import load_segmenter

@@ -197,7 +197,7 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     # WeightAveraging would evaluate its average, which is that of the last step, in place of the best weights.
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
     loggers, trainer.loggers = trainer.loggers, []  # this evaluation is not part of the logged curves
-    evaluation = evaluate_split(trainer, NetPredictor(net, inference), data, split)
+    evaluation = evaluate_split(trainer, NetPredictor(net, inference), data, split, further=module.further_metrics)
     if not trainer.is_global_zero:
         return
     images = len(evaluation.counts)

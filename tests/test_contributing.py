@@ -1,15 +1,21 @@
 """CONTRIBUTING.md's package of own parts: copied under another name, and used command by command."""
 
+import csv
 import json
 import os
 import re
+import runpy
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "own_parts"
@@ -44,65 +50,94 @@ def copy_as(folder: Path, name: str) -> Path:
     return folder
 
 
-def start(commands: str, project: Path, environment: dict[str, str]) -> str:
-    """Run commands, of which the page interrupts one with Ctrl-C, and return their output."""
+def stop_with_ctrl_c(command: str) -> str:
+    """Run a training as a shell does, interrupt it after its second epoch, and return its output."""
     with subprocess.Popen(
-        ["bash", "-ec", commands],
-        cwd=project,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
+        ["bash", "-ec", command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
-        output, interrupted = "", False
+        output = ""
         for line in process.stdout:
             output += line
-            if "epoch 3/20" in line and "--config-dir" in commands:
+            if "epoch 2/" in line:
                 os.killpg(process.pid, signal.SIGINT)
-                interrupted = True
-    assert bool(process.returncode) == interrupted, output
+    assert process.returncode, output
     return output
 
 
+def run_here(line: str, patch: pytest.MonkeyPatch) -> None:
+    """Run a line ``python ...`` of the page in this process: the imports of a new one take ten seconds."""
+    python, *arguments = shlex.split(line)
+    assert python == "python"
+    GlobalHydra.instance().clear()
+    if arguments[0] == "-m":
+        patch.setattr(sys, "argv", arguments[1:])
+        runpy.run_module(arguments[1], run_name="__main__")
+    elif arguments[0] == "-c":
+        exec(arguments[1], {})
+    else:
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+def shortened(block: str) -> str:
+    """Return a block with fewer epochs and jobs; a training whose run folder is not used again takes one step."""
+    block = block.replace("max_epochs=20", "max_epochs=10").replace("width=8,16", "width=8")
+    if "runs/" not in block and "monitor" not in block and " -m --config-dir" not in block:
+        block = block.replace("trainer.max_epochs=1", "trainer.fast_dev_run=true")
+    return block
+
+
+@contextmanager
+def importable(folder: Path, name: str) -> Iterator[None]:
+    """Make a package of a folder importable, and forget it afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+    for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+        del sys.modules[module]
+
+
 @pytest.mark.slow
-def test_own_parts_with_every_command(tmp_path):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    project = copy_as(tmp_path / "leaves-project", "otherlab")
-    outputs = [start(block.replace("mylab", "otherlab"), project, environment) for block in COMMANDS]
-    output = "".join(outputs)
-    first, second = (json.loads((project / "runs" / name / "metrics.json").read_text()) for name in ("first", "second"))
+def test_own_parts_with_every_command(tmp_path, monkeypatch, capfd):
+    """The interrupted training, the jobs of the sweep and the contract tests have processes of their own."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(copy_as(tmp_path / "leaves-project", "otherlab"))
+    with importable(Path.cwd(), "otherlab"):
+        for block in COMMANDS:
+            block = shortened(block.replace("mylab", "otherlab").replace("\\\n", ""))
+            if "runs/first" in block and "--config-dir" in block:
+                assert "resume=runs/first 'trust=[otherlab]' continues" in stop_with_ctrl_c(block)
+            elif "pytest" in block:
+                tests = subprocess.run(shlex.split(block), capture_output=True, text=True)
+                assert re.search(r"\d+ passed in", tests.stdout), tests.stdout
+            else:
+                for line in block.splitlines():
+                    run_here(line, monkeypatch)
+        output = capfd.readouterr().out
+        for command in UNTRUSTED:
+            with pytest.raises(SystemExit, match=r"add trust=\[otherlab\]") as refusal:
+                run_here(f"python -m {command}", monkeypatch)
+            assert "\n" not in str(refusal.value)
+    first, second = (json.loads(Path("runs", name, "metrics.json").read_text()) for name in ("first", "second"))
     assert {**first, "checkpoint": None} == {**second, "checkpoint": None}
     for said in (
         "problems: none",
-        "epoch 20/20",
-        "resume=runs/first 'trust=[otherlab]' continues",
+        "epoch 10/10",
         "checkpoint=runs/first/checkpoints/best.ckpt 'trust=[otherlab]' input=",
         "net.onnx (",
         "Segmentation(100x80: ",
     ):
         assert said in output
     assert "neither cost nor pictures" not in output
-    assert re.search(r"\d+ passed in", outputs[-1])
-    for command in UNTRUSTED:
-        arguments = [sys.executable, "-m", *command.split()]
-        refused = subprocess.run(arguments, cwd=project, env=environment, capture_output=True, text=True)
-        assert refused.returncode == 1
-        [line] = refused.stderr.splitlines()
-        assert "add trust=[otherlab]" in line
 
 
 TINY = ("data.train_size=4", "data.val_size=2", "data.crop_size=[32,32]", "data.num_workers=0", "data.batch_size=2")
 
 
 @pytest.fixture
-def mylab(monkeypatch):
-    """Make the example importable, and forget it afterwards."""
-    monkeypatch.syspath_prepend(EXAMPLE)
-    yield EXAMPLE / "conf"
-    for name in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
-        del sys.modules[name]
+def mylab():
+    with importable(EXAMPLE, "mylab"):
+        yield EXAMPLE / "conf"
 
 
 @pytest.mark.slow
@@ -116,7 +151,9 @@ def test_an_own_net_is_trained_and_used_with_trust_alone(main, mylab, tmp_path, 
     )
     folder = main("train", f"--config-dir={mylab}", *TINY, *own, "scheduler=halving", "trainer.max_epochs=1")
     assert "'trust=[mylab]' input=" in capsys.readouterr().out
-    assert "val/leaf_share" in (folder / "metrics.csv").read_text()
+    (line,) = [row for row in csv.DictReader((folder / "metrics.csv").open()) if row["val/leaf_share"]]
+    best = json.loads((folder / "metrics.json").read_text())
+    assert best["further_metrics"] == {"leaf_share": pytest.approx(float(line["val/leaf_share"]))}
     use = (f"checkpoint={folder}", f"output={tmp_path / 'net.pt2'}", "format=torch_export")
     with pytest.raises(SystemExit, match=r"refused, it names 'mylab\.TinyNet'.* add trust=\[mylab\]") as refusal:
         main("export", *use)

@@ -107,6 +107,13 @@ def test_mistakes_are_one_line(main, tmp_path, overrides, message):
     assert not list(tmp_path.glob("net.*"))
 
 
+def test_a_file_that_is_there_is_kept(main, tmp_path):
+    (tmp_path / "net.pt2").write_text("mine")
+    with pytest.raises(SystemExit, match=r"output=net.pt2 is there already: name another file, or delete it"):
+        main("export", f"checkpoint={tmp_path}", "output=net.pt2", "format=torch_export")
+    assert (tmp_path / "net.pt2").read_text() == "mine"
+
+
 def test_the_paper_s_u_net_has_no_graph(main, tmp_path):
     overrides = ("model=unet_paper", "model.encoder.width=4")
     with pytest.raises(SystemExit, match="unet_paper cannot be exported: it cuts an image into tiles"):

@@ -28,6 +28,8 @@ MAX_RECORD = 100_000
 """Bytes of the YAML files that Hydra writes into a run folder; they have some thousands."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Loader of plain data; libyaml's is ten times as fast, where PyYAML has it."""
+NUMBER = re.compile(r"(?<![^\[, ])([-+]?\.?\d[\w.+-]*|true|false)(?=[\],]|$)", re.IGNORECASE)
+"""Value, or item of a list, that Hydra reads as a number or as true or false."""
 YAML_ERRORS = (yaml.YAMLError, UnicodeDecodeError)
 """Errors of a YAML file that is damaged."""
 DEEP = r"(?:[\[{][^\[\]{}]*){20}|(?:[-?:]\s+){20}"
@@ -71,7 +73,8 @@ def compose(arguments: Sequence[str], name: str) -> DictConfig:
     folders = ",".join(quote(f"file://{Path(folder).absolute()}") for folder in search_path(arguments)[1:])
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"), fast_composition():
-        searched = [*map(quote_path, overrides), *([f"hydra.searchpath=[{folders}]"] if folders else [])]
+        quoted = [quote_option(quote_path(one), arguments) for one in overrides]
+        searched = [*quoted, *([f"hydra.searchpath=[{folders}]"] if folders else [])]
         try:
             return hydra.compose(name, searched, return_hydra_config=True)
         except YAML_ERRORS as error:
@@ -121,6 +124,18 @@ def group_options(group: str, arguments: Sequence[str] = ()) -> list[str]:
         arguments: a command line, whose ``--config-dir`` adds options.
     """
     return sorted({path.stem for folder in search_path(arguments) for path in Path(folder, group).glob("*.yaml")})
+
+
+def quote_option(override: str, arguments: Sequence[str] = ()) -> str:
+    """Return ``data=3`` as ``data='3'``: the name of an option is text, and Hydra fails on a number.
+
+    Args:
+        arguments: see :func:`group_options`.
+    """
+    key, equals, value = override.partition("=")
+    if not NUMBER.search(value) or not group_options(key.lstrip("+"), arguments):
+        return override
+    return f"{key}{equals}{NUMBER.sub(lambda match: quote(match[0]), value)}"
 
 
 def default_options(command: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from segment.cli.config import (
     damaged_yaml,
     end_fast_composition,
     fast_composition,
+    quote_option,
     refuse_foreign_record,
 )
 from segment.cli.help import print_help
@@ -121,7 +122,7 @@ def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
     except HydraException as error:
         sys.exit(f"error: {explain_hydra_error(error, name)}")
     flags, overrides = split_flags(sys.argv[1:])
-    sys.argv[1:] = [*flags, *map(quote_path, overrides)]
+    sys.argv[1:] = [*flags, *(quote_option(quote_path(one), sys.argv[1:]) for one in overrides)]
     if "HYDRA_FULL_ERROR" not in os.environ:
         os.environ[OWN_ERRORS] = "1"
     if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them

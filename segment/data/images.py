@@ -227,7 +227,7 @@ def read_failure(error: Exception) -> str:
         reason = "it is no image, or of an unknown kind"
     elif isinstance(error, RuntimeError):
         reason = re.sub(r"^.*(\.cpp:\d+, |\] )", "", reason)  # the place in torchvision's sources
-    return reason or type(error).__name__
+    return (reason or type(error).__name__).splitlines()[0]
 
 
 def _unreadable(path: Path, error: Exception) -> SegmentError:

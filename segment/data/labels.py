@@ -16,6 +16,7 @@ from torchvision.io import decode_image
 from segment.data.array_masks import ARRAY_SUFFIXES, read_array, read_sbd
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
 from segment.data.headers import open_image
+from segment.data.images import read_failure
 from segment.data.png import PNG, PngHeader, may_have_exif, unpack_png
 from segment.errors import SegmentError
 
@@ -107,8 +108,7 @@ class Labels:
             red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
             return (red << 16) + (green << 8) + blue
         except Exception as error:  # a damaged file makes PIL raise all kinds of errors
-            reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
-            raise SegmentError(f"cannot read the mask {path}: {reason}") from None
+            raise SegmentError(f"cannot read the mask {path}: {read_failure(error)}") from None
 
 
 def _is_black_and_white(image: Image.Image) -> bool:

@@ -56,6 +56,8 @@ def evaluation_table(metrics: Mapping[str, Any]) -> Table:
         if key in metrics:
             beside = interval_text(metrics) if key == "mIoU" else ""
             result.add_row(f"[bold]{name}", f"[bold]{percent(metrics[key])}", *between, beside)
+    for name, value in metrics.get("further_metrics", {}).items():
+        result.add_row(Text(printable(name), style="bold"), "-" if value is None else f"{value:.4g}")
     if "calibration" in metrics:
         error = metrics["calibration"]["expected_calibration_error"]
         result.add_row("[bold]calibration error", f"[bold]{percent(error)}", *between, "of the confidence")

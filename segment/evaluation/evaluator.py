@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isfinite, nan
 from typing import Any
 
 import lightning as L
@@ -29,8 +30,8 @@ class Evaluation:
     """The result of an evaluation over all images and processes.
 
     Attributes:
-        metrics: see :func:`segment.evaluation.metrics.confusion_metrics`; with ``boundary`` and ``calibration``,
-            if they were measured.
+        metrics: see :func:`segment.evaluation.metrics.confusion_metrics`; with ``boundary``, ``calibration`` and
+            ``further_metrics``, if they were measured.
         confusion: int64 (C,C), counted pixels by true class (rows) and predicted class (columns).
         counts: int64 (N,3,C), correct, true and predicted pixels of each image, in the data set's order.
         classes: names and colours of the C classes.
@@ -130,27 +131,42 @@ class EvaluationModule(L.LightningModule):
         predictor: maps an image uint8 (3,H,W) and its id to class indices (H,W).
         classes: of the data set.
         boundary, calibration: see :class:`EvaluationAccumulator`; calibration needs a :class:`NetPredictor`.
+        further: metrics of the user's, with ``update(prediction, mask)`` and with ``pop()`` to a table of numbers.
     """
 
     def __init__(
-        self, predictor: Predictor, classes: Classes, boundary: bool = False, calibration: bool = False
+        self,
+        predictor: Predictor,
+        classes: Classes,
+        boundary: bool = False,
+        calibration: bool = False,
+        further: Any = None,
     ) -> None:
         super().__init__()
         self.predictor: Any = predictor
         self.accumulator = EvaluationAccumulator(classes, boundary, calibration)
+        self.further = further
         self.evaluation: Evaluation | None = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images = zip(batch["image"], batch["id"], strict=True)
         if self.accumulator.calibration is None:
-            self.accumulator.update(torch.stack([self.predictor(image, id) for image, id in images]), batch["mask"])
+            prediction = torch.stack([self.predictor(image, id) for image, id in images])
+            self.accumulator.update(prediction, batch["mask"])
         else:
             classes, confidence = zip(*(self.predictor.with_confidence(image) for image, _ in images), strict=True)
-            self.accumulator.update(torch.stack(classes), batch["mask"], torch.stack(confidence))
+            prediction = torch.stack(classes)
+            self.accumulator.update(prediction, batch["mask"], torch.stack(confidence))
+        if self.further is not None:
+            self.further.update(prediction, batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         loader: Any = self.trainer.val_dataloaders
         self.evaluation = self.accumulator.pop_result(self.trainer.world_size, len(loader.dataset))
+        if self.further is not None and (values := self.further.pop()):
+            finite = {name: value if isfinite(value) else nan for name, value in values.items()}  # as JSON takes them
+            metrics = {**self.evaluation.metrics, "further_metrics": finite}
+            self.evaluation = replace(self.evaluation, metrics=metrics)
 
 
 def predict_batch(net: SegmentationNet, inference: Inference, images: Tensor) -> Tensor:
@@ -165,18 +181,19 @@ def evaluate_split(
     split: str,
     boundary: bool = False,
     calibration: bool = False,
+    further: Any = None,
 ) -> Evaluation:
     """Evaluate predictions on a split of a data set, on all processes of the trainer.
 
     Args:
-        predictor, boundary, calibration: see :class:`EvaluationModule`.
+        predictor, boundary, calibration, further: see :class:`EvaluationModule`.
 
     Raises:
         SegmentError: no image is left to evaluate, or an image has no group.
     """
     groups = data.image_groups(split)
     data.trainer = trainer
-    module = EvaluationModule(predictor, data.classes, boundary, calibration)
+    module = EvaluationModule(predictor, data.classes, boundary, calibration, further)
     trainer.validate(module, data.eval_dataloader(split), verbose=False)
     module.to(trainer.strategy.root_device)  # Lightning moved a net to the CPU, and pictures are made next
     if module.evaluation is None:

@@ -69,8 +69,7 @@ def load_published(net: nn.Module, path: str) -> Any:
         SegmentError: the file cannot be read, or belongs to another encoder.
     """
     content = load_file(path)
-    inside = "" if "state_dict" in content else getattr(net, "inside", "")
-    named = {f"{inside}{key}": value for key, value in content.items()} if inside else translate(content)
+    named = translate(content, getattr(net, "inside", ""))
     state = {key: value for key, value in named.items() if isinstance(value, Tensor)}
     expected = net.state_dict()
     fitting = {key: value for key, value in state.items() if key in expected and value.shape == expected[key].shape}
@@ -116,11 +115,18 @@ def metadata_value(checkpoint: Mapping[str, Any], *keys: str) -> Any:
     return value
 
 
-def translate(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename the keys of a file's content to those of our nets."""
+def translate(content: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
+    """Rename the keys of a file's content to those of our nets.
+
+    Args:
+        inside: beginning of the keys of a module that the net wraps; the file may be of the module or of the net.
+    """
     if "state_dict" in content:  # a checkpoint of Lightning, whose keys begin with the module's attribute
         return {key.removeprefix("net."): value for key, value in content["state_dict"].items()}
     state = {key.removeprefix("module."): value for key, value in content.items()}
+    if inside:
+        is_whole = all(key.startswith(inside) for key in state)
+        return state if is_whole else {f"{inside}{key}": value for key, value in state.items()}
     if "conv1_1.weight" in state:
         return {_from_torchfcn(key): value for key, value in state.items()}
     if "features.0.weight" in state and "classifier.0.weight" in state:

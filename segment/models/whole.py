@@ -1,5 +1,6 @@
 """Any module from images to scores as a :class:`SegmentationNet`."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,7 @@ class WholeNet(SegmentationNet):
     """
 
     channels_last = False
+    inside = "decoder.net."
 
     def __init__(
         self,
@@ -51,6 +53,8 @@ class WholeNet(SegmentationNet):
         stride: int | None = None,
     ) -> None:
         given = {"size_divisor": size_divisor, "min_size": min_size, "stride": stride}
+        if normalization is None:
+            _check_spelling(net)
         facts = FACTS | _declared(net) | {key: value for key, value in given.items() if value is not None}
         super().__init__(
             ImageFeature(**facts),
@@ -130,6 +134,19 @@ class _WholeDecoder(nn.Module):
 
     def _describe(self, image: Tensor) -> str:
         return f"{type(self.net).__name__}, with images of {image.shape[-1]}x{image.shape[-2]} pixels,"
+
+
+def _check_spelling(net: nn.Module) -> None:
+    """Check that a module's ``normalization`` is no misspelt name; any other text is not meant for us.
+
+    Raises:
+        SegmentError: it is like the name of a normalisation.
+    """
+    name = getattr(net, "normalization", None)
+    if not isinstance(name, str) or name in NORMALIZATIONS:
+        return
+    if close := difflib.get_close_matches(name.lower(), NORMALIZATIONS, 1):
+        raise SegmentError(f"{type(net).__name__}.normalization={name!r:.60}: did you mean {close[0]!r}?")
 
 
 def _declared(net: nn.Module) -> dict[str, Any]:

@@ -88,6 +88,15 @@ def test_an_unknown_option_of_a_list_is_one_message(monkeypatch):
         entry_point("train", print)
 
 
+@pytest.mark.parametrize("override", ["+metrics=3", "metrics=[f1,3]", "model=true"])
+def test_a_number_is_no_option(monkeypatch, override):
+    monkeypatch.setattr(sys, "argv", ["train", override])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit, match=r"^error: .*(3|1.5|true): there is no such option") as stopped:
+        entry_point("train", print)
+    assert "\n" not in stopped.value.code
+
+
 def test_a_missing_value_and_an_unknown_interpolation_name_the_key(command):
     config = OmegaConf.create({"a": {"b": "???", "c": "${x}"}})
     for key, error, message in (

@@ -195,5 +195,5 @@ def test_postscript_is_not_read_whatever_its_name(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(SegmentError, match=r"cannot read the image .*a.tif: it is no image, or of an unknown kind"):
         read_image(tmp_path / "a.tif")
-    with pytest.raises(SegmentError, match=r"cannot read the mask .*a.tif: cannot identify image file"):
+    with pytest.raises(SegmentError, match=r"cannot read the mask .*a.tif: it is no image, or of an unknown kind"):
         Labels({0: 0, 1: 1}).read_values(tmp_path / "a.tif")

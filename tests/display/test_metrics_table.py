@@ -55,6 +55,12 @@ def test_metrics_of_boundaries():
     )
 
 
+def test_further_metrics_are_no_shares():
+    lines = lines_of(further_metrics={"kappa": -0.25, "undefined": None})
+    assert any(re.search("^kappa [ │]+-0.25[ │]*$", line) for line in lines)
+    assert any(re.search("^undefined [ │]+-[ │]*$", line) for line in lines)
+
+
 def test_calibration():
     lines = lines_of(calibration={"expected_calibration_error": 0.123})
     assert any(re.search("^calibration error [ │]+12.3 [ │]+ of the confidence$", line) for line in lines)

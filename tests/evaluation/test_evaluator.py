@@ -72,6 +72,26 @@ def test_a_split_is_evaluated_as_by_hand(net, tmp_path):
     assert evaluation.classes == data.classes
 
 
+class Further:
+    """Metrics as FurtherMetrics gives them."""
+
+    updates = 0
+
+    def update(self, prediction, mask):
+        assert prediction.shape == mask.shape
+        self.updates += 1
+
+    def pop(self):
+        return {"updates": float(self.updates), "log": float("-inf")}
+
+
+def test_further_metrics_are_those_of_all_images(net, tmp_path):
+    data = ShapesDataModule(train_size=2, val_size=3, num_workers=0)
+    predictor = NetPredictor(net, Inference())
+    evaluation = evaluate_split(make_trainer(tmp_path), predictor, data, "val", further=Further())
+    assert evaluation.metrics["further_metrics"] == {"updates": 3.0, "log": pytest.approx(np.nan, nan_ok=True)}
+
+
 def test_no_image_is_no_evaluation(net, tmp_path):
     data = ShapesDataModule(train_size=2, val_size=2, num_workers=0)
     with pytest.raises(SegmentError, match=r"^nothing was evaluated: the split val or trainer.limit_val_batches"):

@@ -91,6 +91,25 @@ def test_declared_facts_and_those_of_the_configuration():
         net(image)
 
 
+def test_a_misspelt_normalization_of_the_class_is_refused():
+    """ImageNet's would be used in its place, and nobody would notice."""
+    net = nn.Conv2d(3, 2, 1)
+    net.normalization = "caffee"
+    with pytest.raises(SegmentError, match=r"^Conv2d.normalization='caffee': did you mean 'caffe'\?$"):
+        WholeNet(net, 2)
+    assert WholeNet(net, 2, normalization="unit").normalization["std"] == [255.0] * 3
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_weights_of_the_module_or_of_the_net_around_it(tmp_path, wrapped):
+    trained = build_net(own(Halved), 2)
+    state = (trained if wrapped else trained.decoder.net).state_dict()
+    torch.save(state, tmp_path / "own.pth")
+    net = build_net(own(Halved, weights=str(tmp_path / "own.pth")), 2)
+    assert net.encoder.pretrained
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in trained.state_dict().items())
+
+
 @pytest.mark.parametrize("value", [np.zeros(3), torch.zeros(3), "batch", ["unit"]])
 def test_an_attribute_of_another_kind_is_no_normalization(value):
     net = nn.Conv2d(3, 2, 1)

@@ -67,7 +67,10 @@ def _find_image(data: Mapping[str, Any], results: list, path: Path, folder: Imag
     values = [data[key] for key in (*keys, "image", *data) if isinstance(data.get(key), str)]
     if not values:
         raise SegmentError(f"{path}: a task names no image in its data")
-    address = urlparse(values[0])
+    try:
+        address = urlparse(values[0])
+    except ValueError as error:
+        raise SegmentError(f"{path}: a task's image {values[0]!r:.200} has no readable address: {error}") from None
     name = parse_qs(address.query).get("d", [unquote(address.path)])[0].replace("\\", "/").rpartition("/")[2]
     try:
         return folder.find(name, path)

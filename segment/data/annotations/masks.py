@@ -13,6 +13,7 @@ from segment.data.annotations.objects import AnnotatedObject, Annotation, Packed
 from segment.data.annotations.sources import SPLITS, ImageFolder, is_true, read_xml
 from segment.data.classes import BACKGROUND, IGNORE, VOID_COLOUR
 from segment.data.headers import ImageHeader, open_image, turn
+from segment.data.images import read_failure
 from segment.data.labels import VOID, Labels
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
@@ -97,7 +98,7 @@ def _object_values(path: Path) -> np.ndarray:
         with open_image(path) as image:
             coloured = image.mode not in {"P", "L"}
     except Exception as error:  # a damaged file makes PIL raise all kinds of errors
-        raise SegmentError(f"cannot read the mask {path}: {str(error)[:200] or type(error).__name__}") from None
+        raise SegmentError(f"cannot read the mask {path}: {read_failure(error)}") from None
     return _labels((((0, 0, 0), 0) if coloured else (0, 0),)).read_values(path).astype(np.int64)
 
 

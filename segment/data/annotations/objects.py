@@ -90,7 +90,7 @@ class AnnotatedObject(NamedTuple):
         """Return about the number of pixels; by it small objects are drawn over large ones."""
         if self.mask is not None:
             return float(self.mask.region().mask.sum())
-        return sum(_polygon_area(points) for points in self.outlines)
+        return sum(_polygon_area(clip(points, MAX_SIDE, MAX_SIDE)) for points in self.outlines)
 
     @property
     def is_drawable(self) -> bool:

@@ -18,9 +18,11 @@ from segment.files import printable
 
 
 def _read_text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")  # reading a pipe would wait for ever
     content = path.read_bytes()
     try:
-        return content.decode("utf-8-sig")
+        return content.decode(json.detect_encoding(content))  # UTF-8, or UTF-16 as PowerShell writes it
     except UnicodeDecodeError:
         return content.decode("latin-1")
 
@@ -141,7 +143,7 @@ class ImageFolder:
 
     def contains(self, path: Path) -> bool:
         """Return whether a file lies in the folder after links are followed."""
-        return path.resolve().is_relative_to(self._real)
+        return Path(os.path.realpath(path)).is_relative_to(self._real)  # Path.resolve fails on a loop of links
 
     def id(self, image: Path) -> str:
         """Return an image's path below the folder, without its suffix."""

@@ -85,7 +85,9 @@ def _normalization(name: str) -> Normalization:
 
     try:
         settings, _ = ImageProcessingMixin.get_image_processor_dict(name)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if "valid JSON" in str(error):  # the library raises the same for a damaged file as for none
+            raise
         rank_zero_only(print)(f"note: {name} has no preprocessor_config.json: the normalisation is ImageNet's")
         return NORMALIZATIONS["imagenet"]
     scale = 1 / settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1

@@ -108,6 +108,12 @@ def test_a_broken_object_leaves_out_its_image_alone(folder, segmentation, reason
     assert second.id == "b"
 
 
+def test_coordinates_near_the_largest_number_keep_the_order(folder):
+    """An area of inf - inf would be NaN, which no order can hold, and a warning of numpy."""
+    far = [-1e308, -1e308, 1e308, -1e308, 1e308, 1e308]
+    assert one(folder, item([SQUARE], 90), item([far]))[0].labels() == ["dog", "cat"]
+
+
 def test_lost_annotations_categories_and_images_are_named(folder):
     value = content(item([SQUARE], 8), item([SQUARE], image=9))
     value["images"].append({"id": 3, "file_name": "gone.jpg"})

@@ -97,6 +97,12 @@ def test_broken_files_are_one_line(folder, text, reason):
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "latin-1"])
+def test_files_of_other_encodings_are_read(folder, encoding):
+    (folder().root / "a.json").write_bytes(labelme(shape("Hündin", BOX)).replace("\\u00fc", "ü").encode(encoding))
+    assert read_labelme(folder().root / "a.json", folder()).labels() == ["Hündin"]
+
+
 def test_images_outside_the_folder_are_refused(folder, tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()

@@ -113,6 +113,7 @@ def test_the_last_annotation_that_was_not_cancelled_counts(folder):
         (task(POLYGON, data=None), "data is None: expected dict"),
         (task(POLYGON, image=None), "names no image"),
         (task(POLYGON, image="/etc/passwd"), "no such image"),
+        (task(POLYGON, image="http://[bad/a.jpg"), "'http://.bad/a.jpg' has no readable address: Invalid IPv6 URL"),
         (task(3), "a result is 3"),
         (task({**POLYGON, "to_name": ["x"]}, image=None), "names no image"),
         (task({**POLYGON, "original_width": 10**9}), "declares"),

@@ -48,6 +48,14 @@ def voc_objects(tmp_path):
     return base
 
 
+@pytest.mark.parametrize("name", ["SegmentationClass", "SegmentationObject"])
+def test_a_mask_that_is_no_image_is_named(voc_objects, name):
+    (voc_objects / name / "2007_000001.png").write_text("text")
+    data = AnnotationDataModule(str(voc_objects))
+    with pytest.raises(SegmentError, match=f"cannot read the mask .*{name}/2007_000001.png: it is no image, or of"):
+        [one.load() for one in data.annotations]
+
+
 def test_objects_are_matched_with_boxes_by_overlap(voc_objects):
     data = AnnotationDataModule(str(voc_objects), difficult="class")
     (found,) = (one.load() for one in data.annotations if one.split == "train")

@@ -1,6 +1,8 @@
 """Annotated photos as a data set: classes, splits, what is left out, and what segment.check reports."""
 
 import json
+import os
+import re
 import zipfile
 
 import numpy as np
@@ -33,6 +35,14 @@ def test_classes_are_sorted_by_name_and_printed_ready_to_paste(tmp_path, capsys)
     assert pasted == """'data.classes=[background,potted plant,"a, b",tv/monitor]'"""
     config = load_config(["data=labelme", f"data.root={tmp_path}", pasted.strip("'")])
     assert [*config.data.classes] == ["background", "potted plant", "a, b", "tv/monitor"]
+
+
+def test_a_loop_of_links_and_a_pipe_are_one_finding_each(tmp_path):
+    (write_labelme(tmp_path) / "loop.json").symlink_to("loop.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    loop, pipe = AnnotationDataModule(str(tmp_path)).left_out
+    assert re.search(r"cannot read .*loop.json: Too many levels of symbolic links", loop.message)
+    assert re.search(r"cannot read .*pipe.json: it is no regular file", pipe.message)
 
 
 def test_classes_merge_labels():

@@ -118,8 +118,10 @@ def test_weights_that_do_not_fit_or_cannot_be_downloaded(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_file_of_the_whole_net_in_smp_s_layout(tmp_path, capsys):
-    torch.save(make(num_classes=7).decoder.net.net.state_dict(), tmp_path / "whole.pth")
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_file_of_the_whole_net_in_smp_s_layout_or_ours(tmp_path, capsys, wrapped):
+    trained = make(num_classes=7)
+    torch.save((trained if wrapped else trained.decoder.net.net).state_dict(), tmp_path / "whole.pth")
     net = make(weights=str(tmp_path / "whole.pth"))
     assert net.encoder.pretrained
     assert "left as they were: decoder.net.net.segmentation_head.0.weight" in capsys.readouterr().out

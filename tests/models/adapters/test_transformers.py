@@ -108,6 +108,15 @@ def test_a_folder_gives_weights_head_and_normalisation(folder, capsys):
     )
 
 
+def test_a_damaged_normalisation_is_not_missing(folder):
+    (folder / "preprocessor_config.json").write_text('{"image_mean": [0.5')
+    with pytest.raises(
+        SegmentError, match=r"cannot be loaded \(.*preprocessor_config.json' is not a valid JSON"
+    ) as error:
+        make(config=None, name=str(folder))
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
