@@ -4,11 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test slow lint format docs bench referee
+.PHONY: demo test test-hydra14 slow lint format docs bench referee
 demo: $(READY)  ## train on drawn shapes and show the result
 	$(BIN)/python -m segment.train
 
 test: $(READY)  ## the everyday tests, a few minutes
+	$(BIN)/python -m pytest -n logical --dist worksteal
+
+test-hydra14: $(READY)  ## the everyday tests with the next Hydra: make test-hydra14 VENV=.venv-hydra14
+	$(BIN)/python -m pip install --quiet -r constraints-hydra14.txt
 	$(BIN)/python -m pytest -n logical --dist worksteal
 
 slow: $(READY)  ## the slow tests; CI runs them too

@@ -5,6 +5,7 @@ import csv
 import io
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.measure import Measurement
 
 from segment.cli.entry_point import exit_cleanly
 from segment.cli.overrides import override_key, typed_list
-from segment.comparison.find import find_runs
+from segment.comparison.find import find_runs, run_folders
 from segment.comparison.sections import Section, build_sections, section_grids, section_records
 from segment.display.escapes import escape_markdown
 from segment.display.grid import latex, markdown, screen_table
@@ -27,6 +28,9 @@ their seed, or in the fold of a cross-validation, are one row: mean and spread o
 of images, and the costs of the net by the protocol of its evaluation, on this machine. Runs that failed or have not
 finished are listed below. The exit code is 1 only if no run has metrics. trust=[PACKAGE]
 lets nets and data of that package be built, for costs and pictures."""
+
+WATCH_SECONDS = 5
+"""Seconds between two looks at the folders."""
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -45,12 +49,13 @@ def report(arguments: argparse.Namespace) -> None:
     runs, problems, notes = find_runs(arguments.folders)
     below = notes + (["without metrics:", *(f"  {problem}" for problem in problems)] if problems else [])
     sections = build_sections(runs, arguments.paper)
-    if sections and (arguments.cost or output):
+    if sections and (arguments.cost is not False or output):
         from segment.comparison.nets import add_costs_and_pictures  # torch takes seconds
 
         with console.status("measuring the nets"):
-            size = arguments.size if arguments.cost else None
-            add_costs_and_pictures(sections, size, output, arguments.images, arguments.trust)
+            size = None if arguments.cost is False else arguments.size
+            limit = {"max_nets": float("inf")} if arguments.cost else {}
+            add_costs_and_pictures(sections, size, output, arguments.images, arguments.trust, **limit)
     print_sections(sections, console)
     for line in below:
         print(printable(line))
@@ -60,6 +65,25 @@ def report(arguments: argparse.Namespace) -> None:
     if output is not None:
         write_report(sections, below, output)
         print(f"written to {printable(str(output))}")
+
+
+def watch(arguments: argparse.Namespace) -> None:
+    """Make the report again each time that a run has begun or ended; Ctrl-C ends it."""
+    arguments.cost, arguments.images, known = False, 0, None
+    while True:
+        found = [
+            (folder.path, *(path.stat().st_mtime_ns for path in (folder.metrics, folder.job_status) if path.is_file()))
+            for folder in run_folders(arguments.folders)
+        ]
+        if found != known:
+            known = found
+            Console().clear()  # nothing, unless it is a terminal
+            try:
+                report(arguments)
+            except SegmentError as error:  # no run has ended yet
+                print(printable(str(error)))
+            sys.stdout.flush()
+        time.sleep(WATCH_SECONDS)
 
 
 def print_sections(sections: Sequence[Section], console: Console) -> None:
@@ -115,7 +139,12 @@ def main(command_line: Sequence[str] | None = None) -> None:
     add("folders", metavar="DIR", nargs="+", type=Path, help="run, sweep, or folder with runs at any depth")
     add("--output", metavar="FOLDER", type=Path, help="write report.md, .csv, .tex, cost.png, .pdf and pictures.png")
     add("--paper", action="store_true", help="add published scores, each with its split and source")
-    add("--no-cost", dest="cost", action="store_false", help="do not measure time and memory")
+    add(
+        "--cost",
+        action=argparse.BooleanOptionalAction,
+        help="measure time and memory of all nets, or of none; by default of up to 50 different ones",
+    )
+    add("--watch", action="store_true", help="print the table again when runs have ended, without costs, until Ctrl-C")
     add(
         "--size",
         metavar="HEIGHTxWIDTH",
@@ -134,7 +163,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     try:
         arguments = parser.parse_args([one for one in given if override_key(one) != "trust"])
         arguments.trust = read_trust(typed_list("trust", given))
-        report(arguments)
+        (watch if arguments.watch else report)(arguments)
     except SegmentError as error:
         sys.exit(f"error: {printable(str(error))}")
 

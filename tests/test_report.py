@@ -48,6 +48,27 @@ def test_runs_without_metrics_are_listed_below(tmp_path, capsys):
     assert f"- {tmp_path}/failed: failed (seed=7): SIGKILL\n" in (tmp_path / "report.md").read_text()
 
 
+def test_a_report_that_is_watched_is_made_again_when_a_run_has_ended(tmp_path, capsys, monkeypatch):
+    """It begins before any run has ended, and does not measure costs beside a training."""
+    write_job(tmp_path / "runs" / "first", "running")
+    looks = iter(range(4))
+
+    def wait(_):
+        match next(looks):
+            case 1:
+                write_strides(tmp_path / "runs")
+            case 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("segment.report.time.sleep", wait)
+    with pytest.raises(KeyboardInterrupt):
+        report([str(tmp_path / "runs"), "--watch"])
+    text = capsys.readouterr().out
+    assert text.count("no run with metrics below") == 1
+    assert text.count("FCN-8s minus FCN-32s") == 1
+    assert "neither cost" not in text
+
+
 EVIL = "[/red]\x1b[31m:cat:\n|$x$\\input{x}<script>"
 
 

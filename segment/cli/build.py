@@ -1,6 +1,7 @@
 """Building the parts that a configuration names by ``_target_``."""
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,15 @@ from segment.cli.config import flatten, plain
 from segment.cli.suggestions import close_name
 from segment.cli.targets import argument_names, locate
 from segment.cli.value_types import MISSING, check_arguments
+from segment.cli.versions import HAS_WHITELIST
 from segment.errors import SegmentError
 
 PAIR = "segment.models.SegmentationNet"
 """Class of a net whose configuration has an encoder and a decoder."""
 WRAPPED = ("normalization", "weights", "size_divisor", "min_size", "stride")
 """Keys of a net of the user's own that its class need not take: they are those of :class:`segment.models.WholeNet`."""
+WHITELIST = ("segment.*", "torch.*", "torchvision.*", "timm.*", "segmentation_models_pytorch.*", "transformers.*")
+"""Packages whose objects a part of this package may return."""
 
 
 def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
@@ -45,7 +49,9 @@ def _checked(table: Any, name: str) -> Any:
 
 def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
     """Build a part from plain data whose types were checked."""
-    options = {"_convert_": "all"} if isinstance(checked, Mapping) else {}
+    options: dict[str, Any] = {"_convert_": "all"} if isinstance(checked, Mapping) else {}
+    if HAS_WHITELIST:
+        options["_execution_whitelist_"] = sorted(_whitelist(checked))
     try:
         return hydra.utils.instantiate(checked, *args, **options, **kwargs)
     except InstantiationException as error:
@@ -60,6 +66,18 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
             close = close_name(unknown[1], sorted(known)) if unknown else ""
             raise SegmentError(message + f": did you mean {close}?" * (close in known)) from error
         raise cause from None
+
+
+def _whitelist(checked: Any) -> set[str]:
+    """Return what a configuration may build with Hydra 1.4: all in :data:`WHITELIST` and in the packages it names.
+
+    A part may return an object of its package under another name, which Hydra checks, too.
+    """
+    values = checked.values() if isinstance(checked, Mapping) else checked if isinstance(checked, list) else ()
+    target = str(checked.get("_target_", "")) if isinstance(checked, Mapping) else ""
+    package = target.partition(".")[0]
+    own = {target if package in sys.stdlib_module_names else f"{package}.*"} if package else set()
+    return own.union(WHITELIST, *map(_whitelist, values))
 
 
 def build_later(config: Any) -> Any:

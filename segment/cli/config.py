@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from segment.cli.overrides import config_dirs, quote, quote_path, split_flags, typed_path
+from segment.cli.versions import VERSION_BASE, register_resolver
 from segment.errors import SegmentError
 
 _INSTALLED = Path(__file__).parents[1] / "conf"
@@ -72,7 +73,7 @@ def compose(arguments: Sequence[str], name: str) -> DictConfig:
     _, overrides = split_flags(arguments)
     folders = ",".join(quote(f"file://{Path(folder).absolute()}") for folder in search_path(arguments)[1:])
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(CONF_DIR, version_base="1.3"), fast_composition():
+    with hydra.initialize_config_dir(CONF_DIR, **VERSION_BASE), fast_composition():
         quoted = [quote_option(quote_path(one), arguments) for one in overrides]
         searched = [*quoted, *([f"hydra.searchpath=[{folders}]"] if folders else [])]
         try:
@@ -242,7 +243,7 @@ def unique_folder(path: str) -> str:
 
 
 # Cached, since Hydra resolves hydra.run.dir several times in one run.
-OmegaConf.register_new_resolver("unique_folder", unique_folder, use_cache=True, replace=True)
+register_resolver("unique_folder", unique_folder, use_cache=True, replace=True)
 
 
 def output_folder() -> Path:

@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -29,6 +30,7 @@ from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
 from segment.cli.targets import drop_foreign_keys
+from segment.cli.versions import VERSION_BASE
 from segment.errors import SegmentError
 from segment.files import printable
 
@@ -52,12 +54,12 @@ def exit_cleanly(run: Callable[[], None]) -> None:
         sys.exit(128 + signal.SIGPIPE)
 
 
-def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None = None) -> None:
+def entry_point(name: str, run: Callable[[DictConfig], Any], prepare: Callable[[], None] | None = None) -> None:
     """Compose the configuration ``name`` with the command line and run a command with it.
 
     Args:
         name: name of the command and of its YAML file.
-        run: called with the configuration.
+        run: called with the configuration; Hydra's sweepers read what it returns.
         prepare: called before Hydra reads the command line; it may change ``sys.argv``.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns when there is no home folder
@@ -66,11 +68,11 @@ def entry_point(name: str, run: Callable[[DictConfig], None], prepare: Callable[
     exit_cleanly(functools.partial(_compose_and_run, name, run, prepare))
 
 
-def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Callable[[], None] | None) -> None:
+def _compose_and_run(name: str, run: Callable[[DictConfig], Any], prepare: Callable[[], None] | None) -> None:
     composed = False
 
     @functools.wraps(run)
-    def job(config: DictConfig) -> None:  # pickled by other launchers: it must hold no context manager
+    def job(config: DictConfig) -> Any:  # pickled by other launchers: it must hold no context manager
         nonlocal composed
         composed = True
         end_fast_composition()
@@ -81,7 +83,7 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
                 raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
             check_overrides(HydraConfig.get().overrides.task, name, HydraConfig.get().runtime.choices)
             drop_foreign_keys(config, HydraConfig.get().overrides.task)
-            run(config)
+            return run(config)
         except Exception as error:
             message = explain_hydra_error(error, name) if isinstance(error, HydraException) else _message(error)
             if message is None:
@@ -94,8 +96,8 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], None], prepare: Call
         return
     try:
         with fast_composition():
-            hydra.main(version_base="1.3", config_path=CONF_DIR, config_name=name)(job)()
-    except (HydraException, OmegaConfBaseException, OSError) as error:
+            hydra.main(config_path=CONF_DIR, config_name=name, **VERSION_BASE)(job)()
+    except (HydraException, OmegaConfBaseException, OSError, SegmentError) as error:
         of_hydra = isinstance(error, HydraException | OmegaConfBaseException)
         message = explain_hydra_error(error, name) if of_hydra else _message(error)
         if OWN_ERRORS not in os.environ or message is None:  # the user asked for the traceback

@@ -27,7 +27,7 @@ UNREADABLE_NAME = r"[^\s,:\[\]{}'\"](?:[^,:\[\]{}'\"]*[^\s,:\[\]{}'\"])?"
 """A name in a list or table of classes, without the spaces around it."""
 WITHOUT_EFFECT = (
     r"resume|repeat|trust|tune(\..*)?|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?"
-    r"|callbacks(\.(?!(best|ema|early_stopping)(\.|$)).*)?"
+    r"|callbacks(\.(?!(best|ema|early_stopping|stop_hopeless)(\.|$)).*)?"
     r"|data\.(root|num_workers|download|url|checksum|groups\..*)"
     r"|trainer\.(enable_.*|log_every_n_steps|num_sanity_val_steps|fast_dev_run|default_root_dir)"
     r"|trainer\.(profiler|logger|callbacks)(\..*)?"

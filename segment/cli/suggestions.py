@@ -17,6 +17,9 @@ SYNONYMS = {
 }  # fmt: skip
 """Keys of other programs, and the keys that mean the same here."""
 
+PLUGINS = {"optuna": "search", "submitit_slurm": "slurm"}
+"""Options of Hydra's plugins, and the extra that has the plugin."""
+
 
 def check_flags(flags: Sequence[str]) -> None:
     """Check the names of flags: Hydra answers an unknown one with its whole usage.
@@ -71,6 +74,8 @@ def explain_hydra_error(error: Exception, command: str) -> str:
             return f"{match[1]}= is not in the YAML file that is chosen: +{match[1]}= adds it"
         return f"{match[1]}= is not known{suggestion(match[1], known)}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
+        if extra := PLUGINS.get(match[2]):
+            return f"{match[1]}={match[2]} needs an extra: pip install 'segment-lightning[{extra}]'"
         return f"{match[1]}={match[2]}: there is no such option{suggestion(match[2], group_options(match[1]), '')}"
     if "loading@data appears more than once" in text:
         return "the YAML file of data has /loading in its defaults: leave that line out, every data set gets these keys"

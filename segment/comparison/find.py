@@ -28,7 +28,7 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]
     runs: list[Run] = []
     problems, notes = [], []
     seen: set[tuple] = set()
-    for folder in _run_folders(folders):
+    for folder in run_folders(folders):
         try:
             run = read_run(folder)
             # Masks may change in their folder, of which no digest is known.
@@ -52,7 +52,12 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]
     return runs, problems, notes
 
 
-def _run_folders(folders: Sequence[Path]) -> list[RunFolder]:
+def run_folders(folders: Sequence[Path]) -> list[RunFolder]:
+    """Return the folders of all runs in and below folders, in the order of :func:`find_runs`.
+
+    Raises:
+        SegmentError: a folder is missing.
+    """
     found: dict[RunFolder, None] = {}
     for top in folders:
         if not top.is_dir():

@@ -30,6 +30,8 @@ from segment.records.trust import check_stranger_config
 PICTURED = 6
 """Number of groups in one picture, the best ones."""
 DPI = 200
+MAX_NETS = 50
+"""Number of different nets up to which their costs are measured unasked."""
 MAX_WORK = 1000
 """Work of a protocol, as a multiple of one pass over the image, up to which it is repeated: a record is untrusted."""
 
@@ -41,14 +43,40 @@ class LoadedNet(NamedTuple):
     checkpoint: dict[str, Any]
     inference: Inference
 
-    @property
-    def architecture(self) -> str:
-        """The configuration of the net and the protocol, which identify nets of equal cost."""
-        return repr((self.checkpoint[METADATA]["model"], len(read_classes(self.checkpoint)), self.inference.describe()))
-
     def segment(self, image: Tensor) -> Tensor:
         """Return the class indices (H,W) of an image uint8 (3,H,W)."""
         return self.inference.class_map(self.net, image)
+
+
+class NetLoader:
+    """Load the nets of groups, each checkpoint once; a net that cannot be loaded becomes a note of its section.
+
+    Args:
+        trust: packages whose classes may be built.
+    """
+
+    def __init__(self, trust: Sequence[str] = ()) -> None:
+        self._trust, self._loaded = trust, dict[Path, LoadedNet]()
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def load(self, section: Section, group: Group) -> LoadedNet | None:
+        """Return the net of the first run of a group that has a checkpoint; None if there is none."""
+        first = group.runs[0]  # of several folds the same one for all groups: pictures show images that it held out
+        if not first.has_net:
+            return None
+        run = next((run for run in group.runs if run.checkpoint.is_file() and run.fold == first.fold), first)
+        path = run.checkpoint
+        try:
+            inference = run_inference(run)
+            if path not in self._loaded:
+                checkpoint = load_checkpoint(path)
+                net = load_net(checkpoint, path, self._trust).to(self._device)
+                self._loaded[path] = LoadedNet(net, {METADATA: checkpoint[METADATA]}, inference)
+            return self._loaded[path]._replace(inference=inference)
+        except SegmentError as error:
+            note = f"{group.label}: neither cost nor pictures, {error}"
+            section.notes += [note] if note not in section.notes else []
+            return None
 
 
 def add_costs_and_pictures(
@@ -57,6 +85,7 @@ def add_costs_and_pictures(
     folder: Path | None,
     images: int,
     trust: Sequence[str] = (),
+    max_nets: float = MAX_NETS,
 ) -> None:
     """Measure the costs of the nets, plot score against cost, and show predictions; a failure becomes a note.
 
@@ -67,50 +96,44 @@ def add_costs_and_pictures(
             none.
         images: number of images in pictures.png.
         trust: packages whose classes may be built.
+        max_nets: number of different nets up to which costs are measured.
     """
-    loaded: dict[Path, LoadedNet] = {}
-    nets = [load_nets(section, loaded, trust) for section in sections]
+    loader = NetLoader(trust)
     if size:
-        measure_nets(sections, nets, size)
-    for number, (section, found) in enumerate(zip(sections, nets, strict=True), start=1):
+        measure_nets(sections, loader, size, max_nets)
+    for number, section in enumerate(sections, start=1):
         name = re.sub(r"[^\w.-]+", "-", f"{section.data}_{section.split}")[:80]
         ending = f"_{name}_{number}" if len(sections) > 1 else ""
         try:
             plot_costs(section, folder, ending)
         except Exception as error:  # the costs are in the table, also where matplotlib fails
             section.notes.append(f"no plot of the costs: {' '.join(str(error).split())[:200]}")
-        if found and folder and images:
+        if folder and images and (found := best_nets(section, loader)):
             try:
                 show_predictions(section, found, images, folder / f"pictures{ending}.png", trust)
             except Exception as error:  # an untrusted configuration of data may raise anything
                 section.notes.append(f"no pictures: {' '.join(str(error).split())}")
 
 
-def load_nets(section: Section, loaded: dict[Path, LoadedNet], trust: Sequence[str] = ()) -> dict[int, LoadedNet]:
-    """Load the net of the first run of each group that has a checkpoint, by the group's index.
+def architecture(run: Run) -> str:
+    """Return what identifies nets of equal cost: configuration, number of classes and protocol of a run's net."""
+    model = sorted((key, repr(value)) for key, value in run.config.items() if key.startswith("model."))
+    return repr((model or run.net, len(run.data[1]), run.protocol, run.inference))
 
-    Args:
-        loaded: the nets that are loaded, by checkpoint: several groups may be evaluations of one.
-        trust: packages whose classes may be built.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+def best_nets(section: Section, loader: NetLoader) -> dict[int, LoadedNet]:
+    """Load the nets of the best groups on the same files, by the group's index."""
     nets: dict[int, LoadedNet] = {}
-    for index, group in enumerate(section.groups):
-        if not group.runs[0].has_net:
-            continue
-        first = group.runs[0]  # of several folds the same one for all groups: pictures show images that it held out
-        run = next((run for run in group.runs if run.checkpoint.is_file() and run.fold == first.fold), first)
-        path = run.checkpoint
-        try:
-            inference = run_inference(run)
-            if path not in loaded:
-                checkpoint = load_checkpoint(path)
-                net = load_net(checkpoint, path, trust).to(device)
-                loaded[path] = LoadedNet(net, {METADATA: checkpoint[METADATA]}, inference)
-            nets[index] = loaded[path]._replace(inference=inference)
-        except SegmentError as error:
-            section.notes.append(f"{group.label}: neither cost nor pictures, {error}")
-    return nets
+    ranked = sorted(range(len(section.groups)), key=lambda index: -section.groups[index].mean_iou)
+    for index in ranked:
+        files = [_evaluated_files(section.groups[one].runs[0]) for one in (index, *nets)]
+        if len(nets) < PICTURED and files[0] == files[-1] and (net := loader.load(section, section.groups[index])):
+            nets[index] = net
+    return dict(sorted(nets.items()))
+
+
+def _evaluated_files(run: Run) -> tuple[Any, int | None]:
+    return run.measurement["files"], run.fold if "folds" in run.metrics else None
 
 
 def run_inference(run: Run) -> Inference:
@@ -131,28 +154,37 @@ def run_inference(run: Run) -> Inference:
     return inference
 
 
-def measure_nets(sections: Sequence[Section], nets: Sequence[dict[int, LoadedNet]], size: tuple[int, int]) -> None:
+def measure_nets(
+    sections: Sequence[Section], loader: NetLoader, size: tuple[int, int], max_nets: float = MAX_NETS
+) -> None:
     """Measure each architecture once by each protocol, and give its cost to all groups that have both."""
     groups = defaultdict[str, list[tuple[Section, Group]]](list)
-    first: dict[str, LoadedNet] = {}
-    for section, found in zip(sections, nets, strict=True):
-        for index, loaded in found.items():
-            groups[loaded.architecture].append((section, section.groups[index]))
-            first.setdefault(loaded.architecture, loaded)
+    for section in sections:
+        for group in section.groups:
+            if group.runs[0].has_net:
+                groups[architecture(group.runs[0])].append((section, group))
+    if len(groups) > max_nets:
+        for section in sections:
+            section.notes.append(
+                f"no costs: {len(groups)} different nets are more than {MAX_NETS}; --cost measures all"
+            )
+        return
+    loads = {key: (loader.load(*one) for one in alike) for key, alike in groups.items()}
+    first = {key: net for key, nets in loads.items() if (net := next(filter(None, nets), None))}
     if not first:
         return
     try:
         costs, note = measure_costs([(loaded.net, loaded.segment) for loaded in first.values()], *size)
     except Exception as error:  # such as torch's RuntimeError where memory is short
         costs, note = [], f"no costs: {' '.join(str(error).split())[:200]}"
-    for alike, cost in zip(groups.values(), costs, strict=False):
-        for section, group in alike:
+    for key, cost in zip(first, costs, strict=False):
+        for section, group in groups[key]:
             if isinstance(cost, str):
                 section.notes.append(f"{group.label}: no cost, {cost}")
             else:
                 group.cost = cost
-    for section, found in zip(sections, nets, strict=True):
-        section.notes += [note] if found else []
+    for section in sections:
+        section.notes += [note] if any(one is section for key in first for one, _ in groups[key]) else []
 
 
 def plot_costs(section: Section, folder: Path | None, ending: str) -> None:
@@ -178,12 +210,9 @@ def show_predictions(
     Raises:
         SegmentError: the data set does not exist, or has no masks.
     """
-    best = sorted(nets, key=lambda index: -section.groups[index].mean_iou)
-    first = [section.groups[index].runs[0] for index in best]
-    files = [(run.measurement["files"], run.fold if "folds" in run.metrics else None) for run in first]
-    chosen = sorted([index for index, same in zip(best, files, strict=True) if same == files[0]][:PICTURED])
-    if len(chosen) < len(nets):
-        section.notes.append(f"{path.name} shows {len(chosen)} of {len(nets)} nets, the best ones on the same files")
+    chosen, total = [*nets], sum(group.runs[0].has_net for group in section.groups)
+    if len(chosen) < total:
+        section.notes.append(f"{path.name} shows {len(chosen)} of {total} nets, the best ones on the same files")
     run, checkpoint = section.groups[chosen[0]].runs[0], nets[chosen[0]].checkpoint
     # An evaluation's data may lie in another folder.
     config = checkpoint[METADATA]["data"] if run.is_training else run.data_config

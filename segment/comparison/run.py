@@ -47,6 +47,7 @@ class Run:
         checkpoint: checkpoint of the net.
         inference: arguments of the :class:`segment.prediction.Inference` of an evaluation.
         counts: counted pixels of each image; None if the run has no such file.
+        job: the job of a sweep that the run was; None for others.
 
     Example:
         >>> run = Run(RunFolder("runs/a"), {"data": "voc", "per_class_IoU": {"cat": 0.5}}, {"seed": 1, "loss.gamma": 2},
@@ -63,6 +64,7 @@ class Run:
     checkpoint: Path
     inference: dict[str, Any] = field(default_factory=dict)
     counts: ImageCounts | None = None
+    job: JobRecord | None = None
 
     @property
     def seed(self) -> Any:
@@ -163,7 +165,8 @@ def read_run(folder: RunFolder) -> Run:
         key: value if matches_key(key, WITHOUT_EFFECT, UNKNOWN_TRAINING) else _portable(value)
         for key, value in flat.items()
     }
-    return Run(folder, metrics, flat | _training_files(checkpoint, flat), choices, data_config, checkpoint, inference)
+    settings = flat | _training_files(checkpoint, flat)
+    return Run(folder, metrics, settings, choices, data_config, checkpoint, inference, job=job)
 
 
 def training_config(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from segment.comparison.groups import Group, group_runs, measured_differently
+from segment.comparison.importance import SearchResult, search_results
 from segment.comparison.paired import paired_interval
 from segment.comparison.run import Run
 from segment.display.grid import Grid
@@ -43,6 +44,7 @@ class Section:
         notes: lines below the tables.
         differences: names of two groups, and the interval of their difference in mIoU.
         published: published scores on the same split, and ``elsewhere`` those on other images of the data set.
+        searches: the parameters of each sweep with five runs or more, and its best run.
 
     Example:
         >>> section = Section("voc", "val", "voc, val split", groups=[], notes=[], elsewhere=published_scores("voc"))
@@ -58,6 +60,7 @@ class Section:
     differences: list[tuple[str, Interval]] = field(default_factory=list)
     published: list[dict[str, str]] = field(default_factory=list)
     elsewhere: list[dict[str, str]] = field(default_factory=list)
+    searches: list[SearchResult] = field(default_factory=list)
 
     @property
     def images(self) -> str:
@@ -91,6 +94,8 @@ def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
         section = Section(name, split, f"{title}, {split}{' split' * (not divided)}", groups, notes)
         _compare(section)
         _note_intervals(section)
+        section.searches = search_results(members)
+        section.notes += [f"best of {one.folder.name}: {one.best.command}" for one in section.searches]
         if paper:
             _add_published(section)
         result.append(section)
@@ -184,7 +189,7 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None
 
 
 def section_grids(section: Section) -> list[Grid]:
-    """Return the table of the groups and, if there are any, those of their differences and of scores elsewhere."""
+    """Return the table of the groups and, if there are any, of differences, searches and scores elsewhere."""
     grids = [_groups_grid(section)]
     if section.differences:
         title = f"difference in mean IoU, {section.title}, percentage points"
@@ -193,6 +198,10 @@ def section_grids(section: Section) -> list[Grid]:
             for name, found in section.differences
         ]
         grids.append(Grid(title, ["nets", "difference", "95 %", "images"], rows))
+    for search in section.searches:
+        title = f"importance of {search.runs} runs' parameters in {search.folder.name}: variance of mean IoU, per cent"
+        rows = [[key, percent(share), search.best_values.get(key, "-")] for key, share in search.importance.items()]
+        grids.append(Grid(title, ["parameter", "importance", "best value"], rows, text=("best value",)))
     if section.elsewhere:
         drawn = section.data == LECTURE[0]
         images = "VOC" if drawn else f"other images than {section.title}"

@@ -1,6 +1,7 @@
 """``job.json``: the state of a job of a sweep."""
 
 import json
+import shlex
 import signal
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -9,6 +10,9 @@ from typing import ClassVar, Literal
 
 from segment.files import whole_file
 from segment.records.json_file import read_json
+
+STOPPED = "stopped with its sweep"
+"""Error of a job that did not fail by itself."""
 
 
 def utc_now() -> str:
@@ -56,6 +60,16 @@ class JobRecord:
         self.state, self.ended = "failed" if code else "done", utc_now()
         self.exit_code, self.signal = (code, None) if code >= 0 else (None, signal.Signals(-code).name)
         self.error = error if code else ""
+
+    def is_settled(self, again: bool) -> bool:
+        """Return whether the job need not run: it is done, or it failed by itself and ``again`` is false."""
+        return self.state == "done" or (self.state == "failed" and self.error != STOPPED and not again)
+
+    @property
+    def command(self) -> str:
+        """The command that runs the job without its sweep."""
+        alone = ["hydra.mode=RUN"] if any(override.startswith("sweep=") for override in self.overrides) else []
+        return shlex.join(["python", "-m", "segment.train", *self.overrides, *alone])
 
     @property
     def reason(self) -> str:

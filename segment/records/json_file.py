@@ -1,5 +1,6 @@
 """JSON files of runs and shared folders, perhaps untrusted: bounded in size and depth, and checked against a type."""
 
+import functools
 import json
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -14,6 +15,14 @@ MAX_JSON_VALUES = 1_000_000
 """Number of values, commas and brackets in a file; Python needs up to a hundred bytes for each."""
 
 
+@functools.cache
+def _adapter(kind: Any) -> Any:
+    """Return pydantic's validator of a type, which takes milliseconds to make."""
+    import pydantic  # here, so that --help need not wait for it
+
+    return pydantic.TypeAdapter(kind)
+
+
 def read_json(path: Path, kind: Any, max_bytes: int = MAX_BYTES, **parsing: Any) -> Any:
     """Read a JSON file as a value of the type ``kind``, by pydantic's rules.
 
@@ -26,7 +35,7 @@ def read_json(path: Path, kind: Any, max_bytes: int = MAX_BYTES, **parsing: Any)
     Raises:
         SegmentError: the file is missing, too large, or holds something else.
     """
-    import pydantic  # here, so that --help need not wait for it
+    import pydantic
 
     try:
         if path.stat().st_size > max_bytes:
@@ -35,7 +44,7 @@ def read_json(path: Path, kind: Any, max_bytes: int = MAX_BYTES, **parsing: Any)
         if sum(map(content.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
             raise SegmentError(f"cannot read {path}: it has more than {MAX_JSON_VALUES:,} values")
         value = json.loads(content, **parsing)  # pydantic's own parser refuses paths that are not UTF-8
-        return pydantic.TypeAdapter(kind).validate_python(value, strict=not is_dataclass(kind))
+        return _adapter(kind).validate_python(value, strict=not is_dataclass(kind))
     except OSError as error:
         raise SegmentError(f"cannot read {path}: {error.strerror}") from None
     except pydantic.ValidationError as error:

@@ -4,9 +4,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from omegaconf import OmegaConf
-
 from segment.cli.overrides import override_key
+from segment.cli.versions import register_resolver
 
 
 def overrides_hash(overrides: Sequence[str]) -> str:
@@ -36,5 +35,5 @@ def folder_of_overrides(overrides: Sequence[str]) -> str:
 
 
 # For conf/train.yaml. The sweep's name is cached, as Hydra caches ${now:}: a job has overrides of its own.
-OmegaConf.register_new_resolver("sweep_name", folder_of_overrides, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("job_name", folder_of_overrides, replace=True)
+register_resolver("sweep_name", folder_of_overrides, use_cache=True, replace=True)
+register_resolver("job_name", folder_of_overrides, replace=True)

@@ -1,13 +1,12 @@
-"""Sweeps: the folder of each job, the jobs one after the other, and the table of their results."""
+"""Sweeps and searches: what Hydra's sweepers start, and the table of the results."""
 
 import functools
+import logging
 import os
 import re
 import signal
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,175 +15,155 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from segment.cli.config import output_folder
-from segment.cli.overrides import override_key, quote
+from segment.cli.config import output_folder, plain
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
-from segment.files import printable
 from segment.records.folder import RunFolder
-from segment.records.job_status import JobRecord, utc_now
-from segment.records.metrics_json import read_metrics
-from segment.sweeps.folder_names import folder_name, overrides_hash
-from segment.sweeps.process import job_lock, run_job
-
-SWEEP_ONLY = re.compile(r"[+~]*hydra[./](sweep|sweeper|launcher|mode|run)\b")
-"""Pattern of Hydra's own overrides that concern the sweep and not its jobs."""
+from segment.sweeps.devices import visible_devices
+from segment.sweeps.jobs import Job, job_command, sweep_jobs
+from segment.sweeps.process import run_job
+from segment.sweeps.queue import JobQueue, Limits
 
 
-@dataclass
-class Job:
-    """A job of a sweep. Its overrides identify it: a number would change when the sweep gets another value.
-
-    Attributes:
-        overrides: overrides of the job's command line.
-        swept: the overrides that differ between the jobs, as one string.
-        folder: folder in which the job runs.
-    """
-
-    overrides: list[str]
-    swept: str
-    folder: RunFolder
-
-    @property
-    def mean_iou(self) -> float | None:
-        """The mIoU of the job; None while it has no metrics, or damaged ones."""
-        try:
-            return read_metrics(self.folder.metrics)["mIoU"]
-        except SegmentError:
-            return None
-
-    @property
-    def record(self) -> JobRecord | None:
-        """The job's state; None before it began, or if its record is damaged: then the job runs again."""
-        try:
-            return JobRecord.read(self.folder.job_status)
-        except SegmentError as error:
-            print(f"note: {printable(str(error))}")
-            return None
-
-
-def sweep_jobs(batch: Sequence[Sequence[str]], folder: Path) -> list[Job]:
-    """Return the jobs of a sweep; a job that an earlier sweep ran in the same place keeps its folder.
+class Sweep:
+    """The jobs that one of Hydra's sweepers chooses: all at once, or, in a search, some after it knows earlier scores.
 
     Args:
-        batch: the overrides of each job.
-        folder: folder of the sweep.
+        module: command of the jobs, for ``python -m``.
+        config: configuration of the sweep.
+        compose: returns the configuration of a job from its overrides.
+        limits: number of jobs at once, and their devices.
     """
-    counts = Counter(override for overrides in batch for override in set(overrides))
-    seen: Counter[str] = Counter()
-    jobs = []
-    for overrides in batch:
-        swept = [override for override in overrides if counts[override] < len(batch)] or list(overrides)
-        name = overrides_hash(overrides)
-        seen[name] += 1
-        again = f"-{seen[name]}" if seen[name] > 1 else ""  # seed=0,0 has the same job twice
-        earlier = sorted(folder.glob(f"*{name}{again}"))
-        place = earlier[0] if earlier else folder / f"{folder_name(overrides, swept)}{again}"
-        jobs.append(Job(list(overrides), " ".join(swept), RunFolder(place)))
-    return jobs
+
+    def __init__(
+        self, module: str, config: DictConfig, compose: Callable[[list[str]], DictConfig], limits: Limits
+    ) -> None:
+        if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+            sys.exit("error: a sweep under srun would start once in each of its processes: use hydra/launcher=slurm")
+        for name in ("optuna", "hydra_plugins"):  # they say what this sweep says
+            logging.getLogger(name).setLevel(logging.ERROR)
+        self._module, self._hydra, self._compose, self._limits = module, config.hydra, compose, limits
+        self._trainers: dict[tuple[str, ...], Mapping[str, Any]] = {}
+        self._jobs: list[Job] = []
+
+    def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Run jobs that are not done yet; after the last one, print the table of all.
+
+        Args:
+            batch: overrides of each job.
+            first: number of jobs that were launched before.
+
+        Raises:
+            SystemExit: a job failed, or the sweep was stopped. In a search, all jobs failed.
+        """
+        folder, search = Path(self._hydra.sweep.dir), is_search(self._hydra)
+        jobs = sweep_jobs(batch, folder, self._hydra.overrides.task if search else None)
+        total = self._hydra.sweeper.n_trials if search else len(jobs)
+        if not first:
+            print(f"{'search' if search else 'sweep'} of {total} jobs in {folder}", flush=True)
+            if search:
+                self._compose(jobs[0].overrides)  # a misspelt key fails here, and not in each job
+        self._jobs += jobs
+        handlers = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            JobQueue(jobs, self._command, self._limits, self._trainer, first, total, again=not search).run()
+            if len(self._jobs) >= total:
+                print_job_table(self._jobs, search)
+        except SegmentError as error:
+            sys.exit(f"error: {error}")
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return [_result(job) for job in jobs]
+
+    def _command(self, job: Job) -> list[str]:
+        return job_command(self._module, self._hydra, job.overrides, job.folder)
+
+    def _trainer(self, job: Job) -> Mapping[str, Any]:
+        """Return the configuration of a job's Trainer; it is composed once for jobs that differ in other keys."""
+        own = tuple(one for one in job.overrides if re.match(r"\W*(trainer|experiment|sweep)\b", one))
+        if own not in self._trainers:
+            self._trainers[own] = plain(self._compose([*own]).trainer)
+        return self._trainers[own]
 
 
-def job_command(module: str, hydra_config: Any, overrides: Sequence[str], folder: RunFolder) -> list[str]:
-    """Return the command that starts a job in its folder; the job resumes from its last checkpoint if it has one."""
-    of_hydra = [override for override in hydra_config.overrides.hydra if not SWEEP_ONLY.match(override)]
-    sources = [s.path for s in hydra_config.runtime.config_sources if s.provider == "command-line"]
-    flags = [flag for path in sources for flag in ("--config-dir", path)]
-    resume = [] if any(override_key(one) == "resume" for one in overrides) else ["resume=auto"]
-    where = [f"hydra.run.dir={quote(str(folder.path))}", "hydra.mode=RUN"]
-    name = ["--config-name", hydra_config.job.config_name]
-    return [sys.executable, "-m", module, *name, *flags, *overrides, *resume, *of_hydra, *where]
+def is_search(hydra_config: Any) -> bool:
+    """Return whether a sweeper chooses the jobs by the scores of earlier ones.
+
+    Args:
+        hydra_config: Hydra's own settings.
+    """
+    return hydra_config.runtime.choices["hydra/sweeper"] != "basic"
 
 
-def launch(module: str, config: DictConfig, batch: Sequence[Sequence[str]]) -> list[JobReturn]:
-    """Run the jobs of a sweep that are not done yet, one after the other; called by Hydra's launcher.
+def find_limits(jobs: Any, per_device: Any) -> Limits:
+    """Return the limits that ``hydra.launcher.jobs`` and ``jobs_per_device`` set on this machine.
 
     Raises:
-        SystemExit: a job failed, or the sweep was stopped.
+        SegmentError: one of them is no such number, or has no effect.
     """
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
-        sys.exit("error: a sweep under srun would start once in each of its processes: use hydra/launcher=slurm")
-    folder = Path(config.hydra.sweep.dir)
-    jobs = sweep_jobs(batch, folder)
-    print(f"sweep of {len(jobs)} jobs in {folder}", flush=True)
-    handlers = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        run_jobs(jobs, lambda job: job_command(module, config.hydra, job.overrides, job.folder))
-        print_job_table(jobs)
-    except SegmentError as error:
-        sys.exit(f"error: {error}")
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    # An optimising sweeper reads the return value.
-    return [JobReturn(job.overrides, status=JobStatus.COMPLETED, _return_value=job.mean_iou) for job in jobs]
+    for key, value in {"jobs": jobs, "jobs_per_device": per_device}.items():
+        if (type(value) is not int or value < 1) and (key, value) != ("jobs", "auto"):
+            auto = " or auto" * (key == "jobs")
+            raise SegmentError(f"hydra.launcher.{key}={value}: expected a whole number from 1{auto}")
+    if jobs == 1:
+        if per_device > 1:
+            raise SegmentError(
+                f"hydra.launcher.jobs_per_device={per_device} needs hydra.launcher.jobs=auto or a number"
+            )
+        return Limits()
+    devices = visible_devices()
+    return Limits(max(1, len(devices) * per_device) if jobs == "auto" else jobs, devices, per_device)
 
 
 def _stop(number: int, _frame: Any) -> None:
     print(
-        "\nstopping as soon as the job has saved (stop again to kill it); the same command continues the sweep",
+        "\nstopping as soon as the jobs have saved (stop again to kill them); the same command continues the sweep",
         file=sys.stderr,
     )
     sys.exit(128 + number)
 
 
-def run_jobs(jobs: Sequence[Job], start: Callable[[Job], list[str]]) -> None:
-    """Run each job that is not done; at the end, wait for those that another process runs.
-
-    A job that fails does not stop the others.
-
-    Args:
-        jobs: jobs of the sweep.
-        start: returns the command of a job.
-    """
-    begun, left = utc_now(), list(enumerate(jobs, 1))
-    for wait in (False, True):
-        busy = []
-        for number, job in left:
-            job.folder.path.mkdir(parents=True, exist_ok=True)
-            title = f"job {number}/{len(jobs)}  {job.swept}"
-            with job_lock(job.folder, wait) as lock:
-                record = job.record
-                if lock is None:
-                    print(f"{title}: another process runs it", flush=True)
-                    busy.append((number, job))
-                elif record and record.state == "done":
-                    print(f"{title}: done", flush=True)
-                elif record is None or record.state == "running" or str(record.ended) < begun:
-                    print(title, flush=True)
-                    run_job(start(job), job.folder, job.overrides, lock)
-                else:
-                    print(f"{title}: failed in another process", flush=True)
-        left = busy
+def _result(job: Job) -> JobReturn:
+    """Return what an optimising sweeper reads."""
+    record = job.record
+    if record is None or record.state != "done":
+        error = SegmentError(record.reason if record else "no job.json")
+        return JobReturn(job.overrides, status=JobStatus.FAILED, _return_value=error)
+    return JobReturn(job.overrides, status=JobStatus.COMPLETED, _return_value=job.mean_iou)
 
 
-def print_job_table(jobs: Sequence[Job]) -> None:
-    """Print a line for each job.
+def print_job_table(jobs: Sequence[Job], search: bool) -> None:
+    """Print a line for each job, and in a search the command of the best one.
 
     Raises:
-        SegmentError: a job failed.
+        SegmentError: a job failed, or in a search all of them.
     """
     from rich.console import Console
 
-    grid, failed = Grid("", ["job", "state", "mIoU", "error"], text=("state", "error")), []
+    grid, failed, scores = Grid("", ["job", "state", "mIoU", "error"], text=("state", "error")), [], {}
     for job in jobs:
         record = job.record
-        assert record is not None, "run_jobs writes one for each job"
+        assert record is not None, "JobQueue writes one for each job"
         if record.state != "done":
             failed.append(job)
+        elif job.mean_iou is not None:
+            scores[job.mean_iou] = record
         mean_iou = "" if job.mean_iou is None else f"{job.mean_iou:.4f}"
         grid.rows.append([job.swept, record.state, mean_iou, record.reason])
     Console().print(screen_table(grid, fold=True))
-    if failed:
-        raise SegmentError(
-            f"{len(failed)} of {len(jobs)} jobs failed (see {failed[0].folder.job_log}); "
-            "the same command runs them again"
-        )
+    if search and scores:
+        print(f"best           {scores[max(scores)].command}")
+    elif failed:
+        again = "delete their folders to run them again" if search else "the same command runs them again"
+        raise SegmentError(f"{len(failed)} of {len(jobs)} jobs failed (see {failed[0].folder.job_log}); {again}")
 
 
-def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictConfig], float | None]:
     """Return a task that runs each job of another launcher (submitit, joblib) in a fresh process, too.
 
     The process has the job's own command line, which Lightning's DDP repeats. On Slurm it is part of the job's step.
+    The task returns the mIoU of the job, which an optimising sweeper reads.
 
     Args:
         module: module of the command, for ``python -m``.
@@ -192,17 +171,19 @@ def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictCo
     """
 
     @functools.wraps(task)
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> float | None:
         hydra_config = HydraConfig.get()
         if hydra_config.mode is not RunMode.MULTIRUN:
-            return task(config)
+            task(config)
+            return None
         folder, overrides = RunFolder(output_folder()), list(hydra_config.overrides.task)
         start = job_command(module, hydra_config, overrides, folder)
         record = Job(overrides, "", folder).record
-        if record is None or record.state != "done":
+        if record is None or not record.is_settled(again=not is_search(hydra_config)):
             first = os.environ.get("SLURM_PROCID", "0") == "0"  # of the processes in the step
             record = run_job(start, folder, overrides, recorded=first)
         if record.state != "done":
             raise SegmentError(f"{folder.path.name}: {record.reason}")
+        return Job(overrides, "", folder).mean_iou
 
     return job

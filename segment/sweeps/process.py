@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from threading import Thread
 from typing import BinaryIO
 
 from segment.records.folder import RunFolder
-from segment.records.job_status import JobRecord
+from segment.records.job_status import STOPPED, JobRecord
 
 GRACE = 60
 """Seconds in which a job has to save and end when its sweep is stopped."""
@@ -25,22 +26,18 @@ kill -s KILL -- -$1
 """
 """Shell script that ends a job when its sweep is killed: the sweep holds the other end of its standard input."""
 KEPT = 100_000
-"""Number of bytes of a job's standard error that are searched for an error message."""
+"""Number of bytes of a job's output that are searched for an error message."""
 
 
 @contextmanager
-def job_lock(folder: RunFolder, wait: bool) -> Iterator[int | None]:
+def job_lock(folder: RunFolder) -> Iterator[int | None]:
     """Hold the lock of a job's folder.
 
     The lock belongs to the open file, which the job inherits. If the sweep is killed, the lock is held until the job
     has ended.
 
-    Args:
-        folder: folder of the job.
-        wait: whether to wait for another process that holds it.
-
     Yields:
-        The file descriptor; None if another process holds the lock and ``wait`` is false.
+        The file descriptor; None if another process holds the lock.
 
     Raises:
         SegmentError: the folder or a part of it is a link.
@@ -48,90 +45,126 @@ def job_lock(folder: RunFolder, wait: bool) -> Iterator[int | None]:
     folder.check_links(folder.path)
     with folder.job_lock.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield None
         else:
             yield file.fileno()
 
 
-def run_job(
-    command: Sequence[str], folder: RunFolder, overrides: Sequence[str], lock: int | None = None, recorded: bool = True
-) -> JobRecord:
-    """Run a job, and record its state in ``job.json`` and its error output, if it fails, in ``job.log``.
+class JobProcess:
+    """A job that runs: a process with its own group and folder, whose state ``job.json`` records.
+
+    If this process is killed, the job gets SIGTERM and has :data:`GRACE` seconds to save.
 
     Args:
         command: command that starts the job.
         folder: folder of the job.
         overrides: overrides of the job's command line, for ``job.json``.
-        lock: file descriptor of the job's lock, which the job inherits.
+        locks: file descriptors that the job inherits.
+        environment: environment variables besides those of this process.
+        shown: True to show the output here, and write the errors of a failed job into ``job.log``; False to write all
+            output there.
         recorded: False to write no file.
     """
-    record = JobRecord(list(overrides))
-    if recorded:
-        record.write(folder.job_status)
-    code, error = -signal.SIGTERM, "stopped with its sweep"
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: RunFolder,
+        overrides: Sequence[str],
+        *,
+        locks: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+        shown: bool = True,
+        recorded: bool = True,
+    ) -> None:
+        self.record, self._folder, self._recorded = JobRecord(list(overrides)), folder, recorded
+        self._write()
+        self._log = None if shown else folder.job_log.open("ab")
+        self._log_start = self._log.tell() if self._log else 0
+        self._errors = bytearray()
+        self.process = subprocess.Popen(
+            command,
+            env={**wandb_environment(folder.path), **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.PIPE if shown else subprocess.STDOUT,
+            pass_fds=locks,
+            start_new_session=True,  # a process group of its own, which DDP's other processes belong to
+        )
+        self._copier = Thread(target=_copy, args=(self.process.stderr, self._errors), daemon=True)
+        if shown:
+            self._copier.start()
+        self._watch = subprocess.Popen(
+            ["sh", "-c", WATCH, "sh", str(self.process.pid), str(GRACE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # otherwise a reader of this process's output would wait for the watch
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def end(self, stopped: bool = False) -> JobRecord:
+        """End everything that the job started, and record how it ended.
+
+        Args:
+            stopped: whether its sweep was stopped, and the job with it.
+        """
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._watch.kill()
+        self._watch.communicate()
+        code, error = self.process.wait(), self._find_error()
+        self.record.end(*((-signal.SIGTERM, STOPPED) if stopped else (code, error)))
+        self._write()
+        return self.record
+
+    def _find_error(self) -> str:
+        if self._log:
+            self._log.close()
+            with self._folder.job_log.open("rb") as file:
+                file.seek(max(self._log_start, file.seek(0, os.SEEK_END) - KEPT))
+                return find_error(file.read().decode(errors="replace"), guess=False)
+        self._copier.join(timeout=5)  # a process that has left the group may hold the pipe open
+        text = self._errors.decode(errors="replace")
+        if self._recorded and self.process.returncode:
+            self._folder.job_log.write_text(text)
+        return find_error(text)
+
+    def _write(self) -> None:
+        if self._recorded:
+            self.record.write(self._folder.job_status)
+
+
+def stop_jobs(jobs: Sequence[JobProcess]) -> None:
+    """Signal jobs to stop, and give them together :data:`GRACE` seconds to save."""
     try:
-        code, text = run_command(command, wandb_environment(folder.path), lock)
-        error = find_error(text)
-        if recorded and code:
-            folder.job_log.write_text(text)
+        for job in jobs:
+            job.process.terminate()
+        end = time.monotonic() + GRACE
+        for job in jobs:
+            with suppress(subprocess.TimeoutExpired):
+                job.process.wait(max(0, end - time.monotonic()))
     finally:
-        record.end(code, error)
-        if recorded:
-            record.write(folder.job_status)
-    return record
+        for job in jobs:
+            job.end(stopped=True)
+
+
+def run_job(command: Sequence[str], folder: RunFolder, overrides: Sequence[str], recorded: bool = True) -> JobRecord:
+    """Run a job to its end, see :class:`JobProcess`; an exception from a signal handler stops it."""
+    job = JobProcess(command, folder, overrides, recorded=recorded)
+    try:
+        job.process.wait()
+    except BaseException:
+        stop_jobs([job])
+        raise
+    return job.end()
 
 
 def wandb_environment(folder: Path) -> dict[str, str]:
     """Return the environment with names for wandb's run and group; names that the user has set stay."""
     folder = folder.absolute()
     return {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_NAME": folder.name, **os.environ}
-
-
-def run_command(command: Sequence[str], environment: Mapping[str, str], lock: int | None = None) -> tuple[int, str]:
-    """Run a command to its end, and end everything that it started.
-
-    The command's output goes to the output of this process. If this process is killed, or stopped by an exception
-    from a signal handler, the command gets SIGTERM and has :data:`GRACE` seconds to save.
-
-    Returns:
-        Exit code, as :class:`subprocess.Popen` has it, and the last part of the standard error.
-    """
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        pass_fds=() if lock is None else (lock,),
-        start_new_session=True,  # a process group of its own, which DDP's other processes belong to
-    )
-    assert process.stderr is not None
-    kept = bytearray()
-    copier = Thread(target=_copy, args=(process.stderr, kept), daemon=True)
-    copier.start()
-    watch = subprocess.Popen(
-        ["sh", "-c", WATCH, "sh", str(process.pid), str(GRACE)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # otherwise a reader of this process's output would wait for the watch
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        process.wait()
-    except BaseException:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-        raise
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        watch.kill()
-        watch.communicate()
-        process.wait()
-        copier.join(timeout=5)  # a process that has left the group may hold the pipe open
-    return process.returncode, kept.decode(errors="replace")
 
 
 def _copy(source: BinaryIO, kept: bytearray) -> None:
@@ -142,8 +175,12 @@ def _copy(source: BinaryIO, kept: bytearray) -> None:
         del kept[:-KEPT]
 
 
-def find_error(text: str) -> str:
-    """Return the line of a process's standard error that names the fault, without hints and warnings.
+def find_error(text: str, guess: bool = True) -> str:
+    """Return the line of a process's output that names the fault, without hints and warnings; empty if none does.
+
+    Args:
+        text: the output.
+        guess: whether to return the last line if no line looks like an error.
 
     Example:
         >>> find_error("note: x\\nTraceback ...\\nValueError: the fault\\nwandb: see wandb.ai")
@@ -151,7 +188,7 @@ def find_error(text: str) -> str:
     """
     noise = ("wandb:", "Set the environment variable HYDRA_FULL_ERROR")
     lines = [re.sub(r"^\[rank\d+\]: ?", "", line) for line in text.splitlines() if not line.startswith(noise)]
-    for kind in (r"error: ", r"[\w.]+(Error|Exception|Interrupt|Exit)\b", r"\S"):
+    for kind in (r"error: ", r"[\w.]+(Error|Exception|Interrupt|Exit)\b", *([r"\S"] if guess else [])):
         found = [line for line in lines if re.match(kind, line)]
         if found:
             return found[-1].removeprefix("error: ").strip()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from segment import public_names
 
 if TYPE_CHECKING:
+    from segment.training.hopeless import StopHopeless
     from segment.training.loss_sum import LossSum
     from segment.training.losses import BorderWeightedCrossEntropy, CrossEntropy, FocalLoss, OhemCrossEntropy
     from segment.training.module import SegmentationModule

@@ -164,7 +164,7 @@ def test_costs_and_pictures_are_by_the_protocol_of_the_run(trained, monkeypatch,
 def test_one_net_that_cannot_be_measured_is_a_note(trained, monkeypatch, tmp_path):
     [section] = build_sections(find_runs([trained])[0], paper=False)
     monkeypatch.setattr(nets, "measure_costs", lambda found, *_: ([MeasuredCost(1, 1.0, 1), "too large"], "measured"))
-    nets.measure_nets([section], [nets.load_nets(section, {})], (64, 64))
+    nets.measure_nets([section], nets.NetLoader(), (64, 64))
     assert [group.cost is None for group in section.groups] == [False, True]
     assert section.notes[-2:] == [f"{section.groups[1].label}: no cost, too large", "measured"]
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from segment.comparison.nets import load_nets
+from segment.comparison.nets import NetLoader
 from segment.comparison.run import read_counts, read_run
 from segment.comparison.sections import build_sections
 from segment.errors import SegmentError
@@ -69,8 +69,11 @@ def test_predictions_of_another_program_are_runs_without_a_net(tmp_path, report)
     assert "not comparable" not in shown
     note = "predictions in of/theirs: masks of class indices; how they were predicted is not recorded\n"
     assert note in shown
-    assert load_nets(build_sections([run], paper=False)[0], {}) == {}
-    assert shown.count("neither cost nor pictures") == 1  # of the net whose checkpoint is gone
+    [section] = build_sections([run], paper=False)
+    assert NetLoader().load(section, section.groups[0]) is None
+    [section] = build_sections([read_run(trained)], paper=False)
+    assert NetLoader().load(section, section.groups[0]) is None  # its checkpoint is gone
+    assert "neither cost nor pictures" in section.notes[-1]
 
 
 def test_predictions_in_folders_of_one_name_are_rows_of_their_own(tmp_path, report):

@@ -47,7 +47,7 @@ def test_usual_parts_pass(part):
     [
         "os.system",
         "subprocess.run",
-        "segment.sweeps.process.run_command",
+        "segment.sweeps.process.run_job",
         "segment.models.net.SegmentationNet",  # not the public name
         "segment.models.weights",
         "segment.data.read_image",  # a function

@@ -11,7 +11,7 @@ import pytest
 from segment.cli.config import CONF_DIR, group_options
 from segment.records.job_status import JobRecord
 from segment.sweeps.folder_names import folder_of_overrides
-from segment.sweeps.launcher import sweep_jobs
+from segment.sweeps.jobs import sweep_jobs
 from tests.conftest import SMALL
 from tests.sweeps.conftest import job_records, running_in, until
 
@@ -139,7 +139,7 @@ def test_a_sweep_file_starts_a_sweep_and_the_command_line_replaces_its_values(sw
 
 
 def test_every_sweep_file_is_tested():
-    assert group_options("sweep") == ["encoders", "lecture", "skip_strides", "upsampling"]
+    assert group_options("sweep") == ["encoders", "lecture", "search", "skip_strides", "upsampling"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -223,6 +223,19 @@ def test_real_runs_with_one_that_fails_and_one_wandb_group(run, tmp_path):
 def protobuf_field(number: int, text: str) -> bytes:
     """Encode a text as protobuf does; in wandb's RunRecord, 6 is the group and 8 the name."""
     return bytes([number << 3 | 2, len(text)]) + text.encode()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("joblib") is None, reason="needs hydra-joblib-launcher")
+def test_joblib_runs_two_jobs_and_none_of_them_again(run, tmp_path):
+    overrides = ["hydra/launcher=joblib", "hydra.sweep.dir=sweep", "trainer.accelerator=cpu", "seed=0,1"]
+    run("train", "-m", *TINY, *overrides)
+    assert {record.state for record in job_records(tmp_path).values()} == {"done"}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").glob("*/*.json")}
+    assert sum(path.name == "metrics.json" for path in before) == 2
+    run("train", "-m", *TINY, *overrides)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").glob("*/*.json")} == before
+    assert not running_in(tmp_path)
 
 
 SBATCH = """#!/bin/bash

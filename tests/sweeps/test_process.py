@@ -1,7 +1,6 @@
 """One job: its process ends with the sweep, and its fault is recorded."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,16 +9,17 @@ import pytest
 
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
-from segment.sweeps.process import find_error, job_lock, run_command, run_job, wandb_environment
+from segment.sweeps.process import JobProcess, find_error, job_lock, run_job, wandb_environment
 from tests.sweeps.conftest import running_in, until
 
 STUBBORN = """
 import os, signal, subprocess, sys, time
 import segment.sweeps.process
+from segment.records.folder import RunFolder
 segment.sweeps.process.GRACE = 1
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has none
 job = "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN); subprocess.run(['sleep', '1000'])"
-segment.sweeps.process.run_command([sys.executable, "-c", job], os.environ)
+segment.sweeps.process.run_job([sys.executable, "-c", job], RunFolder("."), [])
 """
 
 
@@ -34,15 +34,29 @@ def test_a_job_that_ignores_the_signal_to_stop_is_killed(tmp_path, number):
     until(lambda: not running_in(tmp_path))
 
 
-def test_a_command_returns_its_code_and_its_error_output(capfd):
-    code, text = run_command([sys.executable, "-c", "import sys; print('out'); sys.exit('error: x')"], os.environ)
-    assert (code, text) == (1, "error: x\n")
+def test_the_output_of_a_job_is_shown_or_goes_to_its_log(tmp_path, capfd):
+    program = "import sys; print('out', flush=True); sys.exit('error: x')"
+    record = run_job([sys.executable, "-c", program], RunFolder(tmp_path), [])
+    assert (record.exit_code, record.error) == (1, "x")
     assert capfd.readouterr() == ("out\n", "error: x\n")
+    job = JobProcess([sys.executable, "-c", program], RunFolder(tmp_path), [], shown=False)
+    job.process.wait()
+    record = job.end()
+    assert (record.exit_code, record.error) == (1, "x")
+    assert capfd.readouterr() == ("", "")
+    assert (tmp_path / "job.log").read_text() == "error: x\nout\nerror: x\n"
 
 
-def test_a_command_leaves_no_process_behind(tmp_path, monkeypatch):
+def test_the_last_line_of_a_log_is_no_error(tmp_path):
+    job = JobProcess([sys.executable, "-c", "print('epoch 1', flush=True); 1/0"], RunFolder(tmp_path), [], shown=False)
+    job.process.kill()
+    assert job.end().reason == "SIGKILL"
+
+
+def test_a_job_leaves_no_process_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_command([sys.executable, "-c", "import subprocess; subprocess.Popen(['sleep', '1000'])"], os.environ)
+    program = "import subprocess; subprocess.Popen(['sleep', '1000'])"
+    run_job([sys.executable, "-c", program], RunFolder(tmp_path), [])
     until(lambda: not running_in(tmp_path))
 
 
@@ -69,11 +83,11 @@ def test_a_job_of_another_slurm_process_writes_nothing(tmp_path):
 
 
 def test_the_lock_of_a_job_is_held_once(tmp_path):
-    with job_lock(RunFolder(tmp_path), wait=False) as first:
+    with job_lock(RunFolder(tmp_path)) as first:
         assert first is not None
-        with job_lock(RunFolder(tmp_path), wait=False) as second:
+        with job_lock(RunFolder(tmp_path)) as second:
             assert second is None
-    with job_lock(RunFolder(tmp_path), wait=False) as third:
+    with job_lock(RunFolder(tmp_path)) as third:
         assert third is not None
 
 
@@ -87,7 +101,7 @@ def test_a_job_writes_through_no_link(tmp_path, linked):
         own.write_text("the user's")
         (tmp_path / "run").mkdir()
     (tmp_path / linked).symlink_to(own)
-    with pytest.raises(SegmentError, match="is a link"), job_lock(RunFolder(tmp_path / "run"), wait=False):
+    with pytest.raises(SegmentError, match="is a link"), job_lock(RunFolder(tmp_path / "run")):
         pass
     assert not [*own.iterdir()] if own.is_dir() else own.read_text() == "the user's"
 

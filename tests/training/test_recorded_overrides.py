@@ -27,7 +27,7 @@ def command_line(monkeypatch, *arguments):
 @pytest.mark.parametrize(
     "override",
     [
-        "+callbacks.evil={_target_:segment.sweeps.process.run_command,command:[touch,done]}",
+        "+callbacks.evil={_target_:segment.sweeps.process.run_job,command:[touch,done]}",
         "+callbacks.evil={_target_:torch.utils.collect_env.run,command:touch done}",
         "+callbacks.evil={_target_:mylab.Callback}",
         "+callbacks.evil={_target_:lightning.pytorch.callbacks.ModelCheckpoint,dirpath:/tmp}",
