@@ -11,5 +11,6 @@ if TYPE_CHECKING:
     from segment.display.grid import Grid
     from segment.display.metrics_table import evaluation_table
     from segment.display.pictures import example_figure, overlay, palette_image, side_by_side
+    from segment.display.style import STYLE
 
 __getattr__, __dir__, __all__ = public_names(__name__)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segment.data.classes import BACKGROUND, IGNORE, Classes
+from segment.display.colours import class_colours
 from segment.files import printable
 
 LONGEST = 40
@@ -45,7 +46,7 @@ def with_legend(picture: Image.Image, mask: np.ndarray, classes: Classes) -> Ima
     for label, (x, y) in places.items():
         left, top = x + gap, y + gap + height
         box, is_clear = (left, top, left + size - 1, top + size - 1), classes.names[label] == BACKGROUND
-        draw.rectangle(box, None if is_clear else classes.palette[label], "grey")
+        draw.rectangle(box, None if is_clear else tuple(class_colours(classes)[label].tolist()), "grey")
         if is_clear:
             draw.line(box, "grey")
         draw.text((left + size + gap, top + size / 2), names[label], "black", font, anchor="lm")

@@ -12,7 +12,9 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from segment.data.classes import BACKGROUND, IGNORE, Classes
+from segment.display.colours import class_colours
 from segment.display.escapes import escape_figure
+from segment.display.style import styled
 from segment.files import whole_file
 
 
@@ -35,7 +37,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: floa
     strength[IGNORE] = 0
     if BACKGROUND in classes.names:
         strength[classes.names.index(BACKGROUND)] = 0
-    colours = np.array(classes.flat_palette(), np.float32).reshape(256, 3) * strength + 0.5  # 0.5 rounds
+    colours = class_colours(classes) * strength + 0.5  # 0.5 rounds
     result = np.empty_like(image)
     for row in range(0, len(image), 32):  # the floats of a whole image of 24 million pixels would take gigabytes
         part = mask[row : row + 32]
@@ -58,6 +60,7 @@ def example_figure(
     return figure
 
 
+@styled
 def side_by_side(
     rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], classes: Classes, panel: float = 2.0
 ) -> Figure:
@@ -69,7 +72,7 @@ def side_by_side(
         panel: width of one picture, in inches.
     """
     ratios = [min(row[0].shape[0] / row[0].shape[1], 1.6) for row in rows]
-    colours = np.array(classes.flat_palette(), np.uint8).reshape(256, 3)
+    colours = class_colours(classes)
     seen = sorted(set().union(*(np.unique(mask).tolist() for row in rows for mask in row[1:])))
     legend = [
         Patch(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from segment.display.escapes import escape_figure
+from segment.display.style import LINE_COLOURS, styled
 
 NUMBERED = 30
 """Number of classes up to which a confusion matrix shows its numbers."""
@@ -19,6 +20,7 @@ LEGEND_WIDTH = 75
 """Number of characters in a line of that plot's legend."""
 
 
+@styled
 def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Plot training loss and validation mIoU over the steps.
 
@@ -32,17 +34,18 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     left = figure.subplots()
-    left.plot(*column("train/loss"), color="tab:blue", alpha=0.8)
+    left.plot(*column("train/loss"), color=LINE_COLOURS[0], alpha=0.8)
     left.set_xlabel("step")
-    left.set_ylabel("training loss", color="tab:blue")
+    left.set_ylabel("training loss", color=LINE_COLOURS[0])
     left.set_ylim(bottom=0)
     right = left.twinx()
-    right.plot(*column("val/mIoU"), color="tab:orange", marker="o")
-    right.set_ylabel("validation mIoU", color="tab:orange")
+    right.plot(*column("val/mIoU"), color=LINE_COLOURS[1], marker="o")
+    right.set_ylabel("validation mIoU", color=LINE_COLOURS[1])
     right.set_ylim(0, 1)
     return figure
 
 
+@styled
 def range_test_curve(
     rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], chosen: float | None
 ) -> Figure:
@@ -55,17 +58,18 @@ def range_test_curve(
     """
     figure = Figure(figsize=(8, 4), layout="constrained")
     axis = figure.subplots()
-    axis.plot(rates, losses, color="tab:blue", alpha=0.4, label="each step")
+    axis.plot(rates, losses, color=LINE_COLOURS[0], alpha=0.4, label="each step")
     if len(smooth):
-        axis.plot(rates, smooth, color="tab:blue", label="smoothed")
+        axis.plot(rates, smooth, color=LINE_COLOURS[0], label="smoothed")
     if chosen is not None:
-        axis.axvline(chosen, color="tab:orange", label=f"optimizer.lr={chosen:.2g}")
+        axis.axvline(chosen, color=LINE_COLOURS[1], label=f"optimizer.lr={chosen:.2g}")
     axis.set(xscale="log", xlabel="optimizer.lr", ylabel="training loss")
     axis.set_ylim(bottom=0, top=2 * max(losses[0], 1e-9) if losses[0] > 0 else None)
     axis.legend()
     return figure
 
 
+@styled
 def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     """Plot a confusion matrix: each row is a true class in shares of its pixels, grey where the class is absent.
 
@@ -98,6 +102,7 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     return figure
 
 
+@styled
 def reliability_diagram(bins: Sequence[Mapping[str, Any]]) -> Figure:
     """Plot the accuracy of each bin of confidence beside the diagonal, on which a calibrated net lies.
 
@@ -109,7 +114,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, Any]]) -> Figure:
     edges = np.arange(len(bins)) / len(bins)
     upper.bar(edges, [part["accuracy"] or 0 for part in bins], 1 / len(bins), align="edge", edgecolor="white")
     found = [(part["confidence"], part["accuracy"]) for part in bins if part["pixels"]]
-    upper.plot(*zip(*found, strict=True) if found else ([], []), "o", color="tab:orange", label="mean confidence")
+    upper.plot(*zip(*found, strict=True) if found else ([], []), "o", color=LINE_COLOURS[1], label="mean confidence")
     upper.plot([0, 1], [0, 1], "--", color="grey", label="calibrated")
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     upper.legend()
@@ -119,6 +124,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@styled
 def class_shares(shares: Mapping[str, Sequence[float]], names: Sequence[str]) -> Figure:
     """Plot each class's share of the pixels as bars, on a logarithmic scale that shows rare classes.
 
@@ -156,6 +162,7 @@ class CostPoint(NamedTuple):
     interval: tuple[float, float] | None = None
 
 
+@styled
 def score_against_cost(points: Sequence[CostPoint], cost: str, score: str, title: str = "") -> Figure:
     """Plot each net's score over its cost, with bars for its interval; the legend begins with the best net.
 
@@ -170,10 +177,18 @@ def score_against_cost(points: Sequence[CostPoint], cost: str, score: str, title
     figure = Figure(figsize=(5.5, 3.8 + 0.17 * lines), layout="constrained")
     axis = figure.subplots()
     for index, (point, label) in enumerate(labels.items()):
-        marker = MARKERS[index // 10 % len(MARKERS)]  # ten colours for each marker
+        marker = MARKERS[index // len(LINE_COLOURS) % len(MARKERS)]
         # A mean over seeds of different images may lie outside of an interval over those that all seeds share.
         ends = point.interval and [[max(0, point.score - point.interval[0])], [max(0, point.interval[1] - point.score)]]
-        axis.errorbar(point.cost, point.score, ends, fmt=marker, color=f"C{index % 10}", capsize=3, label=label)
+        axis.errorbar(
+            point.cost,
+            point.score,
+            ends,
+            fmt=marker,
+            color=LINE_COLOURS[index % len(LINE_COLOURS)],
+            capsize=3,
+            label=label,
+        )
     axis.margins(x=0.2, y=0.2)
     axis.set_ylim(bottom=max(0, axis.get_ylim()[0]))
     costs = [point.cost for point in points]

@@ -25,7 +25,7 @@ from segment.records.folder import checkpoint_path
 from segment.records.trust import read_trust
 
 NOTEBOOK_SIDE = 800
-"""Longer side of the picture in a notebook, in pixels."""
+"""Longest side of the picture in a notebook, in pixels. Smaller images are enlarged to about half of it or more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +83,11 @@ class Segmentation:
             self.palette_image().save(file, "PNG")
 
     def _repr_png_(self) -> bytes:
-        """Return the overlay, reduced to the width of a notebook, with its legend."""
+        """Return the overlay, reduced or enlarged to the width of a notebook, with its legend."""
         picture, content = self.overlay(), io.BytesIO()
         picture.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE))
+        factor = NOTEBOOK_SIDE // max(picture.size)
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
         with_legend(picture, self.mask, self.classes).save(content, "PNG")
         return content.getvalue()
 

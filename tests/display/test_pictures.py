@@ -33,6 +33,19 @@ def test_overlay_in_blocks_of_rows_equals_the_whole():
     assert np.abs(overlay(image, mask, CLASSES) - expected).max() <= 1
 
 
+def test_classes_whose_colours_look_alike_differ_in_pictures():
+    classes = Classes(("wall", "road"), ((120, 120, 120), (121, 121, 121)))
+    truth = np.array([[0, 1]])
+    [[wall, road]] = (
+        side_by_side([(np.zeros((1, 2, 3), np.uint8), truth)], ["image", "truth"], classes)
+        .axes[1]
+        .images[0]
+        .get_array()
+    )
+    assert np.abs(wall.astype(int) - road).max() > 50
+    assert np.abs(np.diff(overlay(np.zeros((1, 2, 3), np.uint8), truth, classes).astype(int), axis=1)).max() > 25
+
+
 def legend_of(figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 

@@ -1,7 +1,10 @@
 """Plots show the numbers that they are given, and nothing lies outside of the picture."""
 
+import matplotlib
 import numpy as np
+import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 
 from segment.display.plots import (
     CostPoint,
@@ -11,6 +14,7 @@ from segment.display.plots import (
     score_against_cost,
     training_curves,
 )
+from segment.display.style import LINE_COLOURS
 
 
 def test_training_curves_have_the_rows_that_were_logged():
@@ -94,3 +98,27 @@ def test_names_in_plots_are_no_formulas():
     for figure in (confusion_matrix(np.eye(3, dtype=int), EVIL), shares, score_against_cost(points, "a", "b")):
         FigureCanvasAgg(figure).draw()
     assert [label.get_text() for label in shares.axes[0].get_yticklabels()] == [r"\$\x\$", r"a\$b", r"c\n\x1b[31m"]
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_plots_are_legible_on_light_and_dark(style):
+    with matplotlib.style.context(style):
+        figures = [
+            training_curves([{"step": "0", "train/loss": "2.0"}]),
+            confusion_matrix(np.eye(3, dtype=int), ["a", "b", "c"]),
+            class_shares({"train": [0.1, 0.9]}, ["a", "b"]),
+            score_against_cost([CostPoint("a", 1, 1)], "ms", "mIoU"),
+        ]
+    for figure in figures:
+        FigureCanvasAgg(figure).draw()  # outside of the context, as when a figure is saved later
+        paper = sum(to_rgb(figure.get_facecolor()))
+        assert paper == (3 if style == "default" else 0)
+        assert all(
+            abs(sum(to_rgb(label.get_color())) - paper) > 1 for axis in figure.axes for label in axis.get_xticklabels()
+        )
+
+
+def test_all_plots_have_the_colours_of_the_style():
+    [axis] = class_shares({"train": [0.1, 0.9]}, ["a", "b"]).axes
+    assert to_hex(axis.patches[0].get_facecolor()) == LINE_COLOURS[0]
+    assert to_hex(training_curves([]).axes[0].lines[0].get_color()) == LINE_COLOURS[0]

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 import segment
+from segment.data.classes import Classes
 from segment.data.datasets.shapes import SHAPES
 from segment.data.images import Reading
 from segment.errors import SegmentError
 from segment.prediction import Inference, Segmenter
-from segment.prediction.segmenter import to_rgb_tensor
+from segment.prediction.segmenter import Segmentation, to_rgb_tensor
 from tests.conftest import varied_checkpoint
 from tests.data.tiffs import tiff
 from tests.prediction.conftest import photo
@@ -122,6 +123,14 @@ def test_a_result_can_be_counted_shown_and_saved(segmenter, tmp_path):
         result.save("mask.jpg")
     assert re.fullmatch(r"Segmentation\(\d+x\d+: (\w+ [\d.]+ %(, )?)+(\.\.\.)?\)", repr(result))
     assert Image.open(io.BytesIO(result._repr_png_())).height > len(result.mask)  # a legend
+
+
+@pytest.mark.parametrize(("side", "width"), [(30, 780), (500, 500), (1600, 800)])
+def test_small_images_are_enlarged_in_a_notebook(side, width):
+    result = Segmentation(
+        np.zeros((20, side, 3), np.uint8), np.zeros((20, side), np.uint8), Classes(("a",), ((9, 9, 9),))
+    )
+    assert Image.open(io.BytesIO(result._repr_png_())).width == width
 
 
 def test_importing_segment_is_light():
