@@ -75,6 +75,8 @@ def test_a_table(main, tmp_path, checkpoint, images):
         (["effect=recolour"], "effect.colour is missing: give effect.colour=VALUE"),
         (["effect=recolour", "effect.colour=redd"], "colour=redd: expected a name"),
         (["effect=blur", "effect.radius=0"], "radius=0"),
+        (["effect=alert", "effect.polygon=[[0,1],[1]]"], "polygon=[[0, 1], [1]]: expected three or more points"),
+        (["effect=blur", "smooth=1"], "smooth=1.0: expected a share of the frames before"),
         (["effect=blur", "classes=[dsic]"], "the net has no class dsic: did you mean disc?"),
         (["effect=blur", "classes=[]"], "expected the names of one class or more"),
         (["effect=retexture", "effect.texture=wood (1).jpg"], "the file wood (1).jpg does not exist"),
