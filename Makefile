@@ -4,9 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test test-hydra14 slow lint format docs bench referee
+.PHONY: demo app test test-hydra14 slow lint format docs bench referee
 demo: $(READY)  ## train on drawn shapes and show the result
 	$(BIN)/python -m segment.train
+
+app: $(READY)  ## open the newest run of the demo in a page of the web browser
+	@run=$$(ls runs/*_shapes_fcn_small*/checkpoints/best.ckpt 2>/dev/null | tail -n 1); \
+	if [ -n "$$run" ]; then exec $(BIN)/python -m segment.app checkpoint="$$run"; \
+	else echo "there is no run of the demo in runs/: make demo trains one in two minutes" >&2; exit 1; fi
 
 test: $(READY)  ## the everyday tests, a few minutes
 	$(BIN)/python -m pytest -n logical --dist worksteal

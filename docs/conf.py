@@ -23,6 +23,7 @@ suppress_warnings = ["config.cache"]
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"  # such as notes on the environment
+nb_merge_streams = True  # else each line of a command is a block of its own
 
 autodoc_inherit_docstrings = False
 napoleon_use_ivar = True

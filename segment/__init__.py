@@ -2,7 +2,7 @@
 
 The flow of data, from the commands down::
 
-    conf/*.yaml --> train  evaluate  predict  apply  convert  export  check  summary  report  submission     commands
+    conf/*.yaml --> train  evaluate  predict  apply  app  convert  export  check  summary  report  submission  commands
                         |  the commands, cli and sweeps import Hydra; the other folders do not
        data ------------+                         models
        files -> batches |                         batches -> scores
@@ -10,6 +10,7 @@ The flow of data, from the commands down::
                     training      loss and metrics -> weights
                     prediction    one image -> class map
                     effects       class map -> another picture, a table
+                    page          the page of segment.app
                     evaluation    many images -> metrics
                     records       a run on disk: a module for each file of a run folder
                     comparison    many runs -> one table

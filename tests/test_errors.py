@@ -62,7 +62,7 @@ EVERYDAY = {
 }  # fmt: skip
 """One case of each kind; the others are slow tests, since each starts a training."""
 
-COMMANDS = ("train", "evaluate", "predict", "export", "check", "summary", "report", "submission")
+COMMANDS = ("train", "evaluate", "predict", "app", "export", "check", "summary", "report", "submission")
 SLOW_IMPORTS = {"torch", "torchvision", "lightning", "torchmetrics", "timm", "scipy", "matplotlib", "wandb", "pydantic"}
 
 

@@ -17,9 +17,9 @@ def cells(request):
 
 
 def python_of(cells: list[dict]) -> str:
-    """Return the code of a notebook without its magics and shell lines."""
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return re.sub(r"^(\s*)[%!](?:.*\\\n)*.*", r"\1pass", code, flags=re.MULTILINE)
+    """Return the code of a notebook without its magics and shell cells."""
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return re.sub(r"^%.*", "", "\n".join(one for one in code if not one.startswith("%%")), flags=re.MULTILINE)
 
 
 def test_nothing_is_committed_but_the_source(cells):

@@ -7,7 +7,6 @@ are looked up, and slow tests compose them.
 import argparse
 import importlib.util
 import json
-import os
 import re
 import runpy
 import shlex
@@ -29,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/**/*.md"),
-    *ROOT.glob("docs/notebooks/*.ipynb"),
+    *ROOT.glob("notebooks/*.ipynb"),
     ROOT / "benchmarks" / "README.md",
     *ROOT.glob("conf/**/*.yaml"),
 ]
@@ -161,7 +160,7 @@ def test_links_lead_to_files_and_headings(page):
         name, _, anchor = target.partition("#")
         if ":" in name:
             continue
-        path = Path(os.path.normpath(page.parent / name)) if name else page  # docs/notebooks is a link
+        path = (page.parent / name).resolve() if name else page
         assert path.exists(), target
         assert not anchor or "reference" in path.parts or anchor in headings(path), target
 
