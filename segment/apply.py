@@ -1,9 +1,7 @@
-"""Use the classes of photos: ``python -m segment.apply effect=NAME checkpoint=FILE input=IMAGES output=FOLDER``."""
+"""Use classes in photos and videos: ``python -m segment.apply effect=NAME checkpoint=RUN input=PATH output=FOLDER``."""
 
-import csv
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,64 +15,97 @@ from segment.cli.entry_point import entry_point
 from segment.cli.suggestions import suggestion
 from segment.cli.value_types import MISSING, check_value
 from segment.errors import SegmentError
-from segment.files import checkpoint_digest, printable, readable_file, user_path, whole_file
+from segment.files import checkpoint_digest, readable_file, user_path
 from segment.records.folder import checkpoint_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.prediction.output_files import OutputFiles
+    from segment.prediction.row_table import RowTable
     from segment.prediction.segmenter import Segmentation, Segmenter
+    from segment.prediction.video import VideoFrame
+    from segment.prediction.video_files import VideoFiles
 
 TABLES = ("measure", "alert")
 """Effects whose results are rows of a table."""
 PICTURES = ("texture", "background")
 """Keys of effects that name a picture."""
-KEPT_ROWS = ".segment_apply_{}.jsonl"
-"""File in the output folder with the rows of an effect, so that an interrupted command continues."""
 
 
 def apply(config: DictConfig) -> None:
-    """Write for each image a picture with the effect, or one table for all.
+    """Write for each image or video one with the effect, or one table for all.
 
     Raises:
-        SegmentError: a setting is wrong, or some images could not be processed.
+        SegmentError: a setting is wrong, or some inputs could not be processed.
     """
     checkpoint = checkpoint_path(config.checkpoint)  # before torch, which takes seconds, is imported
-    from segment.prediction.image_loop import limit_image_size, note_bands, process_images
-    from segment.prediction.input_files import find_images
-    from segment.prediction.output_files import plan_outputs, prepare_folder
+    from segment.prediction.image_loop import note_bands, process_inputs
+    from segment.prediction.row_table import RowTable
     from segment.prediction.segmenter import load_segmenter
+    from segment.prediction.smoothing import check_smooth
+    from segment.prediction.work import plan_work
 
     names = check_value("classes", plain(config.classes), list[str] | None)
     settings, inference = effect_settings(config), instantiate(config.inference)
     name = str(settings["_target_"]).rpartition(".")[2]
-    effect = instantiate(config.effect, **{key: settings[key] for key in PICTURES if settings.get(key)})
-    if name != "alert":  # a wrong value is found before the work; of a polygon it depends on the image
-        effect(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), [0])
-    limit_image_size(inference.max_memory)
+    effect = checked_effect(config, settings, name)
+    smooth = check_smooth(float(check_value("smooth", config.smooth, float)))
     source, output = (user_path(config[key], key) for key in ("input", "output"))
-    table = Table(output, name) if name in TABLES else None
-    try:
-        plan = plan_outputs(*find_images(source, output), output, [], "apply")
-        prepare_folder(output, {} if table else plan)
-    except OSError as error:
-        raise SegmentError(f"{error.filename}: {error.strerror}") from None
+    table = RowTable(output, name) if name in TABLES else None
+    is_alpha = name == "cutout" and not settings["background"]
+    suffix = None if table else ".webm" if is_alpha else ".mp4"
+    work = plan_work(source, output, inference.max_memory, "apply", (), suffix, table is not None)
     segmenter = load_segmenter(checkpoint, config.device, inference, config.trust)
     chosen = class_indices(names, segmenter.classes.names)
-    note_bands(plan, segmenter.reading)
-    work = partial(apply_effect, segmenter, effect, chosen, settings.get("feather", 0) > 0)
+    note_bands(work.images, segmenter.reading)
+    use = partial(apply_effect, effect, chosen, settings.get("feather", 0) > 0)
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()} {chosen} {json.dumps(settings)}"
     if table:
-        new, existing = process_images(
-            plan, origin, table.has, lambda path, _, origin: table.add(path, origin, work(path))
+        new, existing = process_inputs(
+            work.images,
+            origin,
+            lambda path, _, origin: table.has(path, origin),
+            lambda path, _, origin: table.add(path, origin, use(segmenter.predict, path)),
         )
-        print(table.write(plan, segmenter.classes.names))
     else:
-        new, existing = process_images(
-            plan, origin, lambda _, files, origin: files.are_complete(origin), partial(write_picture, work)
+        new, existing = process_inputs(
+            work.images,
+            origin,
+            lambda _, files, origin: files.are_complete(origin),
+            partial(write_picture, partial(use, segmenter.predict)),
         )
-        print(f"{new} image{'s' * (new != 1)} written, {existing} existed already: {output}/NAME.png")
-    if failed := len(plan) - new - existing:
-        raise SegmentError(f"{failed} of {len(plan)} images could not be processed, see the lines above")
+        if work.images:
+            print(f"{new} image{'s' * (new != 1)} written, {existing} existed already: {output}/NAME.png")
+    new_videos, existing_videos = process_inputs(
+        work.videos,
+        f"{origin} smooth {smooth}",
+        lambda _, files, origin: files.are_complete(origin),
+        partial(apply_to_frames, segmenter, smooth, use, table),
+        progress=False,
+    )
+    if table:
+        print(table.write(segmenter.classes.names))
+    elif work.videos:
+        written = f"{new_videos} video{'s' * (new_videos != 1)} written"
+        print(f"{written}, {existing_videos} existed already: {output}/NAME{suffix}")
+    work.require_all(new + existing + new_videos + existing_videos, "processed")
+
+
+def checked_effect(config: DictConfig, settings: dict[str, Any], name: str) -> Callable[..., Any]:
+    """Return the effect, once its settings are checked.
+
+    Raises:
+        SegmentError: a setting is wrong.
+    """
+    effect = instantiate(config.effect, **{key: settings[key] for key in PICTURES if settings.get(key)})
+    tried = {}
+    if name == "alert":  # a polygon may lie outside a small image
+        from segment.effects.watching import polygon_points
+
+        if settings["polygon"] is not None:
+            polygon_points(settings["polygon"])
+        tried = {"polygon": None}
+    effect(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), [0], **tried)
+    return effect
 
 
 def effect_settings(config: DictConfig) -> dict[str, Any]:
@@ -113,12 +144,37 @@ def class_indices(names: Sequence[str] | None, known: Sequence[str]) -> list[int
 
 
 def apply_effect(
-    segmenter: "Segmenter", effect: Callable[..., Any], chosen: list[int], is_soft: bool, path: Path
+    effect: Callable[..., Any], chosen: list[int], is_soft: bool, predict: "Callable[..., Segmentation]", image: Any
 ) -> Any:
     """Return an effect's result for an image: a picture uint8 (H,W,3) or (H,W,4), or rows."""
-    found: Segmentation = segmenter.predict(path, probabilities=is_soft)
+    found = predict(image, probabilities=is_soft)
     soft = {"probabilities": found.probabilities} if is_soft else {}
     return effect(found.image, found.mask, chosen, **soft)
+
+
+def apply_to_frames(
+    segmenter: "Segmenter",
+    smooth: float,
+    use: Callable[..., Any],
+    table: "RowTable | None",
+    path: Path,
+    files: "VideoFiles",
+    origin: str,
+) -> None:
+    """Write a video with an effect, or add the rows of its frames to a table."""
+    from segment.prediction.smoothing import FrameSegmenter
+    from segment.prediction.video_loop import process_frames
+
+    frames = FrameSegmenter(segmenter, smooth)
+
+    def draw(frame: "VideoFrame") -> np.ndarray | None:
+        if table is None:
+            return use(frames.predict, frame.image)
+        if smooth or not table.has(path, origin, frame):  # an average needs all frames
+            table.add(path, origin, use(frames.predict, frame.image), frame)
+        return None
+
+    process_frames(path, files, origin, draw)
 
 
 def write_picture(work: Callable[[Path], Any], path: Path, files: "OutputFiles", origin: str) -> None:
@@ -126,62 +182,6 @@ def write_picture(work: Callable[[Path], Any], path: Path, files: "OutputFiles",
     from PIL import Image
 
     files.write_picture(Image.fromarray(work(path)), origin)
-
-
-class Table:
-    """The rows of all images: kept as they come, and written as one CSV.
-
-    Args:
-        output: folder of the table.
-        name: name of the effect, and of the file.
-
-    Raises:
-        SegmentError: the file exists and is of another program.
-    """
-
-    def __init__(self, output: Path, name: str) -> None:
-        self.path, self.kept = output / f"{name}.csv", output / KEPT_ROWS.format(name)
-        self.earlier: dict[str, tuple[str, list[dict[str, Any]]]] = {}
-        self.rows: dict[str, list[dict[str, Any]]] = {}
-        with suppress(OSError, UnicodeDecodeError):
-            for line in self.kept.read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError, TypeError):  # the last line may be cut off
-                    image, origin, rows = json.loads(line)
-                    self.earlier[image] = origin, rows
-        if self.path.exists() and not self.kept.is_file():
-            raise SegmentError(f"{self.path} exists, and segment.apply did not write it: choose another folder")
-
-    def has(self, path: Path, files: "OutputFiles", origin: str) -> bool:
-        """Return whether earlier rows of an image are of this origin, and take them into the table."""
-        earlier, rows = self.earlier.get(str(path), ("", []))
-        if earlier == origin:
-            self.rows[str(path)] = rows
-        return earlier == origin
-
-    def add(self, path: Path, origin: str, result: Any) -> None:
-        """Keep the result of an image: a named tuple, or a list of them."""
-        rows = [row._asdict() for row in (result if isinstance(result, list) else [result])]
-        self.rows[str(path)] = rows
-        with self.kept.open("a", encoding="utf-8") as file:
-            file.write(f"\n{json.dumps([str(path), origin, rows])}")  # the line before may be cut off
-
-    def write(self, plan: "dict[Path, OutputFiles]", names: Sequence[str]) -> str:
-        """Write the rows that were added or taken, in the order of the images, and return lines that sum them up."""
-        rows: list[dict[str, Any]] = []
-        for path in plan:
-            for row in self.rows.get(str(path), []):
-                label = {"class": names[row["label"]]} if "label" in row else {}
-                rows.append({"image": str(path), **label, **{key: row[key] for key in row if key != "label"}})
-        with whole_file(self.path, encoding="utf-8", errors="backslashreplace", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]) if rows else ["image"])
-            writer.writeheader()
-            writer.writerows(rows)
-        if self.path.stem == "alert":
-            alerts = [row["image"] for row in rows if row["alert"]]
-            return "\n".join(
-                [*(f"alert  {printable(image)}" for image in alerts), f"{len(alerts)} alerts, all shares: {self.path}"]
-            )
-        return f"{len(rows)} regions: {self.path}"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Segment photos: ``python -m segment.predict checkpoint=FILE input=IMAGE_OR_FOLDER_OR_PATTERN output=FOLDER``."""
+"""Segment photos and videos: ``python -m segment.predict checkpoint=FILE input=FILE_OR_FOLDER output=FOLDER``."""
 
 import os
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from omegaconf import DictConfig
 
 from segment.cli.build import instantiate
@@ -17,54 +17,93 @@ from segment.records.folder import checkpoint_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
     from segment.data.classes import Classes
-    from segment.prediction.output_files import OutputFiles
+    from segment.prediction.segmenter import Segmenter
+    from segment.prediction.video import VideoFrame
+    from segment.prediction.video_files import VideoFiles
+    from segment.prediction.work import Work
 
 
 def predict(config: DictConfig) -> None:
-    """Write for each image a palette PNG of class indices, at the image's own size, and the extras that are on.
+    """Write for each image, and each frame of a video, a palette PNG of class indices at its own size, and extras.
 
     Raises:
-        SegmentError: a setting is wrong, or some images could not be segmented.
+        SegmentError: a setting is wrong, or some inputs could not be segmented.
     """
     checkpoint = checkpoint_path(config.checkpoint)  # before torch, which takes seconds, is imported
-    from segment.prediction.image_loop import limit_image_size, note_bands, process_images
-    from segment.prediction.input_files import find_images
-    from segment.prediction.output_files import EXTRAS, OutputFiles, plan_outputs, prepare_folder
+    from segment.prediction.image_loop import note_bands, process_inputs
+    from segment.prediction.output_files import EXTRAS, OVERLAY, OutputFiles
     from segment.prediction.segmenter import load_segmenter
+    from segment.prediction.smoothing import check_smooth
+    from segment.prediction.video_files import OVERLAY_VIDEO
+    from segment.prediction.work import plan_work
 
     extras = [suffix for suffix, key in EXTRAS.items() if check_value(key, config[key], bool)]
     tolerance = float(check_value("tolerance", config.tolerance, float))
+    smooth = check_smooth(float(check_value("smooth", config.smooth, float)))
     if config.write not in {None, "labelme", "coco", "cvat"} or not tolerance >= 0:
         raise SegmentError(
             f"expected write=labelme, coco or cvat and tolerance from 0, got {config.write} and {tolerance}"
         )
     inference = instantiate(config.inference)
-    limit_image_size(inference.max_memory)
     source, output = (user_path(config[key], key) for key in ("input", "output"))
-    try:
-        plan = plan_outputs(*find_images(source, output), output, extras)
-        prepare_folder(output, plan)
-    except OSError as error:
-        raise SegmentError(f"{error.filename}: {error.strerror}") from None
+    overlay_video = OVERLAY_VIDEO if OVERLAY in extras else None
+    work = plan_work(source, output, inference.max_memory, "predict", extras, overlay_video)
     segmenter = load_segmenter(checkpoint, config.device, inference, config.trust)
     origin = f"{checkpoint_digest(checkpoint)} {inference.describe()}"
-    note_bands(plan, segmenter.reading)
+    note_bands(work.images, segmenter.reading)
 
     def write(path: Path, files: OutputFiles, origin: str) -> None:
         files.write(segmenter.predict(path, config.probabilities), path, origin)
 
-    new, existing = process_images(plan, origin, lambda _, files, origin: files.are_complete(origin), write)
+    new, existing = process_inputs(work.images, origin, lambda _, files, origin: files.are_complete(origin), write)
     if config.write is not None:
-        write_annotations(plan, output, segmenter.classes, config.write, tolerance)
-    names = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
-    print(f"{new} image{'s' * (new != 1)} segmented, {existing} had their masks already: {output}/{names}")
-    if failed := len(plan) - new - existing:
-        raise SegmentError(f"{failed} of {len(plan)} images could not be segmented, see the lines above")
+        write_annotations(work, output, segmenter.classes, config.write, tolerance)
+    if work.images:
+        names = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
+        print(f"{new} image{'s' * (new != 1)} segmented, {existing} had their masks already: {output}/{names}")
+    new_videos, existing_videos = process_inputs(
+        work.videos,
+        f"{origin} smooth {smooth}" if smooth else origin,
+        lambda _, files, origin: files.are_complete(origin),
+        partial(predict_frames, segmenter, smooth, config.probabilities),
+        progress=False,
+    )
+    if existing_videos:
+        print(f"{existing_videos} of {len(work.videos)} videos were done already: {output}/NAME/000001.png")
+    work.require_all(new + existing + new_videos + existing_videos, "segmented")
 
 
-def write_annotations(
-    plan: "Mapping[Path, OutputFiles]", output: Path, classes: "Classes", name: str, tolerance: float
+def predict_frames(
+    segmenter: "Segmenter", smooth: float, probabilities: bool, path: Path, files: "VideoFiles", origin: str
 ) -> None:
+    """Write the masks of a video's frames, and a video of their overlays."""
+    from PIL import Image
+
+    from segment.prediction.segmenter import Segmentation
+    from segment.prediction.smoothing import FrameSegmenter
+    from segment.prediction.video_files import frame_origin
+    from segment.prediction.video_loop import process_frames
+
+    frames, existing = FrameSegmenter(segmenter, smooth), 0
+
+    def draw(frame: "VideoFrame") -> np.ndarray | None:
+        nonlocal existing
+        target, own_origin = files.frame(frame.number), frame_origin(origin, frame.number)
+        if not smooth and target.are_complete(own_origin):  # an average needs all frames
+            existing += 1
+            found = Segmentation(frame.image, np.asarray(Image.open(target.path(".png"))), segmenter.classes)
+        else:
+            found = frames.predict(frame.image, probabilities)
+            target.write(found, f"{path} frame {frame.number}", own_origin)
+        return np.asarray(found.overlay()) if files.suffixes else None
+
+    count = process_frames(path, files, origin, draw)
+    files.remove_frames_after(count)
+    written = ", ".join([f"{files.frame(1).path('.png')}", *(str(files.path(suffix)) for suffix in files.suffixes)])
+    print(f"{count - existing} frames segmented, {existing} had their masks already: {printable(written)}")
+
+
+def write_annotations(work: "Work", output: Path, classes: "Classes", name: str, tolerance: float) -> None:
     """Write the predicted masks as annotations that a tool opens, into a folder of that name; corrected files are kept.
 
     Raises:
@@ -73,6 +112,8 @@ def write_annotations(
     from segment.data.annotations.conversion import WRITERS, claim_folder, convert_pictures
     from segment.data.annotations.scenes import Picture, scene_of_mask
 
+    if work.videos:
+        print(f"note: write={name} is for images: to correct frames, extract them as images first")
     folder = output / name
     pictures = [
         Picture(
@@ -81,7 +122,7 @@ def write_annotations(
             "default",
             partial(scene_of_mask, mask, classes),
         )
-        for path, files in plan.items()
+        for path, files in work.images.items()
         if (mask := files.path(".png")).is_file()
     ]
     claim_folder(folder, {"format": name, "tolerance": tolerance, "classes": [*classes.names]})

@@ -7,9 +7,7 @@ import pytest
 from PIL import Image
 
 import segment
-from segment.apply import Table
-from segment.effects import MeasuredRegion, WatchedPart, cutout, measure
-from segment.errors import SegmentError
+from segment.effects import cutout, measure
 
 
 @pytest.fixture
@@ -68,34 +66,6 @@ def test_a_table(main, tmp_path, checkpoint, images):
     assert {row["image"] for row in rows} == {str(path) for path in images.iterdir()}
 
 
-def test_a_table_has_the_rows_of_this_command_alone(tmp_path):
-    plan = {tmp_path / "a.png": None, tmp_path / "b.png": None}
-    first = Table(tmp_path, "measure")
-    for path in plan:
-        first.add(path, "scale 1", [MeasuredRegion(0, 1, 2.0, 1.6, 2.2, 1.0, 1.0)])
-    first.write(plan, ["cell"])
-    second = Table(tmp_path, "measure")
-    assert second.has(tmp_path / "a.png", None, "scale 1")
-    assert not second.has(tmp_path / "b.png", None, "scale 2")  # and then it could not be read
-    second.write(plan, ["cell"])
-    with (tmp_path / "measure.csv").open() as file:
-        assert [row["image"] for row in csv.DictReader(file)] == [str(tmp_path / "a.png")]
-
-
-def test_tables_of_two_effects_in_one_folder(tmp_path):
-    Table(tmp_path, "measure").add(tmp_path / "a.png", "m", [])
-    alert = Table(tmp_path, "alert")
-    alert.add(tmp_path / "a\udcff\n.png", "w", WatchedPart(0.5, True))
-    assert "a\\udcff\\n.png" in alert.write({tmp_path / "a\udcff\n.png": None}, ["cell"])
-
-
-def test_a_table_of_another_program_stays(tmp_path):
-    Table(tmp_path, "alert").add(tmp_path / "a.png", "w", WatchedPart(0.5, True))
-    (tmp_path / "measure.csv").write_text("mine")
-    with pytest.raises(SegmentError, match=r"measure\.csv exists, and segment\.apply did not write it"):
-        Table(tmp_path, "measure")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "message"),
@@ -105,6 +75,8 @@ def test_a_table_of_another_program_stays(tmp_path):
         (["effect=recolour"], "effect.colour is missing: give effect.colour=VALUE"),
         (["effect=recolour", "effect.colour=redd"], "colour=redd: expected a name"),
         (["effect=blur", "effect.radius=0"], "radius=0"),
+        (["effect=alert", "effect.polygon=[[0,1],[1]]"], "polygon=[[0, 1], [1]]: expected three or more points"),
+        (["effect=blur", "smooth=1"], "smooth=1.0: expected a share of the frames before"),
         (["effect=blur", "classes=[dsic]"], "the net has no class dsic: did you mean disc?"),
         (["effect=blur", "classes=[]"], "expected the names of one class or more"),
         (["effect=retexture", "effect.texture=wood (1).jpg"], "the file wood (1).jpg does not exist"),

@@ -160,8 +160,8 @@ def test_strange_files_stop_nothing(main, checkpoint, tmp_path, capfd):
     ("overrides", "message"),
     [
         (["input=nowhere", "output=o"], "input=nowhere: no such file or folder"),
-        (["input=empty", "output=o"], "input=empty: no image in this folder"),
-        (["input=*.gif", "output=o"], r"input=\*.gif: no image matches"),
+        (["input=empty", "output=o"], "input=empty: no image or video in this folder"),
+        (["input=*.gif", "output=o"], r"input=\*.gif: no image or video matches"),
         (["input=photos", "output=photos"], "output=photos is the folder of the images"),
         (["input=photos/a.png", "output=photos"], r"photos/a.png would overwrite an input; choose another folder"),
         (["input=a.jpg", "output=photos"], "photos/a.png exists, and segment.predict did not write it"),

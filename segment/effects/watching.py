@@ -48,11 +48,24 @@ def alert(
     return WatchedPart(share, share > threshold)
 
 
+def polygon_points(polygon: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return the points of a polygon, float64 (N,2).
+
+    Raises:
+        SegmentError: it is not a list of three or more points [x,y].
+    """
+    try:
+        points = np.asarray(polygon, float)
+        if points.ndim == 2 and points.shape[1] == 2 and len(points) > 2 and np.isfinite(points).all():
+            return points
+    except (TypeError, ValueError):  # text, or points of different lengths
+        pass
+    raise SegmentError(f"polygon={polygon}: expected three or more points [x,y]")
+
+
 def _inside(polygon: Sequence[Sequence[float]], shape: tuple[int, ...]) -> np.ndarray:
     """Return the pixels (H,W) whose centres lie within the polygon, by the even-odd rule."""
-    points = np.asarray(polygon, float)
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise SegmentError(f"polygon={polygon}: expected three or more points [x,y]")
+    points = polygon_points(polygon)
     y, x = np.ogrid[0.5 : shape[0], 0.5 : shape[1]]
     inside = np.zeros(shape, bool)
     for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, 0), strict=True):

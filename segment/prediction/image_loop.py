@@ -1,13 +1,18 @@
-"""The loop of ``segment.predict`` and ``segment.apply`` over images: a broken one is a line, and the rest is done."""
+"""The loop of ``segment.predict`` and ``segment.apply`` over their inputs: a broken one is a line, the rest is done."""
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from segment.data.images import Reading
 from segment.errors import SegmentError
 from segment.files import kind, printable
+from segment.prediction.input_files import is_video
 from segment.prediction.output_files import OutputFiles
+from segment.prediction.video import is_camera
+
+Files = TypeVar("Files", bound=OutputFiles)
 
 NO_BANDS = {".jpg", ".jpeg", ".bmp"}
 """Suffixes of images that have neither further bands nor frames, so that their headers need not be read."""
@@ -35,22 +40,24 @@ def note_bands(paths: Iterable[Path], reading: Reading) -> None:
         print(f"note: {printable(note.message)}")
 
 
-def process_images(
-    plan: Mapping[Path, OutputFiles],
+def process_inputs(
+    plan: Mapping[Path, Files],
     origin: str,
-    is_complete: Callable[[Path, OutputFiles, str], bool],
-    process: Callable[[Path, OutputFiles, str], None],
+    is_complete: Callable[[Path, Files, str], bool],
+    process: Callable[[Path, Files, str], None],
+    progress: bool = True,
 ) -> tuple[int, int]:
-    """Process all images that are not complete yet; print why others are skipped.
+    """Process all images, or all videos, that are not complete yet; print why others are skipped.
 
     Args:
-        plan: output files of each image.
-        origin: everything but the image that a result depends on, in one line.
-        is_complete: given an image, its files and its origin, returns whether there is nothing to do.
+        plan: output files of each input.
+        origin: everything but the input that a result depends on, in one line.
+        is_complete: given an input, its files and its origin, returns whether there is nothing to do.
         process: given the same, does the work.
+        progress: show a bar.
 
     Returns:
-        Number of images that were processed, and of those that were complete before.
+        Number of inputs that were processed, and of those that were complete before.
 
     Raises:
         SegmentError: the disk is full or cannot be written.
@@ -59,15 +66,16 @@ def process_images(
     from rich.progress import track
 
     console, new, existing = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), 0, 0
-    for path, files in track(list(plan.items()), "segmenting", console=console):
+    for path, files in track(list(plan.items()), "segmenting", console=console, disable=not (plan and progress)):
         try:
-            if not path.is_file():
-                raise SegmentError(f"cannot read the image {path}: it is {kind(path)}, not a file")
-            image_origin = f"{origin} {path.stat().st_size} {path.stat().st_mtime_ns}"
-            if is_complete(path, files, image_origin):
+            if not path.is_file() and not is_camera(path):
+                name = "video" if is_video(path) else "image"
+                raise SegmentError(f"cannot read the {name} {path}: it is {kind(path)}, not a file")
+            own = "" if is_camera(path) else f" {path.stat().st_size} {path.stat().st_mtime_ns}"
+            if is_complete(path, files, origin + own):
                 existing += 1
                 continue
-            process(path, files, image_origin)
+            process(path, files, origin + own)
             new += 1
         except (SegmentError, OSError, RuntimeError, ValueError, MemoryError) as error:
             if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:

@@ -4,7 +4,7 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
@@ -56,6 +56,10 @@ class OutputFiles:
         large = self.path(LARGE_OVERLAY)
         return large if suffix == OVERLAY and large.is_file() else self.path(suffix)
 
+    def targets(self) -> list[Path]:
+        """Return the paths of all files that may be written."""
+        return [self.path(suffix) for suffix in {*self.suffixes, LARGE_OVERLAY}]
+
     def recorded(self) -> tuple[str, list[str]]:
         """Return the origin in the existing mask and the suffixes that it lists; both empty if it records none."""
         try:
@@ -95,11 +99,11 @@ class OutputFiles:
         mask = self.path(".png")
         return [path for path in paths if json.dumps(path.name) not in own or (path == mask and self._is_edited())]
 
-    def write(self, result: Segmentation, image: Path, origin: str) -> None:
+    def write(self, result: Segmentation, image: Path | str, origin: str) -> None:
         """Record the names in the folder's journal, write all files and move them into place, the mask last.
 
         Args:
-            image: path that the JSON file names.
+            image: path, or another text, by which the JSON file names the image.
             origin: everything that the mask depends on, in one line.
 
         Raises:
@@ -110,7 +114,7 @@ class OutputFiles:
         suffixes = [LARGE_OVERLAY if is_large and suffix == OVERLAY else suffix for suffix in self.suffixes]
         if is_large:
             self.refuse_foreign(written_names(self.journal), [LARGE_OVERLAY])
-        self._record_names(suffixes)
+        self.record_names(suffixes)
         earlier, others = self.recorded()
         if earlier != origin:  # extras that belong to another mask
             for suffix in {*others} - {*suffixes}:
@@ -133,7 +137,7 @@ class OutputFiles:
 
     def write_picture(self, picture: Image.Image, origin: str) -> None:
         """Record the name in the folder's journal and write a picture as the only file."""
-        self._record_names([".png"])
+        self.record_names([".png"])
         with whole_file(self.path(".png"), "wb") as file:
             picture.save(file, "PNG", pnginfo=_origin_text(origin, [".png"]))
 
@@ -142,7 +146,8 @@ class OutputFiles:
         if paths := self.foreign(own, suffixes):
             raise SegmentError(f"{paths[0]} exists, and segment.{self.command} did not write it: choose another folder")
 
-    def _record_names(self, suffixes: Sequence[str]) -> None:
+    def record_names(self, suffixes: Sequence[str]) -> None:
+        """Record the names of the files with these suffixes in the folder's journal, before they are written."""
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         with self.journal.open("a", encoding="utf-8") as journal:
             journal.writelines(f"{json.dumps(self.path(suffix).name)}\n" for suffix in suffixes)
@@ -163,40 +168,35 @@ def written_names(journal: Path) -> frozenset[str]:
         return frozenset()
 
 
-def plan_outputs(
-    images: list[Path], base: Path, output: Path, extras: list[str], command: str = "predict"
-) -> dict[Path, OutputFiles]:
-    """Return the output files of each image: below ``output``, with its sub-folder and its name.
+def output_stems(inputs: list[Path], base: Path, output: Path, others: Iterable[Path] = ()) -> dict[Path, Path]:
+    """Return a path below ``output`` for each input, with its sub-folder and its name.
 
-    The name loses its suffix unless images differ in that alone.
+    The name loses its suffix unless inputs differ in that alone.
 
-    Raises:
-        SegmentError: an output would overwrite an input.
+    Args:
+        inputs: files below ``base``.
+        others: names, relative to ``base``, that no input may have without its suffix.
     """
-    inputs = {os.path.realpath(image) for image in images}
-    names = [image.relative_to(base) for image in images]
-    taken = Counter(names) + Counter(name.with_suffix("") for name in names)
-    plan = {}
-    for image, name in zip(images, names, strict=True):
-        stem = name.with_suffix("")
-        plan[image] = files = OutputFiles(output / (stem if taken[stem] == 1 else name), extras, command)
-        for target in (files.path(".png"), files.path(OVERLAY)):
-            if os.path.realpath(target) in inputs:
-                raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
-    return plan
+    names = [path.relative_to(base) for path in inputs]
+    taken = Counter(names) + Counter(name.with_suffix("") for name in names) + Counter({*others})
+    stems = [stem if taken[stem := name.with_suffix("")] == 1 else name for name in names]
+    return {path: output / stem for path, stem in zip(inputs, stems, strict=True)}
 
 
-def prepare_folder(output: Path, plan: dict[Path, OutputFiles]) -> None:
-    """Check that no foreign file would be overwritten, create the folder ``output``, and delete what a kill left.
+def prepare_folder(output: Path, plan: Mapping[Path, OutputFiles]) -> None:
+    """Check that nothing of others would be overwritten, create the folder ``output``, and delete what a kill left.
 
     Raises:
-        SegmentError: a foreign file exists under one of the names, or ``output`` is a file.
+        SegmentError: a file would be overwritten, or ``output`` is a file.
         OSError: the folder cannot be created.
     """
-    names = cache(written_names)
+    names, inputs = cache(written_names), {os.path.realpath(path) for path in plan}
     for files in plan.values():
+        for target in map(files.path, files.suffixes):
+            if os.path.realpath(target) in inputs:
+                raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
         files.refuse_foreign(names(files.journal))
     if output.is_file():
         raise SegmentError(f"output={output}: it is a file, expected a folder")
     output.mkdir(parents=True, exist_ok=True)
-    clear_parts(files.path(suffix) for files in plan.values() for suffix in {*files.suffixes, LARGE_OVERLAY})
+    clear_parts(path for files in plan.values() for path in files.targets())

@@ -112,3 +112,9 @@ def test_alert_counts_the_pixels_of_a_polygon():
 def test_wrong_values(call, message):
     with pytest.raises(SegmentError, match=message):
         call()
+
+
+@pytest.mark.parametrize("polygon", [[[0, 1], [1, 1]], [[0, 1], [1]], [[0, 0], [9, 0], [9, float("nan")]], "lane", 3])
+def test_a_malformed_polygon_is_one_line(polygon):
+    with pytest.raises(SegmentError, match=r"^polygon=.*: expected three or more points \[x,y\]$"):
+        alert(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8), [0], polygon)

@@ -3,7 +3,7 @@
 import pytest
 
 from segment.errors import SegmentError
-from segment.prediction.image_loop import process_images
+from segment.prediction.image_loop import process_inputs
 from segment.prediction.output_files import OutputFiles
 
 
@@ -15,7 +15,7 @@ def test_the_line_about_a_skipped_image_names_it_once(tmp_path, capfd, reason):
     def process(*_):
         raise SegmentError(reason.format(path=path))
 
-    assert process_images({path: OutputFiles(tmp_path / "a", [])}, "", lambda *_: False, process) == (0, 0)
+    assert process_inputs({path: OutputFiles(tmp_path / "a", [])}, "", lambda *_: False, process) == (0, 0)
     printed = capfd.readouterr().err
     assert printed.count(str(path)) == 1
     assert reason.partition("{")[0] in printed

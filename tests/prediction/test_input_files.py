@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segment.errors import SegmentError
-from segment.prediction.input_files import find_images
+from segment.prediction.input_files import find_inputs
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def photos(tmp_path):
 
 def names(source, output="nowhere") -> set[str]:
     """Paths of the images below the folder that contains them all."""
-    images, base = find_images(Path(source), Path(output))
+    images, base = find_inputs(Path(source), Path(output))
     assert images == sorted({*images})
     return {str(image.relative_to(base)) for image in images}
 
 
 def test_a_file_may_have_any_name(photos):
-    assert find_images(photos / "notes.txt", photos) == ([photos / "notes.txt"], photos)
+    assert find_inputs(photos / "notes.txt", photos) == ([photos / "notes.txt"], photos)
 
 
 def test_a_folder_gives_the_images_directly_in_it(photos):
@@ -64,7 +64,7 @@ def test_masks_of_an_earlier_run_are_no_input(photos):
     (photos.parent / "link").symlink_to(photos / "sub")
     for output in (photos / "sub", photos.parent / "link"):
         with pytest.raises(SegmentError, match=f"output={output} is the folder of the images"):
-            find_images(photos / "sub", output)
+            find_inputs(photos / "sub", output)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_masks_of_an_earlier_run_are_no_input(photos):
     [
         (
             "empty",
-            r"input=empty: no image in this folder \(.bmp, .gif, .jpeg, .*'input=empty/\*\*/\*' searches the folders",
+            r"input=empty: no image or video in this folder \(.3gp, .avi, .bmp, .*'input=empty/\*\*/\*' searches",
         ),
-        ("*.bmp", r"input=\*.bmp: no image matches"),
+        ("*.bmp", r"input=\*.bmp: no image or video matches"),
         ("nowhere.png", "input=nowhere.png: no such file or folder"),
         ("broken.png", "input=broken.png: it is a broken link, expected a file or folder"),
     ],
@@ -84,4 +84,4 @@ def test_nothing_found(tmp_path, monkeypatch, source, message):
     Path("empty").mkdir()
     Path("broken.png").symlink_to("broken.png")
     with pytest.raises(SegmentError, match=message):
-        find_images(Path(source), Path("o"))
+        find_inputs(Path(source), Path("o"))

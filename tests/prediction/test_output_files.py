@@ -11,7 +11,7 @@ from PIL import Image
 
 from segment.data.classes import Classes
 from segment.errors import SegmentError
-from segment.prediction.output_files import JOURNALS, OutputFiles, plan_outputs, prepare_folder, written_names
+from segment.prediction.output_files import JOURNALS, OutputFiles, output_stems, prepare_folder, written_names
 from segment.prediction.segmenter import Segmentation
 
 CLASSES = Classes(("background", "disc"), ((0, 0, 0), (255, 0, 0)))
@@ -24,22 +24,22 @@ def test_names_keep_their_suffix_only_where_it_tells_images_apart():
     images = [
         Path("in") / name for name in ("a.jpg", "sub/a.jpg", "same.jpg", "same.png", "same.jpg.png", "dots.1.jpg")
     ]
-    plan = plan_outputs(images, Path("in"), Path("out"), [])
-    assert [str(files.path(".png")) for files in plan.values()] == [
-        "out/a.png",
-        "out/sub/a.png",
-        "out/same.jpg.png",
-        "out/same.png.png",
-        "out/same.jpg.png.png",
-        "out/dots.1.png",
-    ]
+    stems = output_stems(images, Path("in"), Path("out"))
+    names = ["out/a", "out/sub/a", "out/same.jpg", "out/same.png", "out/same.jpg.png", "out/dots.1"]
+    assert [str(stem) for stem in stems.values()] == names
+
+
+def test_a_video_beside_a_folder_of_its_name_keeps_its_suffix():
+    assert output_stems([Path("clip.mp4")], Path(), Path("o"), [Path("clip")]) == {Path("clip.mp4"): Path("o/clip.mp4")}
 
 
 @pytest.mark.parametrize("name", ["a.png", "a_overlay.jpg"])
 def test_an_output_never_replaces_an_input(tmp_path, name):
     images = [tmp_path / "a.bmp", tmp_path / name]
+    stems = output_stems(images[-1:] if name == "a.png" else images, tmp_path, tmp_path)
+    plan = {path: OutputFiles(stem, ["_overlay.jpg"]) for path, stem in stems.items()}
     with pytest.raises(SegmentError, match=f"{name} would overwrite an input; choose another folder"):
-        plan_outputs(images[-1:] if name == "a.png" else images, tmp_path, tmp_path, [])
+        prepare_folder(tmp_path, plan)
 
 
 def test_all_files_are_written_and_record_their_origin(tmp_path):
