@@ -103,6 +103,7 @@ class Reads(TorchDispatchMode):
 def test_a_step_does_not_read_the_device(tmp_path, monkeypatch):
     """On a GPU each number that is read waits until it is idle: only rows of the log and the bar may."""
     monkeypatch.setattr("segment.training.module.steps_between_reads", lambda device: 8)
+    monkeypatch.setattr("segment.training.progress.time.monotonic", lambda: 1.0)  # the bar is drawn by the clock
     module = SegmentationModule(make_module().net, SHAPES, CrossEntropy(), partial(torch.optim.SGD, lr=0.01))
     options = {"max_epochs": 1, "limit_val_batches": 0, "log_every_n_steps": 10, "default_root_dir": tmp_path}
     quiet = {"enable_checkpointing": False, "enable_model_summary": False, "accelerator": "cpu"}

@@ -17,6 +17,8 @@ LABELS = {"polygonlabels": "polygon", "rectanglelabels": "rectangle", "ellipsela
 """Key of the labels in a result's value, and the shape it stands for."""
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 """Prefix that Label Studio puts before an uploaded file's name."""
+LEFT_OUT = re.compile(r"[^-\w.]")
+"""Characters of an uploaded file's name that Label Studio leaves out, after spaces have become underscores."""
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
 CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 360)), np.sin(np.linspace(0, 2 * np.pi, 360))], 1)
 """Points of a rectangle and of an ellipse of size 1; a result's rotation turns them around their origin."""
@@ -34,10 +36,13 @@ def read_labelstudio(path: Path, folder: ImageFolder) -> Iterator[Annotation | F
     Raises:
         SegmentError: nothing of the file can be read.
     """
+    uploaded: dict[str, set[str]] = {}
+    for image in folder.images:
+        uploaded.setdefault(LEFT_OUT.sub("", image.name.replace(" ", "_")), set()).add(image.name)
     for task in typed(load_json(path), list, str(path)):
         try:
             if results := _results(typed(task, dict, f"{path}: a task"), path):
-                yield _annotation(task, results[0], path, folder)
+                yield _annotation(task, results[0], path, folder, uploaded)
         except SegmentError as error:
             yield Finding("annotation", str(error))
 
@@ -49,10 +54,12 @@ def _results(task: Mapping[str, Any], path: Path) -> list[list[Mapping[str, Any]
     return [typed(one.get("result", []), list, f"{path}: a result") for one in kept[-1:]]
 
 
-def _annotation(task: Mapping[str, Any], results: list, path: Path, folder: ImageFolder) -> Annotation:
+def _annotation(
+    task: Mapping[str, Any], results: list, path: Path, folder: ImageFolder, uploaded: Mapping[str, set[str]]
+) -> Annotation:
     place = f"{path}: task {task.get('id')!r:.40}"
     results = [typed(one, dict, f"{place}: a result") for one in results]
-    image = _find_image(typed(task.get("data"), dict, f"{place}: data"), results, path, folder)
+    image = _find_image(typed(task.get("data"), dict, f"{place}: data"), results, path, folder, uploaded)
     sizes = {read_size(one.get("original_height"), one.get("original_width"), place) for one in results} - {None}
     if len(sizes) > 1:
         raise SegmentError(f"{place}: its results declare images of different sizes")
@@ -61,8 +68,13 @@ def _annotation(task: Mapping[str, Any], results: list, path: Path, folder: Imag
     return Annotation(folder.id(image), image, path, objects, size)
 
 
-def _find_image(data: Mapping[str, Any], results: list, path: Path, folder: ImageFolder) -> Path:
-    """Return the image that a task names. Its address is never opened: the name is looked for below the folder."""
+def _find_image(
+    data: Mapping[str, Any], results: list, path: Path, folder: ImageFolder, uploaded: Mapping[str, set[str]]
+) -> Path:
+    """Return the image that a task names. Its address is never opened: the name is looked for below the folder.
+
+    ``uploaded`` has the names of the folder's images by the name that Label Studio would give them.
+    """
     keys = [str(one.get("to_name")) for one in results]
     values = [data[key] for key in (*keys, "image", *data) if isinstance(data.get(key), str)]
     if not values:
@@ -77,7 +89,13 @@ def _find_image(data: Mapping[str, Any], results: list, path: Path, folder: Imag
     except SegmentError:
         if not UPLOAD.match(name):
             raise
-        return folder.find(UPLOAD.sub("", name), path)
+        name = UPLOAD.sub("", name)
+        names = sorted(uploaded.get(name, {name}))
+        if len(names) > 1:
+            raise SegmentError(
+                f"{path}: {name} may be {names[0]!r} or {names[1]!r}: rename one of the images"
+            ) from None
+        return folder.find(names[0], path)
 
 
 def _objects(result: Mapping[str, Any], size: tuple[int, int] | None, place: str) -> Iterator[AnnotatedObject]:

@@ -98,6 +98,15 @@ def test_a_name_that_looks_like_an_upload_is_tried_as_it_is(folder):
     assert read(folder, task(POLYGON))[0].id == "0123abcd-a"
 
 
+def test_an_uploaded_name_lost_its_spaces_and_brackets(folder):
+    """Label Studio keeps letters, digits, - _ and . of a file's name, and writes _ for a space."""
+    one = task(POLYGON, image="/data/upload/1/0123abcd-IMG_1_%C3%BC.jpg")
+    save_photo(folder().root / "IMG 1 (ü).jpg")
+    assert read(folder, one)[0].id == "IMG 1 (ü)"
+    save_photo(folder().root / "IMG_1_ü.jpg")
+    assert "may be 'IMG 1 (ü).jpg' or 'IMG_1_ü.jpg': rename" in read(folder, one)[0].message
+
+
 def test_the_last_annotation_that_was_not_cancelled_counts(folder):
     results = [[POLYGON], [result("polygonlabels", POLYGON["value"], ["cat"])], []]
     done = [{"result": one, "was_cancelled": i == 2} for i, one in enumerate(results)]
