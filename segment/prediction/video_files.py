@@ -62,7 +62,7 @@ class VideoFiles(OutputFiles):
         )
 
     def _recorded_video(self) -> tuple[str, int]:
-        """Return the comment in the existing video, and its number of frames, which a WebM does not tell."""
+        """Return the comment in the existing video, and its number of frames, which a WebM does not store."""
         path = self.path(self.suffixes[0])
         av = import_av(path)
         try:

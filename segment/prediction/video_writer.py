@@ -20,9 +20,9 @@ COPIED_AUDIO = {"mp4": {"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opu
 ENCODED_AUDIO = {"mp4": "aac", "webm": "libopus"}
 """Encoder of audio for each kind of file."""
 FRAME_DURATION = 1 << 8
-"""FFmpeg's flag AV_CODEC_FLAG_FRAME_DURATION: the duration of frames is kept, which tells how long the last one is."""
+"""FFmpeg's flag AV_CODEC_FLAG_FRAME_DURATION: the duration of frames is kept, the last one's too."""
 AUDIO_RATE = 48_000
-"""Samples per second of audio that is encoded anew; Opus knows few others."""
+"""Samples per second of audio that is encoded anew; Opus takes few others."""
 
 
 class VideoWriter:
@@ -130,7 +130,7 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            with suppress(Exception):  # the file is lost, and the error that comes first tells why
+            with suppress(Exception):  # the file is lost, and the error that came first has the reason
                 self._container.close()
             return
         try:

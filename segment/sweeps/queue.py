@@ -92,7 +92,7 @@ class JobQueue:
         self._waiting = {f"job {number}/{total}  {job.swept}": job for number, job in enumerate(jobs, first + 1)}
         self._command, self._limits, self._trainer, self._again = command, limits, trainer, again
         self._running: list[Running] = []
-        self._told: set[str] = set()
+        self._said: set[str] = set()
         self._begun = utc_now()
         self._screen = Progress(
             TextColumn("{task.description}", markup=False),
@@ -126,7 +126,7 @@ class JobQueue:
             with ExitStack() as held:
                 lock = held.enter_context(job_lock(job.folder))
                 if lock is None:
-                    self._tell_once(f"{title}: another process runs it")
+                    self._say_once(f"{title}: another process runs it")
                     continue
                 state = self._known_state(job)
                 if state:
@@ -157,7 +157,7 @@ class JobQueue:
             found = held.enter_context(hold_devices(limits.devices, number, limits.per_device))
             if found is None:
                 if not self._running:
-                    self._tell_once(f"{title}: waits for devices that another sweep uses")
+                    self._say_once(f"{title}: waits for devices that another sweep uses")
                 return False
             if found[0]:
                 place = f"  on {','.join(found[0])}"
@@ -189,9 +189,9 @@ class JobQueue:
     def _say(self, line: str) -> None:
         print(line, flush=True)
 
-    def _tell_once(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
             self._say(line)
 
 
