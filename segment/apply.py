@@ -104,7 +104,10 @@ def checked_effect(config: DictConfig, settings: dict[str, Any], name: str) -> C
         if settings["polygon"] is not None:
             polygon_points(settings["polygon"])
         tried = {"polygon": None}
-    effect(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), [0], **tried)
+    try:
+        effect(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), [0], **tried)
+    except TypeError as error:  # two effects were given, or a key that it does not have
+        raise SegmentError(f"effect={name}: {error}") from None
     return effect
 
 

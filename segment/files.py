@@ -102,7 +102,8 @@ def whole_file(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]
         os.replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:  # PIL raises OSErrors of its own, without a number
+        # PIL raises OSErrors of its own, without a number; an error of another file keeps its name.
+        if isinstance(error, OSError) and error.errno is not None and error.filename in {None, str(part)}:
             error.filename = str(path)
         raise
 

@@ -74,6 +74,7 @@ def test_a_table(main, tmp_path, checkpoint, images):
         (["effect=recolor"], "did you mean recolour?"),
         (["effect=recolour"], "effect.colour is missing: give effect.colour=VALUE"),
         (["effect=recolour", "effect.colour=redd"], "colour=redd: expected a name"),
+        (["effect=[blur,measure]"], "effect=measure: measure() got an unexpected keyword argument"),
         (["effect=blur", "effect.radius=0"], "radius=0"),
         (["effect=alert", "effect.polygon=[[0,1],[1]]"], "polygon=[[0, 1], [1]]: expected three or more points"),
         (["effect=blur", "smooth=1"], "smooth=1.0: expected a share of the frames before"),

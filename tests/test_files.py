@@ -44,6 +44,12 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     assert raised.value.filename == str(tmp_path / "a.txt")
 
 
+def test_an_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(OSError, match="other") as raised, whole_file(tmp_path / "a.txt"):
+        (tmp_path / "other").open()
+    assert raised.value.filename == str(tmp_path / "other")
+
+
 def test_the_longest_possible_name_and_two_writers_of_one_file(tmp_path):
     path = tmp_path / ("ä" * 127)
     with whole_file(path) as file:

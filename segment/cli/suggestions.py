@@ -5,9 +5,10 @@ from collections.abc import Container, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
 from omegaconf import OmegaConf
 
-from segment.cli.config import CONF_DIR, command_keys, compose, default_options, flatten, group_options
+from segment.cli.config import CONF_DIR, LOADER, command_keys, compose, default_options, flatten, group_options
 from segment.cli.overrides import FLAGS, FLAGS_WITH_VALUE, config_dirs, override_key
 from segment.errors import SegmentError
 
@@ -72,7 +73,10 @@ def explain_hydra_error(error: Exception, command: str) -> str:
         known = _all_keys(command)
         if match[1] in known:  # in the usual YAML, and not in the one that was chosen
             return f"{match[1]}= is not in the YAML file that is chosen: +{match[1]}= adds it"
-        return f"{match[1]}= is not known{suggestion(match[1], known)}"
+        group, optional = match[1].partition(".")[0], _optional_keys(match[1].partition(".")[0], command)
+        if match[1] in optional:
+            return f"{match[1]}= is no key of the chosen {group}"
+        return f"{match[1]}= is not known{suggestion(match[1], [*known, *optional])}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         if extra := PLUGINS.get(match[2]):
             return f"{match[1]}={match[2]} needs an extra: pip install 'segment-lightning[{extra}]'"
@@ -104,3 +108,13 @@ def _all_keys(command: str) -> list[str]:
     keys = {".".join(names[:end]) for names in parts for end in range(1, len(names) + 1)}
     groups = [path.relative_to(CONF_DIR).as_posix() for path in Path(CONF_DIR).rglob("*") if path.is_dir()]
     return [*keys, *(group for group in groups if group.partition("/")[0] in default_options(command))]
+
+
+def _optional_keys(group: str, command: str) -> list[str]:
+    """Return the dotted keys of the options of a group that has no default; none for another group."""
+    if default_options(command).get(group, group) is not None:
+        return []
+    contents = [yaml.load(path.read_text(encoding="utf-8"), LOADER) for path in Path(CONF_DIR, group).glob("*.yaml")]
+    return sorted(
+        {f"{group}.{key}" for content in contents for key in content if key[0] != "_"} - {f"{group}.defaults"}
+    )

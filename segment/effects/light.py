@@ -66,6 +66,7 @@ def read_colour(text: str) -> np.ndarray:
     from PIL import ImageColor
 
     try:
-        return np.array(ImageColor.getrgb(text)[:3], np.uint8)
+        red, green, blue = ImageColor.getrgb(text)  # a fourth one would be an opacity
+        return np.array([red, green, blue], np.uint8)
     except (ValueError, AttributeError):
         raise SegmentError(f"colour={text}: expected a name such as red, or a value such as '#b03060'") from None

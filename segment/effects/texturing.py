@@ -14,6 +14,8 @@ from segment.errors import SegmentError
 
 KEPT_CORRELATION = 0.95
 """Correlation of lightness before and after, which the texture's own pattern may not take below this."""
+LARGEST_SCALE = 1e9
+"""Largest size of a tile, in sizes of the texture; beyond it Pillow's numbers end."""
 FLAT = 1.0
 """Standard deviation of lightness below which a surface has no shading that could be kept."""
 
@@ -46,8 +48,10 @@ def retexture(
     Raises:
         SegmentError: the texture cannot be read, or a value is out of range.
     """
-    if not 0 < scale < np.inf or not (grain is None or 0 <= grain <= 1):
-        raise SegmentError(f"expected scale above 0 and grain from 0 to 1, got {scale} and {grain}")
+    if not 0 < scale <= LARGEST_SCALE or not (grain is None or 0 <= grain <= 1):
+        raise SegmentError(
+            f"expected scale above 0, up to {LARGEST_SCALE:g}, and grain from 0 to 1, got {scale} and {grain}"
+        )
     tile = texture if isinstance(texture, np.ndarray) else read_picture(str(texture), "texture")
     weight = select(mask, classes, probabilities, feather)
     inside = weight > 0
@@ -77,7 +81,9 @@ def _sample(
         x, y = u * width * repeats, v * height * repeats
     else:
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        tile = np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.LANCZOS))
+        seen = min(size[0], inside.shape[1]), min(size[1], inside.shape[0])  # a large tile is larger than the image
+        box = (0, 0, width * seen[0] / size[0], height * seen[1] / size[1])
+        tile = np.asarray(Image.fromarray(tile).resize(seen, Image.Resampling.LANCZOS, box))
     light, at = to_linear(tile), np.stack([y, x]) - 0.5
     bands = [map_coordinates(light[..., band], at, order=1, mode="grid-wrap") for band in range(3)]
     return np.stack(bands, -1)
@@ -89,7 +95,10 @@ def _unproject(x: np.ndarray, y: np.ndarray, corners: Sequence[Sequence[float]])
     Raises:
         SegmentError: they are not the corners of a convex quadrilateral.
     """
-    points = np.asarray(corners, float)
+    try:
+        points = np.asarray(corners, float)
+    except (TypeError, ValueError):  # text, or points of different lengths
+        points = np.zeros(0)
     if points.shape == (4, 2) and np.isfinite(points).all():
         edges = np.roll(points, -1, 0) - points
         turns = edges[:, 0] * np.roll(edges, -1, 0)[:, 1] - edges[:, 1] * np.roll(edges, -1, 0)[:, 0]

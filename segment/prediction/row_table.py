@@ -56,10 +56,12 @@ class RowTable:
         rows = [row._asdict() for row in (result if isinstance(result, list) else [result])]
         head = {"frame": frame.number, "time": round(frame.time, 6)} if frame else {}
         key = str(path), frame.number if frame else 0
+        # The line before may be cut off.
+        line = b"\n" + json.dumps([*key, origin, [{**head, **row} for row in rows]]).encode()
         with self.kept.open("ab") as file:
-            self._places[key] = file.tell() + 1
-            # The line before may be cut off.
-            file.write(b"\n" + json.dumps([*key, origin, [{**head, **row} for row in rows]]).encode())
+            file.write(line)
+            file.flush()
+            self._places[key] = file.tell() - len(line) + 1  # another process may have added a line just before
 
     def _rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows that were added or taken, in that order, with the classes' names."""

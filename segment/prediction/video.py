@@ -119,6 +119,8 @@ class VideoReader:
         if not streams:
             raise self._unreadable("it has no video stream")
         self.stream = streams[0]
+        if not self.stream.codec_context:
+            raise self._unreadable("FFmpeg does not know its codec")
         self.audio = [stream for stream in self._container.streams.audio if stream.codec_context]
         size, limit = (self.stream.width, self.stream.height), Image.MAX_IMAGE_PIXELS
         if limit is not None and size[0] * size[1] > 2 * limit:

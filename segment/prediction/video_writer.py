@@ -98,7 +98,7 @@ class VideoWriter:
         )
         image.colorspace, image.color_range = self._colorspace, self._range
         image.pts, image.time_base, image.duration = frame.pts, self.reader.time_base, frame.duration
-        self._mux(self._stream.encode(image))
+        self._encode(self._stream, image)
 
     def add_audio(self, packet: Any) -> None:
         """Copy a packet of audio, or encode it anew."""
@@ -115,7 +115,16 @@ class VideoWriter:
         except self._av.error.InvalidDataError:
             return
         for frame in frames:
-            self._mux(output.encode(frame))
+            self._encode(output, frame)
+
+    def _encode(self, stream: Any, frame: Any) -> None:
+        """Encode and write a frame, or what the encoder still holds for None."""
+        try:
+            packets = stream.encode(frame)
+        except self._av.error.FFmpegError as error:
+            name = stream.codec_context.codec.name
+            raise SegmentError(f"{self.reader.source}: {name} cannot encode it: {error.strerror}") from None
+        self._mux(packets)
 
     def _mux(self, packets: Any) -> None:
         try:
@@ -136,6 +145,6 @@ class VideoWriter:
         try:
             for output, is_encoded in [(self._stream, True), *self._audio.values()]:
                 if is_encoded:
-                    self._mux(output.encode(None))
+                    self._encode(output, None)
         finally:
             self._container.close()

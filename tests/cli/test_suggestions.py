@@ -54,6 +54,20 @@ def test_a_command_s_own_groups_and_keys_are_suggested():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["effect=recolour", "effect.color=red"], "effect.color= is not known: did you mean effect.colour=?"),
+        (["effect=blur", "effect.colour=red"], "effect.colour= is no key of the chosen effect"),
+        (["effect.colour=red"], "effect.colour= is no key of the chosen effect"),
+    ],
+)
+def test_keys_of_a_group_without_a_default_are_suggested(overrides, message):
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        load_config(overrides, "apply")
+    assert explain_hydra_error(error.value, "apply") == message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
         (
             ["loss=border_weighted", "loss.reduction=sum"],
             "loss.reduction= is not in the YAML file that is chosen: +loss",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from skimage.color import rgb2lab
 from skimage.measure import label, regionprops
@@ -54,6 +55,14 @@ def test_a_texture_lies_where_its_corners_are():
     assert covered[40, 60].argmax() == 2
 
 
+def test_a_huge_tile_takes_no_memory_and_is_the_same():
+    whole = np.asarray(
+        Image.fromarray(TEXTURE).resize([30 * side for side in TEXTURE.shape[1::-1]], Image.Resampling.LANCZOS)
+    )
+    assert (retexture(IMAGE, MASK, [2], TEXTURE, scale=30) == retexture(IMAGE, MASK, [2], whole)).all()
+    assert retexture(IMAGE, MASK, [2], TEXTURE, scale=1e9).shape == IMAGE.shape
+
+
 def test_cutout():
     hard = cutout(IMAGE, MASK, [2])
     assert (hard[..., 3] == np.where(MASK == 2, 255, 0)).all()
@@ -103,8 +112,12 @@ def test_alert_counts_the_pixels_of_a_polygon():
         (lambda: retexture(IMAGE, MASK, [2], "no.jpg"), "no.jpg"),
         (lambda: retexture(IMAGE, MASK, [2], TEXTURE, scale=0), "expected scale above 0"),
         (lambda: retexture(IMAGE, MASK, [2], TEXTURE, corners=[[0, 0], [1, 1], [1, 0], [0, 1]]), "convex"),
+        (lambda: retexture(IMAGE, MASK, [2], TEXTURE, corners=[[0, 0], [1, 0], [1]]), "convex"),
+        (lambda: recolour(IMAGE, MASK, [2], "#b0306080"), "colour=#b0306080: expected a name"),
+        (lambda: retexture(IMAGE, MASK, [2], TEXTURE, corners=[1, 2]), "convex"),
         (lambda: blur(IMAGE, MASK, [2], 0), "radius=0"),
         (lambda: measure(IMAGE, MASK, [2], 0), "scale=0"),
+        (lambda: measure(IMAGE, MASK, [2], 1e300), "scale=1e.300: expected the length"),
         (lambda: alert(IMAGE, MASK, [2], [[0, 0], [1, 1]]), "three or more points"),
         (lambda: alert(IMAGE, MASK, [2], [[900, 0], [901, 0], [901, 9]]), "no pixel of the image, which is 90x80"),
     ],

@@ -65,3 +65,19 @@ def test_a_table_of_another_program_stays(tmp_path):
     (tmp_path / "measure.csv").write_text("mine")
     with pytest.raises(SegmentError, match=r"measure\.csv exists, and segment\.apply did not write it"):
         RowTable(tmp_path, "measure")
+
+
+def test_another_process_may_add_rows_at_the_same_time(tmp_path, monkeypatch):
+    class SharedFile(type(tmp_path)):
+        def open(self, mode):
+            file = super().open(mode)
+            if mode == "ab":
+                with super().open(mode) as other:
+                    other.write(b'\n["other.png", 0, "o", [{"share": 1.0, "alert": true}]]')
+            return file
+
+    table = RowTable(tmp_path, "alert")
+    monkeypatch.setattr(table, "kept", SharedFile(table.kept))
+    table.add(tmp_path / "a.png", "o", WatchedPart(0.25, False))
+    table.write([])
+    assert [(row["image"], row["share"]) for row in rows_of(table)] == [(str(tmp_path / "a.png"), "0.25")]

@@ -94,6 +94,13 @@ def test_a_playlist_reads_nothing_from_a_network(tmp_path):
         VideoReader(tmp_path / "a.mp4")
 
 
+def test_a_video_of_an_unknown_codec_is_one_line(tmp_path):
+    path = write_clip(tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(SegmentError, match=r"^cannot read the video .*a.mp4: FFmpeg does not know its codec$"):
+        VideoReader(path)
+
+
 def test_audio_alone_is_no_video(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as out:
         stream = out.add_stream("aac", rate=48000, layout="stereo")

@@ -108,6 +108,12 @@ def test_audio_that_a_file_does_not_take_is_encoded(tmp_path):
     assert audio_of(tmp_path / "b.mp4")[0] == "aac"
 
 
+def test_frames_that_cannot_be_encoded_are_one_line(tmp_path):
+    source = write_clip(tmp_path / "a.mkv", frames=1, size=(16386, 2), codec="ffv1")
+    with pytest.raises(SegmentError, match=r"^.*a.mkv: libx264 cannot encode it: "):
+        copy(source, tmp_path / "copy.mp4")
+
+
 def test_ten_bits_are_named(tmp_path):
     source = write_clip(tmp_path / "a.mp4", pixels="yuv420p10le", frames=2, color_trc=16)
     assert copy(source, tmp_path / "b.mp4") == [
