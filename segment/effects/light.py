@@ -3,6 +3,8 @@
 Formulas are those of IEC 61966-2-1 (sRGB) and of CIE 1976 (lightness L*).
 """
 
+from contextlib import suppress
+
 import numpy as np
 
 from segment.errors import SegmentError
@@ -65,8 +67,9 @@ def read_colour(text: str) -> np.ndarray:
     """
     from PIL import ImageColor
 
-    try:
-        red, green, blue = ImageColor.getrgb(text)  # a fourth one would be an opacity
-        return np.array([red, green, blue], np.uint8)
-    except (ValueError, AttributeError):
-        raise SegmentError(f"colour={text}: expected a name such as red, or a value such as '#b03060'") from None
+    values: tuple[int, ...] = ()
+    with suppress(ValueError, AttributeError):
+        values = ImageColor.getrgb(text)
+    if len(values) != 3:  # a fourth one would be an opacity
+        raise SegmentError(f"colour={text}: expected a name such as red, or a value such as '#b03060'")
+    return np.array(values, np.uint8)
