@@ -180,15 +180,19 @@ def read_hydra_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def refuse_foreign_record() -> None:
-    """Check that Hydra is not going to replace another program's record in ``hydra.run.dir``.
+    """Check that Hydra is not going to replace another program's record in ``hydra.run.dir`` or ``hydra.sweep.dir``.
 
     Raises:
-        SegmentError: the folder that the command line gives has such a record.
+        SegmentError: a folder that the command line gives has such a record.
     """
-    given = typed_path("hydra.run.dir")
-    folder = Path(given or "", ".hydra")
-    if given and (config := read_hydra_record(folder)[0]) and "trust" not in config:  # all records of ours have it
-        raise SegmentError(f"{folder} is another program's record: choose another hydra.run.dir")
+    for key, record, content in (
+        ("hydra.run.dir", ".hydra", ".hydra/config.yaml"),
+        ("hydra.sweep.dir", "multirun.yaml", "multirun.yaml"),
+    ):
+        given = typed_path(key)
+        config = _load_yaml(Path(given, content)) if given else None
+        if config and isinstance(config, dict) and "trust" not in config:  # all records of ours have it
+            raise SegmentError(f"{Path(given or '', record)} is another program's record: choose another {key}")
 
 
 def _load_yaml(path: Path) -> Any:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -107,6 +108,10 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], Any], prepare: Calla
         if composed:
             raise
         sys.exit(f"error: {printable(str(damaged_yaml(error)))}")
+    except ValueError as error:
+        if not _is_raised_by(error, "optuna"):
+            raise
+        sys.exit(f"error: the settings of the search: {printable(' '.join(str(error).split()))}")
 
 
 def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
@@ -147,6 +152,11 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, ValueError) and "val_check_interval" in str(error):  # likewise
         return "trainer." + str(error).partition(". If")[0].replace("`", "").strip()
     return None
+
+
+def _is_raised_by(error: Exception, package: str) -> bool:
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith(f"{package}.")
 
 
 def silence_known_warnings() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from segment.errors import SegmentError
 
-DEVICE = r"\d+|(GPU|MIG)-\S+"
+DEVICE = r"[0-9]+|(GPU|MIG)-\S+"
 """Pattern of a device in ``CUDA_VISIBLE_DEVICES``: an index, or the UUID of a GPU or of a part of one."""
 
 

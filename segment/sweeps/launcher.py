@@ -33,6 +33,9 @@ class Sweep:
         config: configuration of the sweep.
         compose: returns the configuration of a job from its overrides.
         limits: number of jobs at once, and their devices.
+
+    Raises:
+        SegmentError: a setting of the search makes no sense.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Sweep:
     ) -> None:
         if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
             sys.exit("error: a sweep under srun would start once in each of its processes: use hydra/launcher=slurm")
+        if is_search(config.hydra):
+            _check_search(config.hydra.sweeper)
         for name in ("optuna", "hydra_plugins"):  # they say what this sweep says
             logging.getLogger(name).setLevel(logging.ERROR)
         self._module, self._hydra, self._compose, self._limits = module, config.hydra, compose, limits
@@ -96,6 +101,14 @@ def is_search(hydra_config: Any) -> bool:
     return hydra_config.runtime.choices["hydra/sweeper"] != "basic"
 
 
+def _check_search(sweeper: Any) -> None:
+    for key in ("n_trials", "n_jobs"):
+        if sweeper[key] < 1:
+            raise SegmentError(f"hydra.sweeper.{key}={sweeper[key]}: expected a whole number from 1")
+    if sweeper.direction != "maximize":  # optuna's own default is the other
+        raise SegmentError("expected hydra.sweeper.direction=maximize: the score of a trial is its mean IoU")
+
+
 def find_limits(jobs: Any, per_device: Any) -> Limits:
     """Return the limits that ``hydra.launcher.jobs`` and ``jobs_per_device`` set on this machine.
 
@@ -113,6 +126,8 @@ def find_limits(jobs: Any, per_device: Any) -> Limits:
             )
         return Limits()
     devices = visible_devices()
+    if jobs == "auto" and not devices:
+        print("note: no GPU is visible, so hydra.launcher.jobs=auto runs one job at a time")
     return Limits(max(1, len(devices) * per_device) if jobs == "auto" else jobs, devices, per_device)
 
 

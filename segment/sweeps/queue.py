@@ -46,7 +46,11 @@ class Limits:
         return self.jobs == 1 and not self.devices
 
     def at_once(self, devices: int) -> int:
-        """Return the number of processes that run at once if each job takes so many devices."""
+        """Return the number of jobs that run at once.
+
+        Args:
+            devices: number of devices that each job takes.
+        """
         return min(self.jobs, len(self.devices) * self.per_device) if devices else self.jobs
 
 

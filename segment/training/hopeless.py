@@ -1,5 +1,7 @@
 """The end of a job of a sweep whose scores are lower than those of other jobs."""
 
+import csv
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -68,6 +70,7 @@ def finished_scores(job: RunFolder, metric: str) -> dict[int, float]:
     try:
         record = JobRecord.read(job.job_status)
         rows: list[dict[str, Any]] = read_rows(job.metrics_csv) if record and record.state == "done" else []
-        return {int(row["epoch"]): float(row[metric]) for row in rows if row.get(metric)}
-    except (SegmentError, OSError, ValueError, KeyError):
+        scores = {int(row["epoch"]): float(row[metric]) for row in rows if row.get(metric)}
+    except (SegmentError, OSError, ValueError, KeyError, csv.Error):
         return {}
+    return {epoch: score for epoch, score in scores.items() if isfinite(score)}

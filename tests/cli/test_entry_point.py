@@ -71,6 +71,19 @@ def test_the_record_of_another_program_of_hydra_is_kept(tmp_path, monkeypatch, c
         refuse_foreign_record()
 
 
+@pytest.mark.parametrize(("content", "is_foreign"), [("lr: 1", True), ("trust: []", False), ("[", False)])
+def test_the_record_of_another_programs_sweep_is_kept(tmp_path, monkeypatch, content, is_foreign):
+    (tmp_path / "multirun.yaml").write_text(content)
+    monkeypatch.setattr(sys, "argv", ["train", "-m", f"hydra.sweep.dir={tmp_path}"])
+    if is_foreign:
+        with pytest.raises(
+            SegmentError, match=r"/multirun.yaml is another program's record: choose another hydra.sweep.dir$"
+        ):
+            refuse_foreign_record()
+    else:
+        refuse_foreign_record()
+
+
 def test_a_folder_that_cannot_be_made_is_one_message(command, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"^error: .*file/run: Not a directory$"):

@@ -24,6 +24,7 @@ def own_locks(tmp_path, monkeypatch):
         (" 2 , GPU-8932f937-d72c , MIG-GPU-8932/1/0 ", ["2", "GPU-8932f937-d72c", "MIG-GPU-8932/1/0"]),
         ("0,-1,1", ["0"]),
         ("1,1", ["1"]),
+        ("\uff11", []),
     ],
 )
 def test_devices_come_out_of_the_environment(monkeypatch, given, names):

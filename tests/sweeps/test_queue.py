@@ -130,9 +130,10 @@ def test_limits(jobs, per_device, expected):
             find_limits(jobs, per_device)
 
 
-def test_auto_without_gpus_is_one_job(monkeypatch):
+def test_auto_without_gpus_is_one_job_and_says_so(monkeypatch, capsys):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert find_limits("auto", 1).one_by_one
+    assert capsys.readouterr().out.startswith("note: no GPU is visible")
 
 
 @pytest.mark.slow

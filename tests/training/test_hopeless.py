@@ -59,8 +59,9 @@ def test_a_run_that_is_no_job_is_left_alone(tmp_path):
 def test_damaged_logs_are_left_out(tmp_path):
     write_finished(tmp_path / "job", "high")
     assert finished_scores(RunFolder(tmp_path / "job"), "val/mIoU") == {}
-    (tmp_path / "job" / "metrics.csv").write_text("x\n1\n")
-    assert finished_scores(RunFolder(tmp_path / "job"), "val/mIoU") == {}
+    for text in ("x\n1\n", f"{HEADER}0,0,,{'1' * 200_000}\n", f"{HEADER}0,0,,nan\n1,1,,1e999\n"):
+        (tmp_path / "job" / "metrics.csv").write_text(text)
+        assert finished_scores(RunFolder(tmp_path / "job"), "val/mIoU") == {}
 
 
 @pytest.mark.slow
