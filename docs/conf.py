@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -12,6 +13,14 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PY
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "")
+# Jupyter asks for colours and moving bars, which no page can show.
+profile = tempfile.TemporaryDirectory()
+os.environ["IPYTHONDIR"] = profile.name
+startup = Path(profile.name, "profile_default", "startup", "plain.py")
+startup.parent.mkdir(parents=True)
+startup.write_text(
+    "import os\nos.environ.pop('FORCE_COLOR', None)\nos.environ |= {'TTY_COMPATIBLE': '0', 'COLUMNS': '80'}\n"
+)
 
 project = "segment"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline", "options"]
