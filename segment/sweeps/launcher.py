@@ -19,6 +19,7 @@ from segment.cli.config import output_folder, plain
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
+from segment.records.job_status import JobRecord
 from segment.sweeps.devices import visible_devices
 from segment.sweeps.jobs import Job, job_command, sweep_jobs
 from segment.sweeps.process import run_job
@@ -156,14 +157,14 @@ def print_job_table(jobs: Sequence[Job], search: bool) -> None:
     """
     from rich.console import Console
 
-    grid, failed, scores = Grid("", ["job", "state", "mIoU", "error"], text=("state", "error")), [], {}
+    grid, failed = Grid("", ["job", "state", "mIoU", "error"], text=("state", "error")), list[Job]()
+    scores: dict[float, JobRecord] = {}
     for job in jobs:
-        record = job.record
-        assert record is not None, "JobQueue writes one for each job"
+        record = job.record or JobRecord(job.overrides, "failed", error="job.json was deleted or damaged")
         if record.state != "done":
             failed.append(job)
         elif job.mean_iou is not None:
-            scores[job.mean_iou] = record
+            scores.setdefault(job.mean_iou, record)  # of equal ones the first, as in a report
         mean_iou = "" if job.mean_iou is None else f"{job.mean_iou:.4f}"
         grid.rows.append([job.swept, record.state, mean_iou, record.reason])
     Console().print(screen_table(grid, fold=True))

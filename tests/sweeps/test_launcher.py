@@ -12,6 +12,7 @@ from segment.cli.config import CONF_DIR, group_options
 from segment.records.job_status import JobRecord
 from segment.sweeps.folder_names import folder_of_overrides
 from segment.sweeps.jobs import sweep_jobs
+from segment.sweeps.launcher import print_job_table
 from tests.conftest import SMALL
 from tests.sweeps.conftest import job_records, running_in, until
 
@@ -74,6 +75,19 @@ def test_the_same_overrides_are_the_same_sweep():
     assert name == folder_of_overrides(["seed=0,1", "sweep=skip_strides", "data.root=/x"])
     assert name.startswith("seed-0-1_skip_strides_")
     assert name != folder_of_overrides(["sweep=skip_strides", "data.root=/y", "seed=0,1"])
+
+
+def test_the_table_has_the_first_of_equal_scores_and_a_line_for_a_deleted_record(tmp_path, capsys):
+    jobs = sweep_jobs([["seed=0"], ["seed=1"], ["seed=2"]], tmp_path)
+    for job in jobs:
+        job.folder.path.mkdir()
+        job.folder.metrics.write_text('{"mIoU": 0.5, "per_class_IoU": {}}')
+        JobRecord(job.overrides, "done").write(job.folder.job_status)
+    jobs[2].folder.job_status.unlink()
+    print_job_table(jobs, search=True)
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "best           python -m segment.train seed=0"
+    assert "job.json was deleted or damaged" in out
 
 
 def test_a_job_that_is_listed_twice_has_two_folders(tmp_path):
