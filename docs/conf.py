@@ -1,6 +1,7 @@
 """The documentation site: ``make docs`` builds it into build/site."""
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,14 +14,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PY
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "")
-# Jupyter asks for colours and moving bars, which no page can show.
 profile = tempfile.TemporaryDirectory()
 os.environ["IPYTHONDIR"] = profile.name
-startup = Path(profile.name, "profile_default", "startup", "plain.py")
-startup.parent.mkdir(parents=True)
-startup.write_text(
-    "import os\nos.environ.pop('FORCE_COLOR', None)\nos.environ |= {'TTY_COMPATIBLE': '0', 'COLUMNS': '80'}\n"
-)
+startup = Path(profile.name, "profile_default", "startup")
+startup.mkdir(parents=True)
+shutil.copy(HERE / "startup.py", startup)
 
 project = "segment"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline", "options"]
