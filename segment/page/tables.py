@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 
 from segment.data.classes import BACKGROUND
+from segment.display.colours import class_colours
 from segment.effects.measuring import MeasuredRegion
 from segment.page.photos import SegmentedPhoto
 
@@ -20,7 +21,7 @@ def legend_table(photo: SegmentedPhoto) -> str:
     """Return the classes that occur, the largest first: colour, name, share in per cent and mean confidence."""
     rows = []
     for label in photo.labels:
-        name, colour = photo.found.classes.names[label], photo.found.classes.palette[label]
+        name, colour = photo.found.classes.names[label], class_colours(photo.found.classes)[label].tolist()
         style = "" if name == BACKGROUND else f" style='background:rgb{tuple(colour)}'"
         share = photo.share(label)
         bar = f"<span class='bar'><span style='width:{100 * share:.1f}%'></span></span>"

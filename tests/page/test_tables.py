@@ -8,7 +8,10 @@ from io import StringIO
 import numpy as np
 import pytest
 
+from segment.data.datasets.voc import VOC
+from segment.display.pictures import overlay
 from segment.effects import MeasuredRegion
+from segment.page.photos import SegmentedPhoto
 from segment.page.tables import (
     agreement_line,
     legend_csv,
@@ -37,6 +40,16 @@ def test_the_legend(seen):
         ["sail", "&lt; 0.1 %", "-"],
     ]
     assert re.findall(r"background:rgb\(([^)]*)\)", table) == ["0, 0, 255", "255, 0, 0"]  # the background is clear
+
+
+def test_the_legend_has_the_colours_of_the_overlay():
+    """VOC's motorbike looks like its bus, so that overlays show it in another colour."""
+    label = VOC.names.index("motorbike")
+    found = Segmentation(np.zeros((1, 1, 3), np.uint8), np.array([[label]], np.uint8), VOC)
+    opaque = overlay(found.image, found.mask, VOC, opacity=1.0)[0, 0].tolist()
+    table = legend_table(SegmentedPhoto("a", found, np.full(len(VOC), 0.5)))
+    assert opaque != [*VOC.palette[label]]
+    assert re.findall(r"background:rgb\(([^)]*)\)", table) == [", ".join(map(str, opaque))]
 
 
 def test_the_legend_as_csv(seen):
