@@ -15,7 +15,8 @@ from rich.measure import Measurement
 from segment.cli.entry_point import exit_cleanly
 from segment.cli.overrides import override_key, typed_list
 from segment.comparison.find import find_runs, run_folders
-from segment.comparison.sections import Section, build_sections, section_grids, section_records
+from segment.comparison.sections import Section, build_sections
+from segment.comparison.tables import section_grids, section_records
 from segment.display.escapes import escape_markdown
 from segment.display.grid import latex, markdown, screen_table
 from segment.errors import SegmentError

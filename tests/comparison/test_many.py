@@ -9,7 +9,8 @@ from segment.comparison import nets
 from segment.comparison.find import find_runs
 from segment.comparison.groups import Group
 from segment.comparison.run import Run
-from segment.comparison.sections import build_sections, section_grids
+from segment.comparison.sections import build_sections
+from segment.comparison.tables import section_grids
 from segment.models.costs.measured import MeasuredCost
 from segment.records.folder import RunFolder
 from tests.comparison.conftest import random_pixels, write_run

@@ -14,7 +14,8 @@ from segment.cli.config import load_config, plain
 from segment.comparison import nets
 from segment.comparison.find import find_runs
 from segment.comparison.run import read_run
-from segment.comparison.sections import build_sections, section_grids
+from segment.comparison.sections import build_sections
+from segment.comparison.tables import section_grids
 from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
 from segment.models.costs.measured import MeasuredCost

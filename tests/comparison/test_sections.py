@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from segment.comparison.find import find_runs
-from segment.comparison.sections import build_sections, published_scores, section_grids, section_records
+from segment.comparison.sections import build_sections, published_scores
+from segment.comparison.tables import section_grids, section_records
 from segment.evaluation.intervals import mean_iou
 from segment.records.per_image import ImageCounts, write_image_counts
 from tests.comparison.conftest import NAMES, change_metrics, random_pixels, write_run
