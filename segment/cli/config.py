@@ -56,7 +56,7 @@ def fast_composition() -> Iterator[None]:
 def end_fast_composition() -> None:
     """Let Hydra copy its ``ConfigStore`` again."""
     if "__deepcopy__" in vars(ConfigStore):
-        del ConfigStore.__deepcopy__  # type: ignore[attr-defined]
+        del ConfigStore.__deepcopy__  # type: ignore[attr-defined]  # set above, for a time
 
 
 def compose(arguments: Sequence[str], name: str) -> DictConfig:
