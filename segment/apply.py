@@ -63,22 +63,16 @@ def apply(config: DictConfig) -> None:
         new, existing = process_inputs(
             work.images,
             origin,
-            lambda path, _, origin: table.has(path, origin),
             lambda path, _, origin: table.add(path, origin, use(segmenter.predict, path)),
+            lambda path, _, origin: table.has(path, origin),
         )
     else:
-        new, existing = process_inputs(
-            work.images,
-            origin,
-            lambda _, files, origin: files.are_complete(origin),
-            partial(write_picture, partial(use, segmenter.predict)),
-        )
+        new, existing = process_inputs(work.images, origin, partial(write_picture, partial(use, segmenter.predict)))
         if work.images:
             print(f"{new} image{'s' * (new != 1)} written, {existing} existed already: {output}/NAME.png")
     new_videos, existing_videos = process_inputs(
         work.videos,
         f"{origin} smooth {smooth}",
-        lambda _, files, origin: files.are_complete(origin),
         partial(apply_to_frames, segmenter, smooth, use, table),
         progress=False,
     )

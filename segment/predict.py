@@ -55,7 +55,7 @@ def predict(config: DictConfig) -> None:
     def write(path: Path, files: OutputFiles, origin: str) -> None:
         files.write(segmenter.predict(path, config.probabilities), path, origin)
 
-    new, existing = process_inputs(work.images, origin, lambda _, files, origin: files.are_complete(origin), write)
+    new, existing = process_inputs(work.images, origin, write)
     if config.write is not None:
         write_annotations(work, output, segmenter.classes, config.write, tolerance)
     if work.images:
@@ -64,7 +64,6 @@ def predict(config: DictConfig) -> None:
     new_videos, existing_videos = process_inputs(
         work.videos,
         f"{origin} smooth {smooth}" if smooth else origin,
-        lambda _, files, origin: files.are_complete(origin),
         partial(predict_frames, segmenter, smooth, config.probabilities),
         progress=False,
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from segment.data.headers import image_header
@@ -106,10 +105,9 @@ def segment_photo(segmenter: Segmenter, path: Path, name: str) -> SegmentedPhoto
     except (SegmentError, OSError, RuntimeError, ValueError, MemoryError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].replace(str(path), printable(name))
         raise SegmentError(reason) from None
-    mask = classes.to(torch.uint8).cpu().numpy()
-    found = Segmentation(pixels.permute(1, 2, 0).numpy(), mask, segmenter.classes)
-    probability = np.full(mask.shape, np.nan) if highest_ones is None else highest_ones[0].cpu().numpy()
-    return SegmentedPhoto(Path(name).stem, found, mean_by_class(mask, probability, len(segmenter.classes)))
+    found = segmenter.segmentation(pixels, classes)
+    probability = np.full(found.mask.shape, np.nan) if highest_ones is None else highest_ones[0].cpu().numpy()
+    return SegmentedPhoto(Path(name).stem, found, mean_by_class(found.mask, probability, len(segmenter.classes)))
 
 
 def mean_by_class(mask: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:

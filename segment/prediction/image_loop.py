@@ -43,8 +43,8 @@ def note_bands(paths: Iterable[Path], reading: Reading) -> None:
 def process_inputs(
     plan: Mapping[Path, Files],
     origin: str,
-    is_complete: Callable[[Path, Files, str], bool],
     process: Callable[[Path, Files, str], None],
+    is_complete: Callable[[Path, Files, str], bool] = lambda _, files, origin: files.are_complete(origin),
     progress: bool = True,
 ) -> tuple[int, int]:
     """Process all images, or all videos, that are not complete yet; print why others are skipped.
@@ -52,8 +52,8 @@ def process_inputs(
     Args:
         plan: output files of each input.
         origin: everything but the input that a result depends on, in one line.
-        is_complete: given an input, its files and its origin, returns whether there is nothing to do.
-        process: given the same, does the work.
+        process: given an input, its files and its origin, does the work.
+        is_complete: given the same, returns whether there is nothing to do; by default whether the files say so.
         progress: show a bar.
 
     Returns:

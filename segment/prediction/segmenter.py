@@ -139,8 +139,18 @@ class Segmenter:
         """
         pixels = to_rgb_tensor(image, self.reading)
         classes, found = self.inference.run(self.net, pixels, whole_255ths if probabilities else None)
+        return self.segmentation(pixels, classes, found)
+
+    def segmentation(self, pixels: Tensor, classes: Tensor, probabilities: Tensor | None = None) -> Segmentation:
+        """Return what the net found as arrays.
+
+        Args:
+            pixels: the image, uint8 (3,H,W) RGB.
+            classes: class indices (H,W).
+            probabilities: uint8 (C,H,W) in 255ths, if they are kept.
+        """
         rgb, mask = pixels.permute(1, 2, 0).numpy(), classes.to(torch.uint8).cpu().numpy()
-        return Segmentation(rgb, mask, self.classes, None if found is None else found.cpu().numpy())
+        return Segmentation(rgb, mask, self.classes, None if probabilities is None else probabilities.cpu().numpy())
 
 
 def to_rgb_tensor(image: Any, reading: Reading) -> Tensor:

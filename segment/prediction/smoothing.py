@@ -1,7 +1,6 @@
 """Frames of a video, segmented one after another, with probabilities that are averaged over time."""
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -54,9 +53,8 @@ class FrameSegmenter:
             self._mean = found
         else:
             self._mean.mul_(self.smooth).add_(found, alpha=1 - self.smooth)
-        mask = argmax_classes(self._mean[None])[0].to(torch.uint8).cpu().numpy()
-        kept = whole_255ths(self._mean).cpu().numpy() if probabilities else None
-        return Segmentation(pixels.permute(1, 2, 0).numpy(), mask, self.segmenter.classes, kept)
+        kept = whole_255ths(self._mean) if probabilities else None
+        return self.segmenter.segmentation(pixels, argmax_classes(self._mean[None])[0], kept)
 
 
 class CutDetector:

@@ -161,12 +161,12 @@ def print_job_table(jobs: Sequence[Job], search: bool) -> None:
     scores: dict[float, JobRecord] = {}
     for job in jobs:
         record = job.record or JobRecord(job.overrides, "failed", error="job.json was deleted or damaged")
+        score = job.mean_iou
         if record.state != "done":
             failed.append(job)
-        elif job.mean_iou is not None:
-            scores.setdefault(job.mean_iou, record)  # of equal ones the first, as in a report
-        mean_iou = "" if job.mean_iou is None else f"{job.mean_iou:.4f}"
-        grid.rows.append([job.swept, record.state, mean_iou, record.reason])
+        elif score is not None:
+            scores.setdefault(score, record)  # of equal ones the first, as in a report
+        grid.rows.append([job.swept, record.state, "" if score is None else f"{score:.4f}", record.reason])
     Console().print(screen_table(grid, fold=True))
     if search and scores:
         print(f"best           {scores[max(scores)].command}")

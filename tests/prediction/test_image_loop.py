@@ -15,7 +15,7 @@ def test_the_line_about_a_skipped_image_names_it_once(tmp_path, capfd, reason):
     def process(*_):
         raise SegmentError(reason.format(path=path))
 
-    assert process_inputs({path: OutputFiles(tmp_path / "a", [])}, "", lambda *_: False, process) == (0, 0)
+    assert process_inputs({path: OutputFiles(tmp_path / "a", [])}, "", process, lambda *_: False) == (0, 0)
     printed = capfd.readouterr().err
     assert printed.count(str(path)) == 1
     assert reason.partition("{")[0] in printed
