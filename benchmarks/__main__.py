@@ -10,6 +10,7 @@ SHORT = {
     "startup": ["--runs", "3"],
     "overhead": ["--runs", "5", "--steps", "40"],
     "loader": ["--runs", "3", "--images", "100"],
+    "evaluation": ["--runs", "3", "--images", "32"],
     "metric": ["--runs", "5"],
     "class_map": ["--runs", "5"],
     "models": ["--runs", "3"],

@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -150,6 +150,17 @@ def ours(data: VOCDataModule, normalized: bool) -> Callable:
     return loader
 
 
+def draw_photo(
+    rng: np.random.Generator, size: tuple[int, int], labels: Sequence[int]
+) -> tuple[Image.Image, Image.Image]:
+    """Return blurred noise of this (width, height) as an image, and a mask of 8x6 blocks of these labels."""
+    width, height = size
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    grain = np.asarray(coarse, np.int16) + rng.integers(-GRAIN, GRAIN + 1, (height, width, 1), np.int16)
+    mask = Image.fromarray(rng.choice(labels, (6, 8)).astype(np.uint8))
+    return Image.fromarray(grain.clip(0, 255).astype(np.uint8)), mask.resize(size, Image.Resampling.NEAREST)
+
+
 def draw(root: Path, count: int) -> None:
     """Write pairs of VOC's size and layout, to replace VOC: blurred noise of as many bytes as a photo, 90 KB."""
     rng = np.random.default_rng(0)
@@ -158,13 +169,8 @@ def draw(root: Path, count: int) -> None:
         (base / folder).mkdir(parents=True)
     names = [f"2007_{i:06d}" for i in range(count)]
     for name in names:
-        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).resize(
-            (500, 375), Image.Resampling.BICUBIC
-        )
-        grain = np.asarray(coarse, np.int16) + rng.integers(-GRAIN, GRAIN + 1, (375, 500, 1), np.int16)
-        Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(base / f"JPEGImages/{name}.jpg", quality=90)
-        mask = Image.fromarray(rng.choice([0] * 14 + [3, 9, 12, 15, 20, 255], (6, 8)).astype(np.uint8))
-        mask = mask.resize((500, 375), Image.Resampling.NEAREST)
+        image, mask = draw_photo(rng, (500, 375), [0] * 14 + [3, 9, 12, 15, 20, 255])
+        image.save(base / f"JPEGImages/{name}.jpg", quality=90)
         mask.putpalette([value for colour in voc_palette(256) for value in colour])
         mask.save(base / f"SegmentationClass/{name}.png")
     for split in ("train", "val"):
@@ -219,12 +225,14 @@ def compare(root: str, images: int, runs: int) -> None:
         for name, rate in rates.items()
     ]
     peers = [name for name in rates if name not in OURS]
-    for name, end in (("segment", ""), ("segment, bytes", ", bytes"), ("segment, bytes", "")):
+    for name, end, goal in (("segment", "", 1.35), ("segment, bytes", ", bytes", 1.15), ("segment, bytes", "", None)):
         best = max((p for p in peers if p.endswith(", bytes") == bool(end)), key=rates.__getitem__, default=None)
         if best:
             times = 1 / ratio(seconds, name, best)
-            rows.append({"what": f"{name} / {best}", "times": times})
-            print(f"{name} delivers {times:.2f} times the images of {best}")
+            aim = {"goal": goal} if goal else {}
+            rows.append({"what": f"{name} / {best}", "ratio": times, "better": "higher", **aim})
+            wanted = f"; the goal is at least {goal:.2f}" if goal else ""
+            print(f"{name} delivers {times:.2f} times the images of {best}{wanted}")
     keep("loader", rows, "torchvision", "albumentations", "mmsegmentation")
     print(f"medians of {runs} runs of {len(dataset)} images, one core, torch {torch.__version__}")
 

@@ -25,6 +25,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         ["metric", "--runs=1", "--threads=2"],
         ["overhead", "--runs=1", "--steps=2"],
         ["loader", "--runs=1", "--images=8"],
+        ["evaluation", "--runs=1", "--images=2"],
         ["models", "--runs=1", "--only=unet"],
         ["gpu", *SMALL_GPU_RUN, "--search", "--profile"],
     ],

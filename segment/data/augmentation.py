@@ -84,18 +84,22 @@ def _describe(pair: object) -> str:
     return " and ".join(f"{str(one.dtype).removeprefix('torch.')} {'x'.join(map(str, one.shape))}" for one in pair)
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator, NumPy and ``random`` within a block, and leave them as they were.
+def seed_generators(seed: int) -> None:
+    """Seed torch's CPU generator, NumPy and ``random``.
 
     NumPy's is its old, global generator: an own transform that has none may use it.
     """
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one is meant
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  # as above
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # the global one is meant
+    torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def generators_restored() -> Iterator[None]:
+    """Restore the generators of :func:`seed_generators` at the end of a block. This takes longer than to seed them."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # as above
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
             yield
     finally:
         random.setstate(states[0])

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, TypedDict
 
@@ -12,12 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from segment.data.augmentation import seeded
+from segment.data.augmentation import generators_restored, seed_generators
 from segment.data.classes import IGNORE
 from segment.data.images import Reading, image_fingerprint
 from segment.data.labels import Labels
 from segment.data.pairs import Finding, Sample, read_pair
 from segment.data.samplers import Draw
+from segment.data.transforms import RandomScaleCrop
 from segment.data.unknown_values import UnknownValues, count_unknown, unknown_message
 from segment.errors import SegmentError
 
@@ -127,11 +129,17 @@ class SegmentationDataset(Dataset[Item]):
         return image, torch.full(image.shape[1:], IGNORE, dtype=torch.uint8) if mask is None else mask
 
     def __getitem__(self, key: int | Draw) -> Item:
+        with nullcontext() if self.transform is None else generators_restored():
+            return self._item(key)
+
+    def _item(self, key: int | Draw, out: tuple[Tensor, Tensor] | None = None) -> Item:
+        """Return an item, in the memory ``out`` of an image and a mask if the transform can write there."""
         draw = key if isinstance(key, Draw) else Draw(key)
         image, mask = self.load(draw.sample)
         if self.transform is not None:
-            with seeded(seed_of(self.seed, draw.epoch, draw.sample, draw.repetition)):
-                image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
+            seed_generators(seed_of(self.seed, draw.epoch, draw.sample, draw.repetition))
+            options = {"out": out} if type(self.transform) is RandomScaleCrop else {}
+            image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask), **options)
         if draw.padding:
             mask = torch.full_like(mask, IGNORE)
         return {
@@ -143,17 +151,20 @@ class SegmentationDataset(Dataset[Item]):
     def __getitems__(self, keys: Sequence[int | Draw]) -> Batch:
         """Return a batch of items of one size; torch's loaders call this method where a data set has it.
 
-        Each item is copied into the batch at once, so that its memory serves for the next one: this is faster than
-        collecting all items first. Images are channels last, as they are decoded and as convolutions prefer.
+        Crops are written into the batch's memory. Other items are copied into it at once, so that their memory serves
+        for the next one: this is faster than collecting all items first. Images are channels last, as they are decoded
+        and as convolutions prefer.
         """
-        for i, key in enumerate(keys):
-            item = self[key]
-            if i == 0:
-                shape = (len(keys), *item["image"].shape)
-                image = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-                mask = torch.empty((len(keys), *item["mask"].shape), dtype=torch.uint8)
-                ids = []
-            image[i].copy_(item["image"])
-            mask[i].copy_(item["mask"])
-            ids.append(item["id"])
+        ids = []
+        with nullcontext() if self.transform is None else generators_restored():
+            first = self._item(keys[0])
+            shape = (len(keys), *first["image"].shape)
+            image = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+            mask = torch.empty((len(keys), *first["mask"].shape), dtype=torch.uint8)
+            for i, key in enumerate(keys):
+                item = self._item(key, (image[i], mask[i])) if i else first
+                for target, own in ((image[i], item["image"]), (mask[i], item["mask"])):
+                    if not own.is_set_to(target):
+                        target.copy_(own)
+                ids.append(item["id"])
         return {"image": image, "mask": mask, "id": ids}

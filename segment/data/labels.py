@@ -62,8 +62,26 @@ class Labels:
             lookup[(value[0] << 16) + (value[1] << 8) + value[2] if isinstance(value, tuple) else value] = label
         return lookup
 
+    @cached_property
+    def _shift(self) -> tuple[int, int, int] | None:
+        """Difference of values and labels, lowest label, and number of labels, if all values have one difference.
+
+        All numbers are modulo 256, and the labels have to be neighbours: 255 lies before 0. None for other tables.
+        """
+        if self.coloured:
+            return None
+        labels = {int(value): int(label) for value, label in enumerate(self._lookup) if label != INVALID}
+        shifts = {(value - label) % 256 for value, label in labels.items()}
+        starts = [label for label in labels.values() if (label - 1) % 256 not in labels.values()]
+        return (shifts.pop(), starts[0], len(labels)) if len(shifts) == len(starts) == 1 else None
+
     def translate(self, values: np.ndarray) -> tuple[Tensor, dict[int, int]]:
         """Return the labels uint8 (H,W) of a mask's values (H,W), and the number of pixels of each unknown value."""
+        if self._shift is not None:  # as for VOC and ADE20K; a fifth of the time of a look-up
+            shift, lowest, number = self._shift
+            mask = np.subtract(values, np.uint8(shift), order="C")
+            if (mask - np.uint8(lowest)).max(initial=0) < number:
+                return from_numpy(mask), {}
         if self.coloured:
             mask = self._lookup.take(values)
         else:  # twice as fast as numpy's take

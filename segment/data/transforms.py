@@ -5,7 +5,7 @@ NumPy and Python for the user's own transforms.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -36,7 +36,32 @@ def _randint(high: int) -> int:
 
 def _nearest(start: int, length: int, scaled: int) -> np.ndarray:
     """Return nearest-neighbour indices that resize the pixels ``start`` to ``start + length`` to ``scaled`` pixels."""
-    return start + ((np.arange(scaled) + 0.5) * (length / scaled)).astype(np.intp)
+    return start + (np.arange(0.5, scaled) * (length / scaled)).astype(np.intp)
+
+
+def _take(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
+    """Write the labels (H,W) at these rows and columns into ``out``.
+
+    NumPy's take is several times as fast as torch's indexing of bytes. Columns take longer than rows. So they are taken
+    first where the rows become more.
+    """
+    first, end = rows[0], rows[-1] + 1
+    if len(rows) > end - first:
+        labels[first:end].take(columns, 1).take(rows - first, 0, out, "clip")  # "raise" would buffer
+    else:
+        labels.take(rows, 0).take(columns, 1, out, "clip")
+
+
+def _pad(crop: Tensor, blank: Tensor, inner: tuple[slice, slice]) -> None:
+    """Copy an image (C,H,W) of one colour into a crop of its size, but for some rows and columns."""
+    rows, columns = inner
+    for part in (
+        np.s_[:, : rows.start],
+        np.s_[:, rows.stop :],
+        np.s_[:, rows, : columns.start],
+        np.s_[:, rows, columns.stop :],
+    ):
+        crop[part] = blank[part]
 
 
 class RandomScaleCrop(v2.Transform):
@@ -73,29 +98,45 @@ class RandomScaleCrop(v2.Transform):
         self.cat_max_ratio, self.flip = cat_max_ratio, flip
         self.blank = torch.tensor(MEAN_COLOUR, dtype=torch.uint8).repeat(*self.size, 1).permute(2, 0, 1)
 
-    def forward(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: tv_tensors.Image, mask: tv_tensors.Mask, out: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the crop of an image uint8 (3,H,W) and its mask uint8 (H,W).
+
+        Args:
+            out: memory of the result, an image and a mask of the crop's size; None for new memory.
+        """
+        pixels, labels = image.as_subclass(Tensor), mask.as_subclass(Tensor)  # without wrappers, which take time
+        lengths, scaled = self._choose_lengths(pixels.shape[-2:])
+        top, left = self._choose_place(labels, lengths)
+        rows, columns = _nearest(top, lengths[0], scaled[0]), _nearest(left, lengths[1], scaled[1])
+        region = pixels[None, :, top : top + lengths[0], left : left + lengths[1]]
+        if _uniform(0, 1) < self.flip:
+            region, columns = region.flip(-1), columns[::-1]
+        # Channels last, as the image was decoded: torch then resizes bytes twice as fast.
+        region = region.contiguous(memory_format=torch.channels_last)
+        crop, truth = out or (torch.empty_like(self.blank), torch.empty(self.size, dtype=torch.uint8))
+        inner = self._choose_inner(scaled)
+        if tuple(scaled) == self.size:  # written once: interpolate calls the same function, which then makes new memory
+            torch.ops.aten._upsample_bilinear2d_aa.out(region, scaled, False, None, None, out=crop[None])
+        else:
+            _pad(crop, self.blank, inner)
+            truth.fill_(IGNORE)
+            crop[:, *inner] = interpolate(region, scaled, mode="bilinear", antialias=True)[0]
+        _take(labels.numpy(), rows, columns, truth[inner].numpy())
+        return tv_tensors.Image(crop), tv_tensors.Mask(truth)
+
+    def _choose_lengths(self, size: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return the lengths of the region in an image of this size, and its lengths in the crop, per axis."""
         factor = _uniform(*self.scale)
         if self.short_side is not None:
-            factor *= self.short_side / min(image.shape[-2:])
-        # Per axis: length of the region in the image, and its length in the crop.
+            factor *= self.short_side / min(size)
         lengths, scaled = [], []
-        for side, wanted in zip(image.shape[-2:], self.size, strict=True):
+        for side, wanted in zip(size, self.size, strict=True):
             length = min(max(1, round(wanted / factor)), side)
             lengths.append(length)
             scaled.append(wanted if length < side else min(wanted, max(1, round(side * factor))))
-        labels = mask.as_subclass(Tensor)
-        top, left = self._choose_place(labels, lengths)
-        # Channels last, as the image was decoded: torch then resizes bytes twice as fast.
-        region = image.as_subclass(Tensor)[None, :, top : top + lengths[0], left : left + lengths[1]]
-        region = region.contiguous(memory_format=torch.channels_last)
-        rows, columns = _nearest(top, lengths[0], scaled[0]), _nearest(left, lengths[1], scaled[1])
-        if _uniform(0, 1) < self.flip:
-            region, columns = region.flip(-1), columns[::-1]
-        pixels = interpolate(region, scaled, mode="bilinear", antialias=True)[0]
-        # numpy's take is several times as fast as torch's indexing of bytes.
-        labels = torch.from_numpy(labels.numpy().take(rows, 0).take(columns, 1))
-        pixels, labels = self._pad(pixels, labels)
-        return tv_tensors.Image(pixels), tv_tensors.Mask(labels)
+        return lengths, scaled
 
     def _choose_place(self, mask: Tensor, lengths: Sequence[int]) -> tuple[int, int]:
         """Return the region's first row and column."""
@@ -111,17 +152,13 @@ class RandomScaleCrop(v2.Transform):
                 break
         return top, left
 
-    def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        free_y, free_x = (wanted - side for wanted, side in zip(self.size, image.shape[-2:], strict=True))
-        if free_y == free_x == 0:
-            return image, mask
-        top, left = _randint(free_y), _randint(free_x)
-        inner = (slice(top, top + image.shape[-2]), slice(left, left + image.shape[-1]))
-        padded = self.blank.clone()
-        padded[:, *inner] = image
-        void = torch.full(self.size, IGNORE, dtype=torch.uint8)
-        void[inner] = mask
-        return padded, void
+    def _choose_inner(self, scaled: Sequence[int]) -> tuple[slice, slice]:
+        """Return the rows and columns of the crop that the scaled region fills; the others are padding."""
+        if tuple(scaled) == self.size:
+            return slice(None), slice(None)
+        starts = [_randint(wanted - side) for wanted, side in zip(self.size, scaled, strict=True)]
+        rows, columns = (slice(start, start + side) for start, side in zip(starts, scaled, strict=True))
+        return rows, columns
 
 
 def _sample(planes: Tensor, grid: Tensor, mode: str) -> Tensor:
@@ -173,7 +210,7 @@ def train_transform(
     elastic: float = 0.0,
     colour: float = 0.0,
     augment: Sequence[v2.Transform] = (),
-) -> v2.Compose:
+) -> Callable[..., tuple[Tensor, Tensor]]:
     """Return a transform that scales, crops, flips, warps, changes colours and applies others, in this order.
 
     It takes a uint8 image (3,H,W) and its mask (H,W). Areas that padding or warping uncovers have the mean colour in
@@ -209,4 +246,4 @@ def train_transform(
         steps.append(v2.RandomPhotometricDistort(p=colour))
     if augment:
         steps.append(Augmentation(augment))
-    return v2.Compose(steps)
+    return steps[0] if len(steps) == 1 else v2.Compose(steps)

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from segment.cli.build import instantiate
 from segment.cli.config import load_config
-from segment.data.augmentation import Augmentation, seeded
+from segment.data.augmentation import Augmentation, generators_restored, seed_generators
 from segment.data.samplers import Draw
 from segment.errors import SegmentError
 
@@ -66,7 +66,8 @@ def test_own_transforms_are_seeded_and_leave_no_trace():
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
     drawn = []
     for seed in (2**40, 2**40, 3):
-        with seeded(seed):
+        with generators_restored():
+            seed_generators(seed)
             drawn.append(Augmentation([Own()])(*pair())[1])
     assert drawn[0].equal(drawn[1])
     assert not drawn[0].equal(drawn[2])

@@ -1,5 +1,6 @@
 """Items and batches of a data set."""
 
+import pytest
 import torch
 
 from segment.data.datasets.voc import VOCDataModule
@@ -28,6 +29,28 @@ def test_a_batch_is_bytes_and_channels_last(voc_root):
     assert batch["image"].dtype == batch["mask"].dtype == torch.uint8
     assert batch["image"].is_contiguous(memory_format=torch.channels_last)
     assert batch["id"] == ["2007_00t0", "2007_00t1"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"crop_size": (20, 30)},
+        {"crop_size": (120, 90), "scale": (0.3, 1.2)},  # padded
+        {"crop_size": (20, 30), "cat_max_ratio": 0.5, "colour": 0.5},
+        {"crop_size": None, "batch_size": 1},
+    ],
+)
+def test_a_batch_has_the_pixels_of_its_items_and_leaves_no_trace(voc_root, options):
+    data = VOCDataModule(str(voc_root), **options).dataset("train", augment=True)
+    keys = [Draw(0, epoch, padding=epoch == 1) for epoch in range(6)]
+    state = torch.get_rng_state()
+    batch = data.__getitems__(keys)
+    assert torch.equal(torch.get_rng_state(), state)
+    for image, mask, item in zip(batch["image"], batch["mask"], [data[key] for key in keys], strict=True):
+        assert torch.equal(image, item["image"])
+        assert torch.equal(mask, item["mask"])
+    assert (batch["mask"][1] == 255).all()
+    assert not (batch["mask"] == 255).all()
 
 
 def test_the_listing_hash_depends_on_names_sizes_and_labels_but_not_on_the_folder(voc_root, tmp_path):

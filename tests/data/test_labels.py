@@ -26,6 +26,31 @@ def test_index_labels(tmp_path):
     assert read(index_labels(2), tmp_path / "mask.png")[1] == {2: 1}
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        index_labels(21).table,  # VOC
+        index_labels(150, offset=1, void=(0,)).table,  # ADE20K
+        index_labels(11, void=(11, 255)).table,  # CamVid: 11 becomes 255, all others stay
+        {0: 0, 2: 2},
+        {0: 1, 1: 0},
+        {200: 0, 201: 1},
+        {value: value for value in range(254)},
+    ],
+)
+def test_each_value_becomes_its_label_and_the_others_are_counted(table):
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16, order="F")
+    for chosen in (
+        values,
+        np.vectorize(lambda value: value if value in table else min(table))(values).astype(np.uint8),
+    ):
+        mask, unknown = Labels(table).translate(chosen)
+        expected = [[table.get(int(value), 254) for value in row] for row in chosen]
+        assert mask.tolist() == expected
+        assert mask.is_contiguous()
+        assert unknown == {int(value): 1 for value in chosen.flat if int(value) not in table}
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
 def test_colours(tmp_path, mode):
     image = Image.fromarray(COLOURS[[[0, 1, 2]]])
