@@ -115,7 +115,11 @@ class RandomScaleCrop(v2.Transform):
             region, columns = region.flip(-1), columns[::-1]
         # Channels last, as the image was decoded: torch then resizes bytes twice as fast.
         region = region.contiguous(memory_format=torch.channels_last)
-        crop, truth = out or (torch.empty_like(self.blank), torch.empty(self.size, dtype=torch.uint8))
+        if out is None:
+            shape = (1, len(pixels), *self.size)
+            new = torch.empty(shape, dtype=pixels.dtype, memory_format=torch.channels_last)[0]
+            out = new, labels.new_empty(self.size)
+        crop, truth = out
         inner = self._choose_inner(scaled)
         if tuple(scaled) == self.size:  # written once: interpolate calls the same function, which then makes new memory
             torch.ops.aten._upsample_bilinear2d_aa.out(region, scaled, False, None, None, out=crop[None])
