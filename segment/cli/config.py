@@ -147,7 +147,7 @@ def refuse_null_options(arguments: Sequence[str]) -> None:
     """
     for override in split_flags(arguments)[1]:
         group, _, option = override.partition("=")
-        if option == "null" and (options := group_options(group.lstrip("+"), arguments)):
+        if "null" in re.split(r"[\[\],]", option) and (options := group_options(group.lstrip("+"), arguments)):
             raise SegmentError(
                 f"{override}: expected one of {', '.join(options)}; leave it out, or ~{group.lstrip('+')} for none"
             )

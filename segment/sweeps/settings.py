@@ -37,7 +37,7 @@ def prepare_sweep() -> None:
         raise SegmentError(f"{old[0]}=: expected the ranges in hydra.sweeper.params, or on the command line")
     if several := [one for one in settings if one.startswith("sweep=") and "," in one]:
         raise SegmentError(f"{several[0]}: expected one sweep: start each by a command of its own")
-    many = bool({"-m", "--multirun"}.intersection(flags))
+    many = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"}.intersection([*flags, *settings]))
     if keys & {"sweep", "hydra/sweeper"}:
         hydra_config = compose([*flags, *settings], "train").hydra
         if not many and hydra_config.mode is RunMode.MULTIRUN:

@@ -85,7 +85,7 @@ def test_the_record_of_another_programs_sweep_is_kept(tmp_path, monkeypatch, con
         refuse_foreign_record()
 
 
-@pytest.mark.parametrize("override", ["logger=null", "experiment=null", "+model/encoder=null"])
+@pytest.mark.parametrize("override", ["logger=null", "experiment=null", "+model/encoder=null", "logger=null,wandb"])
 def test_null_is_no_option(override):
     with pytest.raises(SegmentError, match=rf"^{re.escape(override)}: expected one of .*; leave it out, or ~"):
         refuse_null_options(["-m", "seed=null", override])
