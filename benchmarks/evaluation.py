@@ -50,8 +50,8 @@ def draw(root: Path, count: int) -> None:
 def build_net(weights: str | None) -> SegmentationNet:
     torch.manual_seed(0)
     net = SegmentationNet(MobileNetV2Encoder(weights), FCNDecoder, num_classes=11)
-    for layer in net.decoder.score:  # type: ignore[union-attr]
-        torch.nn.init.normal_(layer.weight, std=0.01)
+    for layer in net.decoder.get_submodule("score").children():
+        torch.nn.init.normal_(layer.get_parameter("weight"), std=0.01)
     return net.eval()
 
 
