@@ -50,7 +50,7 @@ def draw(root: Path, count: int) -> None:
 def build_net(weights: str | None) -> SegmentationNet:
     torch.manual_seed(0)
     net = SegmentationNet(MobileNetV2Encoder(weights), FCNDecoder, num_classes=11)
-    for layer in net.decoder.get_submodule("score").children():
+    for layer in net.get_submodule("decoder.score").children():
         torch.nn.init.normal_(layer.get_parameter("weight"), std=0.01)
     return net.eval()
 
