@@ -29,8 +29,9 @@ class SegmentLauncher(Launcher):
         self.module, self.jobs, self.jobs_per_device = module, jobs, jobs_per_device
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        # Every Hydra application on this machine imports this file, but only a sweep needs that module.
-        from segment.sweeps.launcher import Sweep, find_limits
+        # Every Hydra application on this machine imports this file, but only a sweep needs those modules.
+        from segment.sweeps.launcher import Sweep
+        from segment.sweeps.settings import find_limits
 
         compose = functools.partial(hydra_context.config_loader.load_sweep_config, config)
         self._sweep = Sweep(self.module, config, compose, find_limits(self.jobs, self.jobs_per_device))

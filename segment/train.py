@@ -18,7 +18,8 @@ from segment.errors import SegmentError
 from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
 from segment.records.trust import MODELS, check_file_names, needed_trust, trust_override
-from segment.sweeps.launcher import one_job
+from segment.sweeps.launcher import in_fresh_process
+from segment.sweeps.settings import prepare_sweep
 from segment.training.processes import watch_first_process
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start
 
@@ -219,6 +220,12 @@ def finish(trainer: Any, module: Any, data: Any, folder: RunFolder) -> None:
     print(f"next           python -m segment.predict {overrides} input=IMAGE_OR_FOLDER output=FOLDER")
 
 
+def prepare() -> None:
+    """Complete the command line before Hydra reads it: the overrides of a recorded run, and what a sweep needs."""
+    apply_recorded_overrides()
+    prepare_sweep()
+
+
 if __name__ == "__main__":
     watch_first_process()
-    entry_point("train", one_job("segment.train", train), apply_recorded_overrides)
+    entry_point("train", in_fresh_process("segment.train", train), prepare)

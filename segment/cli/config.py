@@ -139,6 +139,20 @@ def quote_option(override: str, arguments: Sequence[str] = ()) -> str:
     return f"{key}{equals}{NUMBER.sub(lambda match: quote(match[0]), value)}"
 
 
+def refuse_null_options(arguments: Sequence[str]) -> None:
+    """Check that no group has the option ``null``, at which Hydra fails.
+
+    Raises:
+        SegmentError: one has, as in ``logger=null``.
+    """
+    for override in split_flags(arguments)[1]:
+        group, _, option = override.partition("=")
+        if "null" in re.split(r"[\[\],]", option) and (options := group_options(group.lstrip("+"), arguments)):
+            raise SegmentError(
+                f"{override}: expected one of {', '.join(options)}; leave it out, or ~{group.lstrip('+')} for none"
+            )
+
+
 def default_options(command: str) -> dict[str, Any]:
     """Return the groups of a command with the options that its YAML file chooses.
 

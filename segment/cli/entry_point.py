@@ -26,6 +26,7 @@ from segment.cli.config import (
     fast_composition,
     quote_option,
     refuse_foreign_record,
+    refuse_null_options,
 )
 from segment.cli.help import print_help
 from segment.cli.overrides import quote_path, split_flags
@@ -108,10 +109,11 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], Any], prepare: Calla
         if composed:
             raise
         sys.exit(f"error: {printable(str(damaged_yaml(error)))}")
-    except ValueError as error:
-        if not _is_raised_by(error, "optuna"):
+    except (ValueError, NotImplementedError, AssertionError) as error:
+        if not _is_raised_by(error, "optuna", "hydra_plugins.hydra_optuna_sweeper"):
             raise
-        sys.exit(f"error: the settings of the search: {printable(' '.join(str(error).split()))}")
+        reason = " ".join(str(error).split()) or "expected choice(), interval(), range() or values, got another range"
+        sys.exit(f"error: the settings of the search: {printable(reason)}")
 
 
 def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
@@ -121,12 +123,13 @@ def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
         if HELP.intersection(sys.argv):
             print_help(name, [one for one in sys.argv[1:] if one not in HELP])
             return False
+        refuse_null_options(sys.argv[1:])
         if prepare is not None:
             prepare()
         refuse_foreign_record()
     except SegmentError as error:
         sys.exit(f"error: {printable(str(error))}")
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain_hydra_error(error, name)}")
     flags, overrides = split_flags(sys.argv[1:])
     sys.argv[1:] = [*flags, *(quote_option(quote_path(one), sys.argv[1:]) for one in overrides)]
@@ -154,9 +157,9 @@ def _message(error: Exception) -> str | None:
     return None
 
 
-def _is_raised_by(error: Exception, package: str) -> bool:
+def _is_raised_by(error: Exception, *packages: str) -> bool:
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith(f"{package}.")
+    return str(frame.f_globals.get("__name__")).startswith(tuple(f"{package}." for package in packages))
 
 
 def silence_known_warnings() -> None:

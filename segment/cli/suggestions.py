@@ -20,6 +20,8 @@ SYNONYMS = {
 
 PLUGINS = {"optuna": "search", "submitit_slurm": "slurm"}
 """Options of Hydra's plugins, and the extra that has the plugin."""
+TYPES = {"Integer": "a whole number", "Float": "a number"}
+"""OmegaConf's names of types, and the words for them."""
 
 
 def check_flags(flags: Sequence[str]) -> None:
@@ -71,12 +73,18 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     text = str(error).removeprefix("error: ")
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         known = _all_keys(command)
+        if match[1].startswith("hydra.launcher.") and match[1] in known:
+            return f"{match[1]}= is no key of the chosen hydra/launcher"
         if match[1] in known:  # in the usual YAML, and not in the one that was chosen
             return f"{match[1]}= is not in the YAML file that is chosen: +{match[1]}= adds it"
         group, optional = match[1].partition(".")[0], _optional_keys(match[1].partition(".")[0], command)
         if match[1] in optional:
             return f"{match[1]}= is no key of the chosen {group}"
         return f"{match[1]}= is not known{suggestion(match[1], [*known, *optional])}"
+    if match := re.match(r"Error merging override (.+)", text):
+        reason = str(error.__cause__).partition("\n")[0]
+        expected = TYPES.get(reason.rpartition("could not be converted to ")[2])
+        return f"{match[1]}: {f'expected {expected}' if expected else reason}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         if extra := PLUGINS.get(match[2]):
             return f"{match[1]}={match[2]} needs an extra: pip install 'segment-lightning[{extra}]'"

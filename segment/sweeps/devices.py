@@ -43,6 +43,19 @@ def devices_needed(trainer: Mapping[str, Any], available: int) -> int:
     return min(number, available) if isinstance(number, int) and number > 0 else available
 
 
+def processes_of(trainer: Mapping[str, Any], gpus: int) -> int:
+    """Return the number of processes of a job: one for each of its devices.
+
+    Args:
+        trainer: the job's configuration of the Trainer.
+        gpus: number of GPUs that the job takes.
+    """
+    devices = trainer.get("devices")
+    if isinstance(devices, int) and devices > 0:
+        return devices
+    return len(devices) if isinstance(devices, list) else max(1, gpus)
+
+
 @contextmanager
 def hold_devices(names: Sequence[str], number: int, per_device: int) -> Iterator[tuple[list[str], list[int]] | None]:
     """Hold the locks of devices that are free.

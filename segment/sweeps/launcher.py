@@ -20,10 +20,10 @@ from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.job_status import JobRecord
-from segment.sweeps.devices import visible_devices
 from segment.sweeps.jobs import Job, job_command, sweep_jobs
 from segment.sweeps.process import run_job
 from segment.sweeps.queue import JobQueue, Limits
+from segment.sweeps.settings import check_search, is_search, search_limits
 
 
 class Sweep:
@@ -42,10 +42,9 @@ class Sweep:
     def __init__(
         self, module: str, config: DictConfig, compose: Callable[[list[str]], DictConfig], limits: Limits
     ) -> None:
-        if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
-            sys.exit("error: a sweep under srun would start once in each of its processes: use hydra/launcher=slurm")
         if is_search(config.hydra):
-            _check_search(config.hydra.sweeper)
+            check_search(config.hydra.sweeper)
+            limits = search_limits(limits, config.hydra.sweeper.n_jobs)
         for name in ("optuna", "hydra_plugins"):  # they say what this sweep says
             logging.getLogger(name).setLevel(logging.ERROR)
         self._module, self._hydra, self._compose, self._limits = module, config.hydra, compose, limits
@@ -93,45 +92,6 @@ class Sweep:
         return self._trainers[own]
 
 
-def is_search(hydra_config: Any) -> bool:
-    """Return whether a sweeper chooses the jobs by the scores of earlier ones.
-
-    Args:
-        hydra_config: Hydra's own settings.
-    """
-    return hydra_config.runtime.choices["hydra/sweeper"] != "basic"
-
-
-def _check_search(sweeper: Any) -> None:
-    for key in ("n_trials", "n_jobs"):
-        if sweeper[key] < 1:
-            raise SegmentError(f"hydra.sweeper.{key}={sweeper[key]}: expected a whole number from 1")
-    if sweeper.direction != "maximize":  # optuna's own default is the other
-        raise SegmentError("expected hydra.sweeper.direction=maximize: the score of a trial is its mean IoU")
-
-
-def find_limits(jobs: Any, per_device: Any) -> Limits:
-    """Return the limits that ``hydra.launcher.jobs`` and ``jobs_per_device`` set on this machine.
-
-    Raises:
-        SegmentError: one of them is no such number, or has no effect.
-    """
-    for key, value in {"jobs": jobs, "jobs_per_device": per_device}.items():
-        if (type(value) is not int or value < 1) and (key, value) != ("jobs", "auto"):
-            auto = " or auto" * (key == "jobs")
-            raise SegmentError(f"hydra.launcher.{key}={value}: expected a whole number from 1{auto}")
-    if jobs == 1:
-        if per_device > 1:
-            raise SegmentError(
-                f"hydra.launcher.jobs_per_device={per_device} needs hydra.launcher.jobs=auto or a number"
-            )
-        return Limits()
-    devices = visible_devices()
-    if jobs == "auto" and not devices:
-        print("note: no GPU is visible, so hydra.launcher.jobs=auto runs one job at a time")
-    return Limits(max(1, len(devices) * per_device) if jobs == "auto" else jobs, devices, per_device)
-
-
 def _stop(number: int, _frame: Any) -> None:
     print(
         "\nstopping as soon as the jobs have saved (stop again to kill them); the same command continues the sweep",
@@ -175,7 +135,7 @@ def print_job_table(jobs: Sequence[Job], search: bool) -> None:
         raise SegmentError(f"{len(failed)} of {len(jobs)} jobs failed (see {failed[0].folder.job_log}); {again}")
 
 
-def one_job(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictConfig], float | None]:
+def in_fresh_process(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictConfig], float | None]:
     """Return a task that runs each job of another launcher (submitit, joblib) in a fresh process, too.
 
     The process has the job's own command line, which Lightning's DDP repeats. On Slurm it is part of the job's step.

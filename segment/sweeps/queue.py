@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from segment.data.workers import cores
 from segment.files import printable
 from segment.records.job_status import JobRecord, utc_now
-from segment.sweeps.devices import devices_needed, hold_devices
+from segment.sweeps.devices import devices_needed, hold_devices, processes_of
 from segment.sweeps.jobs import Job
 from segment.sweeps.process import JobProcess, job_lock, stop_jobs
 
@@ -32,8 +32,8 @@ class Limits:
         per_device: number of jobs that may share a device.
 
     Example:
-        >>> Limits(4, ["0", "1"]).at_once(1), Limits(4, ["0", "1"]).at_once(0)
-        (2, 4)
+        >>> Limits(4, ["0", "1"]).at_once(1), Limits(4, ["0", "1"]).at_once(2), Limits(4, ["0", "1"]).at_once(0)
+        (2, 1, 4)
     """
 
     jobs: int = 1
@@ -51,7 +51,7 @@ class Limits:
         Args:
             devices: number of devices that each job takes.
         """
-        return min(self.jobs, len(self.devices) * self.per_device) if devices else self.jobs
+        return min(self.jobs, len(self.devices) * self.per_device // devices) if devices else self.jobs
 
 
 @dataclass
@@ -156,8 +156,8 @@ class JobQueue:
         limits, locks, environment, place = self._limits, [lock], {}, ""
         if not limits.one_by_one:
             number = devices_needed(self._trainer(job), len(limits.devices))
-            threads = max(1, cores() // limits.at_once(number))
-            environment = {"MASTER_PORT": str(_free_port()), "OMP_NUM_THREADS": str(threads)}
+            threads = str(thread_count(limits, self._trainer(job), number))
+            environment = {"MASTER_PORT": str(_free_port()), "OMP_NUM_THREADS": threads}
             found = held.enter_context(hold_devices(limits.devices, number, limits.per_device))
             if found is None:
                 if not self._running:
@@ -197,6 +197,17 @@ class JobQueue:
         if line not in self._said:
             self._said.add(line)
             self._say(line)
+
+
+def thread_count(limits: Limits, trainer: Mapping[str, Any], gpus: int) -> int:
+    """Return the number of threads of each process of a job: its share of the cores.
+
+    Args:
+        limits: number of jobs at once, and their devices.
+        trainer: the job's configuration of the Trainer.
+        gpus: number of GPUs that the job takes.
+    """
+    return max(1, cores() // (limits.at_once(gpus) * processes_of(trainer, gpus)))
 
 
 def _outcome(record: JobRecord) -> str:

@@ -1,6 +1,7 @@
 """A user's mistake is one message and a non-zero exit code; other errors keep their traceback."""
 
 import logging
+import re
 import sys
 import warnings
 
@@ -9,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
-from segment.cli.config import refuse_foreign_record
+from segment.cli.config import refuse_foreign_record, refuse_null_options
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.errors import SegmentError
 
@@ -82,6 +83,13 @@ def test_the_record_of_another_programs_sweep_is_kept(tmp_path, monkeypatch, con
             refuse_foreign_record()
     else:
         refuse_foreign_record()
+
+
+@pytest.mark.parametrize("override", ["logger=null", "experiment=null", "+model/encoder=null", "logger=null,wandb"])
+def test_null_is_no_option(override):
+    with pytest.raises(SegmentError, match=rf"^{re.escape(override)}: expected one of .*; leave it out, or ~"):
+        refuse_null_options(["-m", "seed=null", override])
+    refuse_null_options(["seed=null", "resume=null", "~logger", "data.classes=null"])
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(command, monkeypatch, tmp_path):

@@ -25,6 +25,8 @@ from segment.errors import SegmentError
         ("hydra.run.dri=x", "hydra.run.dri= is not known: did you mean hydra.run.dir=?"),
         ("~mdoel", "mdoel= is not known: did you mean model=?"),
         ("zzz=1", "zzz= is not known; --help lists all keys"),
+        ("hydra.sweeper.max_batch_size=1.5", "hydra.sweeper.max_batch_size=1.5: expected a whole number"),
+        ("hydra.run.dir={a:1}", "hydra.run.dir={a:1}: Cannot convert 'dict' to string: '{'a': 1}'"),
     ],
 )
 def test_suggestions(override, message):
@@ -72,6 +74,7 @@ def test_keys_of_a_group_without_a_default_are_suggested(overrides, message):
             ["loss=border_weighted", "loss.reduction=sum"],
             "loss.reduction= is not in the YAML file that is chosen: +loss",
         ),
+        (["hydra/launcher=basic", "hydra.launcher.jobs=2"], "hydra.launcher.jobs= is no key of the chosen hydra/laun"),
         (["hydra.searchpath=[file://FOLDER]", "data=old"], "the YAML file of data has /loading in its defaults: leave"),
     ],
 )

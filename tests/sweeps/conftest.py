@@ -62,6 +62,11 @@ It marks its devices in the folder ``devices``, if there is one, and fails if an
 """
 
 
+def multirun(overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the flag that a sweep needs on the command line: none, if it comes from a file of the group sweep."""
+    return () if any(override.startswith("sweep=") for override in overrides) else ("-m",)
+
+
 @pytest.fixture
 def sweep(main, tmp_path: Path) -> Callable[..., tuple[object, list[list[str]]]]:
     """Run a sweep in the folder ``sweep``; gives its exit code and the command line of each job that it started."""
@@ -72,7 +77,9 @@ def sweep(main, tmp_path: Path) -> Callable[..., tuple[object, list[list[str]]]]
         started.write_text("")
         code: object = 0
         try:
-            main("train", "-m", *flags, "hydra.launcher.module=job", "hydra.sweep.dir=sweep", *overrides)
+            main(
+                "train", *multirun(overrides), *flags, "hydra.launcher.module=job", "hydra.sweep.dir=sweep", *overrides
+            )
         except SystemExit as end:
             code = end.code
         return code, [json.loads(line) for line in started.read_text().splitlines()]
@@ -95,7 +102,14 @@ def background(tmp_path: Path, tidy: None) -> Iterator[Callable[..., subprocess.
     sweeps: list[subprocess.Popen] = []
 
     def start(*overrides: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "segment.train", "-m", "hydra.launcher.module=job", "hydra.sweep.dir=sweep"]
+        command = [
+            sys.executable,
+            "-m",
+            "segment.train",
+            *multirun(overrides),
+            "hydra.launcher.module=job",
+            "hydra.sweep.dir=sweep",
+        ]
         sweeps.append(subprocess.Popen([*command, *overrides], cwd=tmp_path, stdout=subprocess.PIPE, text=True))
         return sweeps[-1]
 

@@ -1,7 +1,6 @@
 """Several jobs at once, on a machine whose GPUs are faked by CUDA_VISIBLE_DEVICES."""
 
 import json
-import re
 import signal
 import tempfile
 from pathlib import Path
@@ -9,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from segment.data.workers import cores
-from segment.errors import SegmentError
-from segment.sweeps.launcher import find_limits
-from segment.sweeps.queue import Limits
+from segment.sweeps import queue
+from segment.sweeps.queue import Limits, thread_count
 from tests.sweeps.conftest import job_records, running_in, until
 
 AT_ONCE = ("hydra.launcher.jobs=4",)
@@ -111,29 +109,20 @@ def test_two_terminals_share_the_jobs_and_the_devices(background, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("jobs", "per_device", "expected"),
+    ("limits", "trainer", "gpus", "threads"),
     [
-        (1, 1, Limits()),
-        (3, 1, Limits(3, ["7", "GPU-b"])),
-        ("auto", 2, Limits(4, ["7", "GPU-b"], 2)),
-        (0, 1, "jobs=0: expected a whole number from 1 or auto"),
-        ("many", 1, "jobs=many: expected a whole number from 1 or auto"),
-        (2, 0.5, "jobs_per_device=0.5: expected a whole number from 1"),
-        (1, 2, "jobs_per_device=2 needs hydra.launcher.jobs=auto or a number"),
+        (Limits(2), {"accelerator": "cpu", "devices": 1}, 0, 4),
+        (Limits(2), {"accelerator": "cpu", "devices": 2}, 0, 2),
+        (Limits(4, ["0", "1"]), {"accelerator": "gpu", "devices": 1}, 1, 4),
+        (Limits(4, ["0", "1"]), {"accelerator": "gpu", "devices": 2}, 2, 4),
+        (Limits(4, ["0", "1"]), {"accelerator": "gpu", "devices": "auto"}, 2, 4),
+        (Limits(4, ["0", "1"]), {"accelerator": "gpu", "devices": [1]}, 2, 8),
+        (Limits(9), {"accelerator": "cpu", "devices": "auto"}, 0, 1),
     ],
 )
-def test_limits(jobs, per_device, expected):
-    if isinstance(expected, Limits):
-        assert find_limits(jobs, per_device) == expected
-    else:
-        with pytest.raises(SegmentError, match=re.escape(f"hydra.launcher.{expected}")):
-            find_limits(jobs, per_device)
-
-
-def test_auto_without_gpus_is_one_job_and_says_so(monkeypatch, capsys):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert find_limits("auto", 1).one_by_one
-    assert capsys.readouterr().out.startswith("note: no GPU is visible")
+def test_the_processes_of_all_jobs_share_the_cores(monkeypatch, limits, trainer, gpus, threads):
+    monkeypatch.setattr(queue, "cores", lambda: 8)
+    assert thread_count(limits, trainer, gpus) == threads
 
 
 @pytest.mark.slow
