@@ -82,7 +82,7 @@ def compare(root: str, weights: str | None, images: int | None, runs: int) -> No
     rows = []
     for name, (_, goal) in SIDES.items():
         found = ratio(seconds, name, "bare")
-        rows.append({"what": f"{name} / bare forward passes", "ratio": found, "goal": goal, "better": "lower"})
+        rows.append({"what": f"{name} / bare forward passes", "ratio": found, "goal": goal})
         print(f"{name} takes {found:.2f} times as long; the goal is at most {goal:.2f}")
     keep("evaluation", rows, "lightning", "torchmetrics")
     print(f"medians of {runs} runs of {len(dataset)} images, one core, torch {torch.__version__}")

@@ -1,9 +1,10 @@
 """Forward pass, training step and memory of our nets beside those of torchfcn, smp and torchvision.
 
 Inputs and threads are the same, and runs alternate. Ratios are ours to theirs: below 1, ours is faster. Nets keep the
-memory format that their makers chose, for ours channels last; with --channels-last the peers use it too. FCN-8s pads
-by 1. torchfcn's pads by 100 like the paper and fcn8s_paper, which is 1.7 times the arithmetic. On a ResNet, our
-U-Net's scores have stride 2, smp's have stride 1.
+memory format that their makers chose, for ours channels last; in the pairs named so, and with --channels-last, the
+peers use it too. FCN-8s pads by 1. torchfcn's pads by 100 like the paper and fcn8s_paper, which is 1.7 times the
+arithmetic. On a ResNet, our U-Net's scores have stride 2. smp's have stride 1, and at stride 2 its last block is left
+out.
 
     python -m benchmarks.models
 
@@ -16,6 +17,7 @@ import types
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from typing import Any, NamedTuple
 
 import torch
 import torchvision
@@ -58,25 +60,60 @@ def smp() -> nn.Module:
     return segmentation_models_pytorch.Unet("resnet34", encoder_weights=None, classes=21)
 
 
+def smp_at_stride_2() -> nn.Module:
+    """Return smp's U-Net without its last block, which upsamples to the image's size; the scores are upsampled."""
+    from segmentation_models_pytorch.base import SegmentationHead
+
+    net: Any = smp()
+    net.decoder.blocks = net.decoder.blocks[:-1]
+    net.segmentation_head = SegmentationHead(32, 21, kernel_size=3, upsampling=2)
+    return net
+
+
 def fcn_resnet50() -> nn.Module:
     return torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=21)
 
 
-PAIRS: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], int, bool]] = {
-    # name: ours, theirs, side of the image, whether a training step is measured (a VGG16 takes gigabytes)
-    "fcn8s_paper / torchfcn FCN8s": (lambda: ours("model=fcn8s_paper"), torchfcn, 500, False),
-    "fcn8s, padding 1 / torchfcn FCN8s": (lambda: ours("model=fcn8s"), torchfcn, 500, False),
-    "fcn_resnet50 / torchvision": (lambda: ours("model=fcn_resnet50"), fcn_resnet50, 512, True),
-    "unet resnet34 / smp Unet resnet34": (lambda: ours("model=unet", "model/encoder=resnet34"), smp, 512, True),
+class Pair(NamedTuple):
+    """Two nets that are compared.
+
+    Attributes:
+        ours, theirs: functions that build them.
+        side: side of the image, in pixels.
+        train: whether a training step is measured, too; that of a VGG16 takes gigabytes.
+        channels_last: whether the peer's net is brought to our memory format.
+        goal: the highest ratio of the forward passes that we want.
+    """
+
+    ours: Callable[[], nn.Module]
+    theirs: Callable[[], nn.Module]
+    side: int
+    train: bool = False
+    channels_last: bool = False
+    goal: float | None = None
+
+
+OURS = {
+    "paper": partial(ours, "model=fcn8s_paper"),
+    "resnet": partial(ours, "model=fcn_resnet50"),
+    "unet": partial(ours, "model=unet", "model/encoder=resnet34"),
+}
+PAIRS = {
+    "fcn8s_paper / torchfcn FCN8s": Pair(OURS["paper"], torchfcn, 500),
+    "fcn8s_paper / torchfcn, channels last": Pair(OURS["paper"], torchfcn, 500, channels_last=True, goal=1.02),
+    "fcn8s, padding 1 / torchfcn FCN8s": Pair(partial(ours, "model=fcn8s"), torchfcn, 500),
+    "fcn_resnet50 / torchvision": Pair(OURS["resnet"], fcn_resnet50, 512, train=True),
+    "fcn_resnet50 / torchvision, channels last": Pair(OURS["resnet"], fcn_resnet50, 512, channels_last=True, goal=1.02),
+    "unet resnet34 / smp Unet resnet34": Pair(OURS["unet"], smp, 512, train=True, goal=0.9),
+    "unet / smp at stride 2, channels last": Pair(OURS["unet"], smp_at_stride_2, 512, channels_last=True, goal=1.0),
 }
 
 
 def pair(name: str) -> dict[str, nn.Module]:
     """Return our net and, where it is installed, theirs, with similar weights: a net's time depends on them."""
-    make_ours, make_theirs, _, _ = PAIRS[name]
-    nets = {"ours": make_ours()}
+    nets = {"ours": PAIRS[name].ours()}
     try:
-        nets["theirs"] = make_theirs()
+        nets["theirs"] = PAIRS[name].theirs()
     except ImportError as error:
         print(f"{name}: without the peer: {error}")
     for net in nets.values():
@@ -132,13 +169,13 @@ def main() -> None:
     parser.add_argument("--channels-last", action="store_true", help="use channels last for the peers' nets too")
     arguments = parser.parse_args()
     rows, names = [], chosen(arguments.only)
-    print(f"{'':36}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
+    print(f"{'':42}{'forward, s':>22}{'training step, s':>22}{'kept, GB':>16}")
     for name in names:
-        *_, side, train = PAIRS[name]
+        _, _, side, train, channels_last, goal = PAIRS[name]
         nets = pair(name)
         if len(nets) < 2:
             continue
-        if arguments.channels_last:
+        if channels_last or arguments.channels_last:
             nets = {who: net.to(memory_format=torch.channels_last) for who, net in nets.items()}
         cells, row = [], {"what": name, "side": side}
         for work, batch in ((forward, 1), (training_step, 2)):
@@ -153,8 +190,9 @@ def main() -> None:
             cells.append(f"{first:.2f} / {second:.2f} = {row[work.__name__]['ratio']:.2f}")
         memory = [kept(net, torch.randn(2, 3, side, side)) / 1e9 for net in nets.values()] if train else []
         cells.append(f"{memory[0]:.2f} / {memory[1]:.2f}" if memory else "")
-        rows.append(row | {"kept_gb": memory, "peer_channels_last": arguments.channels_last})
-        print(f"{name:36}{cells[0]:>22}{cells[1]:>22}{cells[2]:>16}", flush=True)
+        row |= {"kept_gb": memory, "peer_channels_last": channels_last or arguments.channels_last}
+        rows.append(row | ({"ratio": row["forward"]["ratio"], "goal": goal} if goal else {}))
+        print(f"{name:42}{cells[0]:>22}{cells[1]:>22}{cells[2]:>16}", flush=True)
     keep("models_part" if arguments.only else "models", rows, "torchvision", "segmentation-models-pytorch", "torchfcn")
     print(f"medians of {arguments.runs} alternating runs, {torch.get_num_threads()} threads, torch {torch.__version__}")
 

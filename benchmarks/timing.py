@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -91,3 +91,24 @@ def keep(name: str, rows: list[dict[str, Any]], *packages: str) -> None:
         "date": time.strftime("%Y-%m-%d"),
     }
     (FOLDER / f"{name}.json").write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
+
+
+def goal_lines(names: Iterable[str]) -> list[str]:
+    """Return the lines of a table of the rows that have a goal, with their measured values.
+
+    A goal is the upper bound of a row's "ratio" or "seconds", or the lower bound of its "times" of a peer's speed.
+
+    Args:
+        names: the benchmarks; one without a JSON file has no rows.
+    """
+    lines = [f"{'':62}{'goal':>15} measured"]
+    for path in [path for name in names if (path := FOLDER / f"{name}.json").is_file()]:
+        for row in json.loads(path.read_text())["rows"]:
+            if "goal" in row:
+                key = next(key for key in ("ratio", "times", "seconds") if key in row)
+                value, goal = row[key], row["goal"]
+                kept = value >= goal if key == "times" else value <= goal
+                bound = f"{'at least' if key == 'times' else 'at most'} {goal:.2f}"
+                what, unit = f"{path.stem}: {row['what']}", " s" * (key == "seconds")
+                lines.append(f"{what:62.62}{bound + unit:>15}{value:9.2f}  {'kept' if kept else 'missed'}")
+    return lines

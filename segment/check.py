@@ -50,7 +50,7 @@ def check(config: DictConfig) -> None:
 def check_data(config: DictConfig, folder: RunFolder) -> None:
     """Examine the data set, write the report into the folder and print it; see :func:`check`."""
     from segment.data.doctor import examine
-    from segment.display.pictures import save_figure
+    from segment.display.figures import save_figure
     from segment.display.plots import class_shares
 
     data = instantiate(config.data)

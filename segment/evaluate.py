@@ -108,8 +108,7 @@ def evaluate_checkpoint(config: DictConfig, folder: RunFolder) -> None:
 
 def evaluate_predictions(config: DictConfig, folder: RunFolder) -> None:
     """Evaluate masks that another program predicted."""
-    from lightning.fabric.utilities import rank_zero_only
-
+    from segment.console import print_once
     from segment.evaluation.predictions import PredictedMasks
     from segment.evaluation.results import describe_predictions
 
@@ -118,7 +117,7 @@ def evaluate_predictions(config: DictConfig, folder: RunFolder) -> None:
     source = user_path(config.predictions.folder, "predictions")
     masks = PredictedMasks(source, data.dataset(config.split), data.classes, config.predictions.labels)
     if masks.further:
-        rank_zero_only(print)(f"note: {len(masks.further)} further files in {source}: {first_names(masks.further)}")
+        print_once(f"note: {len(masks.further)} further files in {source}: {first_names(masks.further)}")
     write_evaluation(
         config, masks, data, folder, lambda images, _: describe_predictions(data, config.split, masks, images)
     )

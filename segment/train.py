@@ -74,6 +74,8 @@ def check_config(config: DictConfig) -> None:
     Raises:
         SegmentError: a value is of another type.
     """
+    from segment.training.checks import check_compiler
+
     check_seed(config.seed)
     check_file_names(plain(config), "this run")  # a run with other names could not be resumed
     if isinstance(config.checkpoint, str):
@@ -87,6 +89,8 @@ def check_config(config: DictConfig) -> None:
         "tune.lr": bool,
     }.items():
         OmegaConf.update(config, key, check_value(key, OmegaConf.select(config, key), kind))
+    if config.compile:
+        check_compiler(config.trainer.get("accelerator"))
 
 
 def repeated_record(config: DictConfig) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import timing
+
 ROOT = Path(__file__).parents[1]
 SMALL_GPU_RUN = ["--device=cpu", "--side=64", "--batch=2", "--runs=1", "--times=1", "--modes=eager", "--only=unet"]
 
@@ -27,6 +29,8 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         ["loader", "--runs=1", "--images=8"],
         ["evaluation", "--runs=1", "--images=2"],
         ["models", "--runs=1", "--only=unet"],
+        ["startup", "--runs=1"],
+        ["compiled", "--runs=1", "--side=32"],
         ["gpu", *SMALL_GPU_RUN, "--search", "--profile"],
     ],
     ids=lambda arguments: arguments[0],
@@ -61,3 +65,22 @@ def test_mistakes_are_one_line(arguments, message, tmp_path):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_goals_are_listed_with_what_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "FOLDER", tmp_path / "bench")
+    rows = [
+        {"what": "ours / theirs", "ratio": 1.05, "goal": 1.02},
+        {"what": "loader", "times": 1.4, "goal": 1.35},
+        {"what": "no goal", "ratio": 0.5},
+        {"what": "--help", "seconds": 0.5, "goal": 0.5},
+    ]
+    timing.keep("one", rows)
+    timing.keep("of another run", rows)
+    _, *lines = timing.goal_lines(["one", "failed"])
+    assert [" ".join(line.split()) for line in lines] == [
+        "one: ours / theirs at most 1.02 1.05 missed",
+        "one: loader at least 1.35 1.40 kept",
+        "one: --help at most 0.50 s 0.50 kept",
+    ]
+    assert len({len(line.rpartition(" ")[0].rstrip()) for line in lines}) == 1  # columns

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -25,6 +27,23 @@ def files(folder):
         for path in folder.rglob("*")
         if path.is_file() and path.name != JOURNALS["predict"]
     }
+
+
+LIGHT = """
+import runpy
+import sys
+
+runpy.run_module("segment.predict", run_name="__main__")
+print({"lightning", "torchmetrics", "scipy", "matplotlib"} & {*sys.modules})
+"""
+
+
+def test_a_photo_needs_neither_lightning_nor_what_it_imports(checkpoint, tmp_path):
+    Image.fromarray(photo(0)).save(tmp_path / "a.png")
+    paths = [f"checkpoint={checkpoint}", f"input={tmp_path / 'a.png'}", f"output={tmp_path / 'out'}"]
+    done = subprocess.run([sys.executable, "-c", LIGHT, *paths], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert files(tmp_path / "out") == {"a.png", "a_overlay.jpg", "a.json"}
 
 
 def test_a_folder(main, checkpoint, tmp_path):

@@ -16,7 +16,7 @@ from segment.comparison.groups import Group
 from segment.comparison.run import Run
 from segment.comparison.sections import Section
 from segment.display.escapes import escape_figure
-from segment.display.pictures import save_figure, side_by_side
+from segment.display.figures import save_figure, side_by_side
 from segment.display.plots import CostPoint, score_against_cost
 from segment.errors import SegmentError
 from segment.evaluation.examples import predict_examples, spread_indices

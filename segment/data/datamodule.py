@@ -15,6 +15,7 @@ import numpy as np
 from lightning.fabric.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
+from segment.console import print_once
 from segment.data.classes import Classes
 from segment.data.consistency import find_bits, header_notes, palette_problem
 from segment.data.dataset import Batch, SegmentationDataset, identity_collate
@@ -241,7 +242,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
         if any(pair.image.depth == 16 for pair in new.values()):
             notes += self.find_bits(dataset.samples)
         for note in notes:
-            rank_zero_only(print)(f"note: {note.message}")
+            print_once(f"note: {note.message}")
 
     def palette_problem(self, headers: Mapping[Sample, PairHeaders]) -> Finding | None:
         """Return a problem if a value has different meanings in two masks; see :mod:`segment.data.consistency`."""

@@ -1,9 +1,9 @@
 """A legend below a picture: the colour and the name of each class that occurs in it."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -18,7 +18,10 @@ LONGEST = 40
 @lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont:
     """Load matplotlib's own font, which has Latin, Greek, Cyrillic and Arabic letters."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    found = find_spec("matplotlib")  # to import it takes half a second
+    assert found is not None
+    assert found.origin is not None
+    return ImageFont.truetype(Path(found.origin).with_name("mpl-data") / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def with_legend(picture: Image.Image, mask: np.ndarray, classes: Classes) -> Image.Image:

@@ -10,8 +10,8 @@ from rich.console import Console
 from segment.data.classes import BACKGROUND, Classes
 from segment.data.datamodule import SegmentationDataModule, count_shared
 from segment.data.dataset import SegmentationDataset
+from segment.display.figures import example_figure, save_figure
 from segment.display.metrics_table import evaluation_table, percent
-from segment.display.pictures import example_figure, save_figure
 from segment.display.plots import confusion_matrix, reliability_diagram, training_curves
 from segment.evaluation.evaluator import Evaluation
 from segment.evaluation.examples import Example

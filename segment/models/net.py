@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
-from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from segment.console import print_once
 from segment.errors import SegmentError
 from segment.models.class_map import class_map
 from segment.models.decoders.fcn import crop, upsample
@@ -223,7 +223,7 @@ def _choose_normalization(
         return expected
     chosen = read_normalization(given)
     if recorded is not None and not same_normalization(chosen, expected):
-        rank_zero_only(print)(
+        print_once(
             f"note: model.normalization differs from the one that {weights} was trained with; null takes that one"
         )
     return chosen

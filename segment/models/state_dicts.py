@@ -5,9 +5,9 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from segment.console import print_once
 from segment.errors import SegmentError
 from segment.files import first_names
 from segment.models.encoders.mobilenet_v3 import CUTS
@@ -91,7 +91,7 @@ def load_published(net: nn.Module, path: str) -> Any:
     net.load_state_dict(fitting, strict=False)
     unused = [*unknown, *(key for key in content if key.startswith("aux_classifier."))]
     names = metadata_value(content, "classes", "names")
-    rank_zero_only(print)(_report(f"{len(fitting)} tensors of {path}", lacking, unused, names))
+    print_once(_report(f"{len(fitting)} tensors of {path}", lacking, unused, names))
     return metadata_value(content, "model", "normalization")
 
 

@@ -4,14 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-
 from segment.cli.build import build_net, without_weights
 from segment.data.classes import IGNORE, Classes
 from segment.data.images import Reading
 from segment.errors import SegmentError
-from segment.files import whole_file
 from segment.models.file_checks import bounded_build, check_content
 from segment.models.net import SegmentationNet
 from segment.models.state_dicts import METADATA
@@ -29,20 +25,6 @@ RESUMED = {
     "folder": str,
 }  # fmt: skip
 """Keys of last.ckpt that a run is resumed from, beside the weights."""
-
-
-class WholeCheckpoints(TorchCheckpointIO):
-    """Write each checkpoint completely or not at all.
-
-    Lightning writes below /tmp and then moves, which is a copy where /tmp is another file system.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with whole_file(Path(path), "wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch's writer replaces the OSError of a full disk by its own error
-                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def make_metadata(

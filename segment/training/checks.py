@@ -1,9 +1,13 @@
 """Checks of the Trainer and its callbacks, so that a run that cannot give metrics is refused before its first step."""
 
 import math
+import os
+import shutil
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from segment.cli.value_types import as_typed
@@ -28,6 +32,25 @@ BEST = {
 """Arguments by which best.ckpt is the best of all validations, also in a run that is resumed."""
 BEST_OPTIONS = ("monitor", "mode", "save_weights_only", "verbose")
 """Further arguments of that callback."""
+
+
+def check_compiler(accelerator: Any) -> None:
+    """Check that there is a compiler for ``torch.compile`` on a CPU; on a GPU torch has another way.
+
+    Args:
+        accelerator: ``trainer.accelerator``.
+
+    Raises:
+        SegmentError: there is none.
+    """
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch looks for it
+    if shutil.which(compiler.partition(" ")[0]) is None:
+        raise SegmentError(
+            f"compile=true needs a C++ compiler on a CPU, and there is no {compiler}: install it, name another one by "
+            "the environment variable CXX, or leave out compile=true"
+        )
 
 
 def check_trainer_config(config: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from lightning.fabric.utilities import rank_zero_only
 
+from segment.console import print_once
 from segment.data.dataset import SegmentationDataset
 from segment.errors import SegmentError
 
@@ -55,7 +55,7 @@ def count_class_weights(dataset: SegmentationDataset, num_classes: int) -> list[
     Raises:
         SegmentError: a mask cannot be read, or no pixel is labelled.
     """
-    rank_zero_only(print)(f"counting the pixels of each class in {len(dataset)} images for loss.class_weights=auto")
+    print_once(f"counting the pixels of each class in {len(dataset)} images for loss.class_weights=auto")
     pool = ThreadPoolExecutor(8)
     try:
         rows = pool.map(lambda i: np.bincount(dataset.load(i)[1].numpy().ravel(), minlength=256), range(len(dataset)))

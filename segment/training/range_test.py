@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from segment.cli.build import instantiate
 from segment.cli.config import plain
 from segment.cli.value_types import as_typed, check_arguments
-from segment.display.pictures import save_figure
+from segment.display.figures import save_figure
 from segment.display.plots import range_test_curve
 from segment.errors import SegmentError
 from segment.files import shown

@@ -10,7 +10,7 @@ from segment.cli.build import instantiate
 from segment.cli.config import plain
 from segment.cli.value_types import check_arguments
 from segment.errors import SegmentError
-from segment.records.checkpoint import WholeCheckpoints
+from segment.records.checkpoint_writer import WholeCheckpoints
 from segment.training.checks import (
     check_best,
     check_callbacks,

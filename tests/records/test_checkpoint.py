@@ -14,7 +14,6 @@ from segment.data.datasets.shapes import SHAPES
 from segment.errors import SegmentError
 from segment.models.state_dicts import METADATA
 from segment.records.checkpoint import (
-    WholeCheckpoints,
     data_config,
     load_checkpoint,
     load_net,
@@ -22,6 +21,7 @@ from segment.records.checkpoint import (
     read_classes,
     read_step,
 )
+from segment.records.checkpoint_writer import WholeCheckpoints
 
 
 def with_model(content, **changes):

@@ -8,7 +8,13 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from segment.cli.config import load_config
 from segment.errors import SegmentError
-from segment.training.checks import check_callbacks, check_first_validation, check_trainer, check_trainer_config
+from segment.training.checks import (
+    check_callbacks,
+    check_compiler,
+    check_first_validation,
+    check_trainer,
+    check_trainer_config,
+)
 from tests.training.test_trainer import build
 
 
@@ -117,3 +123,16 @@ def test_a_further_metric_may_be_monitored():
     check_callbacks([EarlyStopping("val/all/f1", mode="max")], ["all"])
     with pytest.raises(SegmentError, match=r"monitor=val/f1 is not logged, expected val/mIoU.*, val/kappa$"):
         check_callbacks([stopper], ["kappa"])
+
+
+@pytest.mark.parametrize(("compiler", "name"), [(None, r"(clan)?g\+\+"), ("nosuch++ -O2", r"nosuch\+\+ -O2")])
+def test_compilation_on_a_cpu_needs_a_compiler(compiler, name, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    if compiler:
+        monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(SegmentError, match=f"^compile=true needs a C.. compiler on a CPU, and there is no {name}:"):
+        check_compiler("cpu")
+    monkeypatch.setenv("CXX", str(tmp_path / "c++"))
+    (tmp_path / "c++").touch(mode=0o755)
+    check_compiler("cpu")

@@ -11,7 +11,8 @@ import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segment.errors import SegmentError
-from segment.records.checkpoint import WholeCheckpoints, load_checkpoint
+from segment.records.checkpoint import load_checkpoint
+from segment.records.checkpoint_writer import WholeCheckpoints
 from segment.records.folder import RunFolder
 from segment.training.faults import ending_run, stoppable
 from tests.training.runs import TINY

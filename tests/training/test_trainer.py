@@ -7,7 +7,7 @@ import torch
 
 from segment.cli.config import load_config
 from segment.errors import SegmentError
-from segment.records.checkpoint import WholeCheckpoints
+from segment.records.checkpoint_writer import WholeCheckpoints
 from segment.records.folder import RunFolder
 from segment.training.last_checkpoint import LastCheckpoint
 from segment.training.resume import RunStart

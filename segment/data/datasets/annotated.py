@@ -6,8 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.utilities import rank_zero_only
-
+from segment.console import print_once
 from segment.data.annotations.coco import CROWD
 from segment.data.annotations.labels import class_names, class_of_labels, paste, spellings
 from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask, is_void
@@ -88,7 +87,7 @@ class AnnotationDataModule(FolderDataModule):
         self._noted = False
         self.crowds = [one for one in findings if one.kind == CROWD]
         for line in [f"classes found: {paste(names)}"] * (classes is None) + [one.message for one in self.crowds]:
-            rank_zero_only(print)(line)
+            print_once(line)
         self._folder = folder
 
     def settings(self) -> dict[str, Any]:
@@ -161,7 +160,7 @@ class AnnotationDataModule(FolderDataModule):
         if not self._noted:
             self._noted = True
             for finding in self.left_out:
-                rank_zero_only(print)(f"left out: {finding.message}")
+                print_once(f"left out: {finding.message}")
 
 
 MASKS = "Segmentation"

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.fabric.utilities import rank_zero_only
 
+from segment.console import print_once
 from segment.errors import SegmentError
 from segment.files import first_names
 from segment.models.adapters.hub_cache import cached_if_unreachable
@@ -59,7 +59,7 @@ def load_pretrained(name: str, num_classes: int) -> tuple[Any, Normalization]:
         raise SegmentError(f"model.name={name} lacks {len(lacking)} tensors of its net: {first_names(lacking)}")
     if new:
         head = f"a new head for {num_classes} classes in place of {before}" if other else "a new head"
-        rank_zero_only(print)(f"weights: {name}; {head}: {len(new)} tensors ({first_names(new)})")
+        print_once(f"weights: {name}; {head}: {len(new)} tensors ({first_names(new)})")
     return net, normal
 
 
@@ -88,7 +88,7 @@ def _normalization(name: str) -> Normalization:
     except (OSError, ValueError) as error:
         if "valid JSON" in str(error):  # the library raises the same for a damaged file as for none
             raise
-        rank_zero_only(print)(f"note: {name} has no preprocessor_config.json: the normalisation is ImageNet's")
+        print_once(f"note: {name} has no preprocessor_config.json: the normalisation is ImageNet's")
         return NORMALIZATIONS["imagenet"]
     scale = 1 / settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1
     mean, std = [0, 0, 0], [1, 1, 1]

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 import timm
-from lightning.fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from segment.console import print_once
 from segment.errors import SegmentError
 from segment.files import user_path
 from segment.models.adapters.any_size import AdaptedNet
@@ -191,7 +191,7 @@ def encoder_normalization(encoder: str, weights: str | None) -> Normalization:
     else:
         settings = _settings_beside(weights)
         if not settings:
-            rank_zero_only(print)(
+            print_once(
                 f"weights: the encoder's are those of {weights}, without smp's config.json beside it, and the "
                 "normalisation is ImageNet's unless model.normalization is given"
             )
