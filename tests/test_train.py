@@ -142,10 +142,8 @@ def test_a_run_that_a_callback_ends_is_no_success(main):
 
 @pytest.mark.slow
 def test_resume_by_path_applies_the_run_s_own_overrides(main, run, trained):
-    done = run("train", f"resume={trained}", "trainer.max_epochs=3", check=False)
-    assert done.returncode == 1
-    assert "planned for 8 steps, this run has 12" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit, match="planned for 8 steps, this run has 12"):
+        main("train", f"resume={trained}", "trainer.max_epochs=3")
     folder = main("train", *TINY, "scheduler=constant", "trainer.max_epochs=2")
     done = run("train", f"resume={folder}/checkpoints/last.ckpt", "trainer.max_epochs=3")
     assert "epoch 3/3" in done.stdout
@@ -199,10 +197,12 @@ def test_tensorboard(main):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [3, 4])
-def test_two_processes_give_the_metrics_of_one(run, main, tmp_path, size):
-    """Train with DDP on two CPU processes; the metrics equal those of one process to the last digit."""
-    options = [*TINY, f"data.val_size={size}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+def test_two_processes_give_the_metrics_of_one(run, main, tmp_path):
+    """Train with DDP on two CPU processes; the metrics equal those of one process to the last digit.
+
+    The three images of the validation split are no multiple of the processes.
+    """
+    options = [*TINY, "trainer.max_epochs=1", "trainer.accelerator=cpu"]
     two = tmp_path / "two"
     done = run("train", *options, "trainer.devices=2", "trainer.strategy=ddp", f"hydra.run.dir={two}")
     assert done.stdout.count("IoU on the val split") == 1

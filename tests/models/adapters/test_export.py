@@ -14,7 +14,7 @@ NUMBER = len(SHAPES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["DeepLabV3Plus", "Segformer", "Unet", "transformers"])
+@pytest.mark.parametrize("kind", ["DeepLabV3Plus", "transformers"])
 def test_nets_of_other_libraries_are_exported(kind):
     pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
