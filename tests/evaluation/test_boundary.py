@@ -5,7 +5,14 @@ import pytest
 import torch
 from scipy import ndimage
 
-from segment.evaluation.boundary import WIDTHS, BoundaryScores, distance_to_border, distance_to_other
+from segment.evaluation.boundary import (
+    WIDTHS,
+    BoundaryScores,
+    bands_around_boundaries,
+    border_region,
+    dilate,
+    fill_void,
+)
 from tests.evaluation.counting import metrics_by_hand
 
 
@@ -127,8 +134,26 @@ def test_ignored_pixels_alone_give_no_metric():
     assert metric.compute()["trimap"]["32"] == {"mIoU": None, "pixel_accuracy": None}
 
 
-def test_distances_in_a_small_image():
+def test_bands_and_border_of_a_small_image():
     labels = np.array([[1, 1, 1, 2], [1, 1, 1, 1], [1, 1, 1, 1]])
-    assert distance_to_other(labels).tolist() == [[3, 2, 1, 1], [3, 2, 1, 1], [3, 2, 2, 2]]
-    assert distance_to_other(np.ones((3, 4))).min() > 4 + WIDTHS[-1]  # an image of one label
-    assert distance_to_border(3, 4).tolist() == [[1, 1, 1, 1], [1, 2, 2, 1], [1, 1, 1, 1]]
+    assert bands_around_boundaries(labels).tolist() == [[2, 1, 0, 0], [2, 1, 0, 0], [2, 1, 1, 1]]
+    assert (bands_around_boundaries(np.ones((3, 4))) == len(WIDTHS)).all()  # an image of one label
+    assert border_region((3, 4), 1).tolist() == [[True] * 4, [True, False, False, True], [True] * 4]
+    assert border_region((3, 4), 2).all()
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 5, 8, 40])
+def test_dilation_is_scipy_s_distance_within_the_radius(radius):
+    mask = np.random.default_rng(radius).random((23, 31)) < 0.01
+    assert np.array_equal(dilate(mask, radius), ndimage.distance_transform_cdt(~mask, "chessboard") <= radius)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.4, 0.99])
+def test_void_filled_area_by_area_is_filled_as_a_whole(share):
+    """The nearest of equally near pixels is the same, too."""
+    random = np.random.default_rng(1)
+    for side, areas in ((1, "many"), (9, "few")):
+        void = np.kron(random.random((70 // side, 90 // side)) < share, np.ones((side, side), bool))
+        labels = random.integers(0, 99, void.shape)
+        nearest = ndimage.distance_transform_edt(void, return_distances=False, return_indices=True)
+        assert np.array_equal(fill_void(~void, labels)[0], labels[tuple(nearest)]), areas
