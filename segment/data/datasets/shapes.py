@@ -7,7 +7,7 @@ from one distribution, so that colour says almost nothing about the class.
 
 import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -143,6 +143,15 @@ def _paint(
     box[inside] += (colours[inside] - box[inside]) * opacity
 
 
+@lru_cache(maxsize=1024)
+def drawn(seed: int, split: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image of a split and its mask, see :func:`draw`.
+
+    The last 1024, below 100 MB, are kept: to draw an image takes as long as a small net needs for its training step.
+    """
+    return draw(np.random.default_rng([seed, split, index]))
+
+
 class ShapesDataset(SegmentationDataset):
     """A split of ``length`` images; image ``i`` depends on (seed, split, i) alone."""
 
@@ -164,7 +173,7 @@ class ShapesDataset(SegmentationDataset):
         return [f"shapes/{self.seed}/{self.split}/{index}" for index in range(self.length)]
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
-        image, mask = draw(np.random.default_rng([self.seed, self.split, index]))
+        image, mask = (part.copy() for part in drawn(self.seed, self.split, index))
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
 
