@@ -29,6 +29,7 @@ def test_from_labelme_to_voc_and_back(main, tmp_path, capfd):
     assert lists[0].read_text() == lists[1].read_text()
 
 
+@pytest.mark.slow
 def test_masks_are_a_folder_to_train_on(main, tmp_path):
     root = write_labelme(tmp_path / "photos")
     main("convert", f"input={root}", f"output={tmp_path}/out", "format=masks", "data.classes={animal:dog,void:person}")
@@ -48,6 +49,7 @@ def test_images_without_a_split_are_converted(main, tmp_path):
     assert (tmp_path / "out/unlisted.txt").read_text() == "00\n03\n"
 
 
+@pytest.mark.slow
 def test_mistakes(main, tmp_path, capfd):
     root = write_labelme(tmp_path / "photos")
     (root / "00.json").write_text("{")

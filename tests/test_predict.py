@@ -215,6 +215,7 @@ def test_mistakes_are_one_line(main, checkpoint, tmp_path, overrides, message):
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
 
 
+@pytest.mark.slow
 def test_foreign_files_beside_masks_stay(main, checkpoint, tmp_path):
     Image.fromarray(photo(0)).save(tmp_path / "a.png")
     command = ("predict", f"checkpoint={checkpoint}", "input=a.png", "output=o")

@@ -84,6 +84,7 @@ def test_a_run_writes_its_files(capfd, trained):
     assert metrics["mIoU"] == pytest.approx(max(float(row["val/mIoU"]) for row in rows))
 
 
+@pytest.mark.slow
 def test_the_net_of_the_best_checkpoint_gives_the_metrics(trained):
     checkpoint = load_checkpoint(trained / "checkpoints" / "best.ckpt")
     assert read_classes(checkpoint) == SHAPES
@@ -98,6 +99,7 @@ def test_the_net_of_the_best_checkpoint_gives_the_metrics(trained):
     assert json.loads((trained / "metrics.json").read_text())["mIoU"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_checkpoints_are_plain_data(trained):
     """torch reads them without running code. best.ckpt holds the net alone, last.ckpt everything to resume from."""
     best = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)

@@ -96,6 +96,7 @@ def test_warps_keep_image_and_mask_aligned_and_uncover_void(options):
         assert (seen.max(0).values == seen.min(0).values).all()
 
 
+@pytest.mark.slow
 def test_elastic_shifts_have_the_given_deviation():
     """Columns coded by number show the distance that a pixel moved, for U-Net's 10 pixels on a 3x3 grid."""
     torch.manual_seed(0)

@@ -172,6 +172,7 @@ def test_a_sweep_that_is_stopped_lets_its_job_save(background, tmp_path, number)
     assert not running_in(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_continues_when_its_job_has_saved(background, sweep, tmp_path):
     (tmp_path / "fault-1").write_text("linger")
     process = background("seed=0,1,2")

@@ -28,6 +28,7 @@ def environments(tmp_path: Path) -> list[dict[str, str]]:
     return [json.loads(path.read_text().splitlines()[-1]) for path in tmp_path.glob("sweep/*/job.log")]
 
 
+@pytest.mark.slow
 def test_four_jobs_on_two_devices(sweep, tmp_path, capfd):
     code, jobs = sweep("seed=0,1,2,3", *AT_ONCE)
     assert (code, len(jobs)) == (0, 4)

@@ -35,6 +35,7 @@ def test_a_finished_run_is_left_alone_and_one_without_metrics_is_evaluated(main,
     assert load_checkpoint(trained / "checkpoints" / "last.ckpt")["global_step"] == 6
 
 
+@pytest.mark.slow
 def test_a_refused_start_does_not_change_the_record_of_a_run(main, trained):
     with pytest.raises(SystemExit, match="this would be another run"):
         main("train", *EARLY, "data.batch_size=4", f"hydra.run.dir={trained}", "resume=auto")

@@ -91,6 +91,7 @@ def test_a_stranger_s_checkpoint_names_no_folder():
         build_net(without_weights(config), 5)
 
 
+@pytest.mark.slow
 def test_a_folder_gives_weights_head_and_normalisation(folder, capsys):
     net = make(config=None, name=str(folder), num_classes=7)
     printed = capsys.readouterr()
