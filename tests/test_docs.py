@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torchvision.models.segmentation import fcn_resnet50
 
 from segment.cli.config import CONF_DIR, LOADER, flatten
 from segment.cli.help import HIDDEN
@@ -71,6 +72,8 @@ def test_the_python_of_the_pages_runs(main, tmp_path):
     shutil.copytree("RUN", "runs/unet")
     main("export", "checkpoint=RUN", "output=net.onnx")
     Image.new("RGB", (64, 48)).save("photo.jpg")
+    published = fcn_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+    torch.save(published.state_dict(), "fcn_resnet50_coco-1167a1af.pth")
     pages = [page.read_text("utf-8") for page in sorted(DOCS.rglob("*.md"))]
     blocks = [found for page in pages for found in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
     assert len(blocks) >= 5
