@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-# Otherwise each process of a test or a notebook compiles the package again, which takes a second.
-unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo app test test-hydra14 slow lint format docs bench referee
 demo: $(READY)  ## train on drawn shapes and show the result
