@@ -28,7 +28,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         ["overhead", "--runs=1", "--steps=2"],
         ["loader", "--runs=1", "--images=8"],
         ["evaluation", "--runs=1", "--images=2"],
-        ["models", "--runs=1", "--only=unet"],
+        ["models", "--runs=1", "--only=unet resnet34"],
         ["startup", "--runs=1"],
         ["compiled", "--runs=1", "--side=32"],
         ["gpu", *SMALL_GPU_RUN, "--search", "--profile"],
@@ -38,7 +38,11 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_each_benchmark_writes_its_table(arguments, tmp_path):
     done = bench(tmp_path, f"benchmarks.{arguments[0]}", *arguments[1:])
     assert done.returncode == 0, done.stderr
-    name = arguments[0] + "_search" * ("--search" in arguments) + "_part" * ("--only=unet" in arguments)
+    name = (
+        arguments[0]
+        + "_search" * ("--search" in arguments)
+        + "_part" * any(one.startswith("--only") for one in arguments)
+    )
     kept = json.loads((tmp_path / "runs" / "bench" / f"{name}.json").read_text())
     assert kept["options"] == arguments[1:]
     assert kept["rows"] or "without the peer" in done.stdout
