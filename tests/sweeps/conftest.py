@@ -120,8 +120,8 @@ def background(tmp_path: Path, tidy: None) -> Iterator[Callable[..., subprocess.
 
 
 def running_in(folder: Path) -> list[psutil.Process]:
-    """Return the other processes whose working directory is a folder."""
-    return [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(folder) and p.pid != os.getpid()]
+    """Return the other processes whose working directory is a folder; ``info["cmdline"]`` of one that ends is None."""
+    return [p for p in psutil.process_iter(["cwd", "cmdline"]) if p.info["cwd"] == str(folder) and p.pid != os.getpid()]
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:

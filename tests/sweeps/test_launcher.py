@@ -193,7 +193,7 @@ def test_two_sweeps_at_once_run_each_job_once(background, sweep, tmp_path):
     until(lambda: list(tmp_path.glob("sweep/seed-0*/sleeps")))
     second = background("seed=0,1")
     until(lambda: list(tmp_path.glob("sweep/seed-1*/metrics.json")))  # it runs the other job meanwhile
-    [sleeper] = [p for p in running_in(tmp_path) if {"job", "seed=0"} <= set(p.cmdline())]
+    [sleeper] = [p for p in running_in(tmp_path) if {"job", "seed=0"} <= set(p.info["cmdline"] or ())]
     sleeper.kill()
     texts = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [1, 1]
