@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, TypedDict
 
@@ -129,8 +129,11 @@ class SegmentationDataset(Dataset[Item]):
         return image, torch.full(image.shape[1:], IGNORE, dtype=torch.uint8) if mask is None else mask
 
     def __getitem__(self, key: int | Draw) -> Item:
-        with nullcontext() if self.transform is None else generators_restored():
+        with self._generators_kept():
             return self._item(key)
+
+    def _generators_kept(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.transform is None else generators_restored()
 
     def _item(self, key: int | Draw, out: tuple[Tensor, Tensor] | None = None) -> Item:
         """Return an item, in the memory ``out`` of an image and a mask if the transform can write there."""
@@ -156,7 +159,7 @@ class SegmentationDataset(Dataset[Item]):
         and as convolutions prefer.
         """
         ids = []
-        with nullcontext() if self.transform is None else generators_restored():
+        with self._generators_kept():
             first = self._item(keys[0])
             shape = (len(keys), *first["image"].shape)
             image = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
