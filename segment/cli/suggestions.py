@@ -20,6 +20,8 @@ SYNONYMS = {
 
 PLUGINS = {"optuna": "search", "submitit_slurm": "slurm"}
 """Options of Hydra's plugins, and the extra that has the plugin."""
+MODES = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
+"""Flags of which Hydra takes one, by their short names."""
 TYPES = {"Integer": "a whole number", "Float": "a number"}
 """OmegaConf's names of types, and the words for them."""
 
@@ -28,12 +30,16 @@ def check_flags(flags: Sequence[str]) -> None:
     """Check the names of flags: Hydra answers an unknown one with its whole usage.
 
     Raises:
-        SegmentError: there is no such flag, several folders of YAML are given, or a file would never be read.
+        SegmentError: there is no such flag, two of them exclude each other, several folders of YAML are given, or a
+            file would never be read.
     """
     known = {*FLAGS, *FLAGS_WITH_VALUE}
-    for flag in flags:
-        if flag.startswith("-") and (name := override_key(flag)) not in known:
+    names = [override_key(flag) for flag in flags if flag.startswith("-")]
+    for name in names:
+        if name not in known:
             raise SegmentError(f"{name} is not known{suggestion(name, known, '')}")
+    if len(modes := sorted({MODES.get(name, name) for name in names}.intersection(MODES.values()))) > 1:
+        raise SegmentError(f"{' and '.join(modes)} are given: expected one of them (--cfg shows one job of a sweep)")
     if len(folders := config_dirs(flags)) > 1:
         raise SegmentError(f"--config-dir is given {len(folders)} times, and Hydra reads one folder: give one")
     for folder in folders:
@@ -71,6 +77,10 @@ def explain_hydra_error(error: Exception, command: str) -> str:
         command: name of the command.
     """
     text = str(error).removeprefix("error: ")
+    if match := re.match(r"Ambiguous value for argument '([^=]+)=(.+)'\n", text):
+        is_group = "/" in match[1] or match[1] in default_options(command)
+        as_list = "" if is_group else f", or write {match[1]}=[{match[2]}] for a list"
+        return f"{match[1]}={match[2]}: several values are a sweep: add -m{as_list}"
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         known = _all_keys(command)
         if match[1].startswith("hydra.launcher.") and match[1] in known:
@@ -84,6 +94,8 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     if match := re.match(r"Error merging override (.+)", text):
         reason = str(error.__cause__).partition("\n")[0]
         expected = TYPES.get(reason.rpartition("could not be converted to ")[2])
+        if reason.endswith("is not Optional"):
+            expected = "a value"
         return f"{match[1]}: {f'expected {expected}' if expected else reason}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         if extra := PLUGINS.get(match[2]):

@@ -26,6 +26,10 @@ from segment.errors import SegmentError
         ("~mdoel", "mdoel= is not known: did you mean model=?"),
         ("zzz=1", "zzz= is not known; --help lists all keys"),
         ("hydra.sweeper.max_batch_size=1.5", "hydra.sweeper.max_batch_size=1.5: expected a whole number"),
+        ("seed=0,1", "seed=0,1: several values are a sweep: add -m, or write seed=[0,1] for a list"),
+        ("model=fcn8s,unet", "model=fcn8s,unet: several values are a sweep: add -m"),
+        ("model/encoder=vgg16,resnet50", "model/encoder=vgg16,resnet50: several values are a sweep: add -m"),
+        ("hydra.job.name=null", "hydra.job.name=null: expected a value"),
         ("hydra.run.dir={a:1}", "hydra.run.dir={a:1}: Cannot convert 'dict' to string: '{'a': 1}'"),
     ],
 )
@@ -92,7 +96,10 @@ def test_an_option_for_a_table_is_refused():
 
 
 def test_flags(tmp_path):
-    check_flags(["--config-dir", "x", "-m", "--cfg=job", "--info=all"])
+    check_flags(["--config-dir", "x", "-m", "--multirun"])
+    check_flags(["--cfg=job", "--resolve"])
+    with pytest.raises(SegmentError, match=r"^--cfg and --multirun are given: expected one of them \(--cfg shows one"):
+        check_flags(["-m", "-c", "job"])
     with pytest.raises(SegmentError, match=r"^--config-dir is given 2 times, and Hydra reads one folder: give one$"):
         check_flags(["--config-dir", "x", "-cd=x"])
     check_flags(["--config-dir", CONF_DIR])
