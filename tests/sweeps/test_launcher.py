@@ -207,11 +207,9 @@ TINY = (*SMALL, "data.train_size=8", "data.val_size=3", "data.crop_size=[64,64]"
 
 @pytest.mark.slow
 def test_ddp_in_a_sweep_with_changing_device_counts(run, tmp_path):
-    run("train", "-m", *TINY, "trainer=ddp_cpu", "trainer.devices=2,1,2", "hydra.sweep.dir=sweep")
+    run("train", "-m", *TINY, "trainer=ddp_cpu", "trainer.devices=2,1", "hydra.sweep.dir=sweep")
     folders = [path.parent for path in tmp_path.glob("sweep/*/metrics.json")]
-    assert len(folders) == 3
-    trained = [folder.name.split("_")[0] for folder in folders]
-    assert sorted(trained) == ["devices-1", "devices-2", "devices-2"]
+    assert sorted(folder.name.split("_")[0] for folder in folders) == ["devices-1", "devices-2"]
     assert not running_in(tmp_path)
 
 

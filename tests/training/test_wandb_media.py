@@ -130,13 +130,3 @@ def test_pictures_show_the_weights_that_were_validated(main, monkeypatch):
 def test_the_epochs_between_two_uploads_are_counted_from_one():
     with pytest.raises(SegmentError, match=r"^callbacks.wandb.every_n_epochs=0: expected a number from 1$"):
         WandbMedia(every_n_epochs=0)
-
-
-@pytest.mark.slow
-def test_two_jobs_of_a_sweep_are_two_runs_of_one_group(run, tmp_path):
-    run("train", "-m", *TINY, *QUICK, "hydra.sweep.dir=sweep", "model.decoder.skip_strides=[],[16,8]")
-    found = [read_back(path.parent) for path in sorted(tmp_path.glob("sweep/*/metrics.json"))]
-    assert len({one["id"] for one in found}) == 2
-    assert {one["group"] for one in found} == {"sweep"}
-    for one in found:
-        check_media(one)

@@ -20,7 +20,8 @@ from segment.training.optim import parameter_groups
 
 library = pytest.importorskip("segmentation_models_pytorch")
 
-SIZES = [(33, 65), (375, 500), (128, 128)]
+SIZES = [(2, 33, 65), (1, 375, 500), (2, 128, 128), (1, 128, 128)]
+"""Number of images, height and width."""
 VIT = "tu-vit_tiny_patch16_224"
 
 
@@ -48,11 +49,10 @@ def test_scores_are_those_of_the_library_on_the_padded_image(architecture):
     options = {"dynamic_img_size": True} if architecture == "DPT" else {}
     own = getattr(library, architecture)(encoder, encoder_weights=None, classes=5, **options).eval()
     own.load_state_dict(net.decoder.net.net.state_dict())
-    for height, width in SIZES:
-        for number in (1, 2):
-            image = torch.randn(number, 3, height, width)
-            expected = own(padded(image, *RULES.get(architecture, (32, 32))))[..., :height, :width]
-            torch.testing.assert_close(net(image), expected, atol=1e-5, rtol=0)
+    for number, height, width in SIZES:
+        image = torch.randn(number, 3, height, width)
+        expected = own(padded(image, *RULES.get(architecture, (32, 32))))[..., :height, :width]
+        torch.testing.assert_close(net(image), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

@@ -50,10 +50,10 @@ def test_wrong_arguments(name, stride, message):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("model", ["fcn8s", "unet", "fcn32s"])
+@pytest.mark.parametrize("model", ["fcn8s", "unet"])
 def test_named_networks(name, model):
     net = build_scoring_net(f"model={model}", "model/encoder=timm", f"model.encoder.name={name}")
-    for batch, height, width in ((1, 1, 1), (1, 33, 65), (2, 375, 500)):
+    for batch, height, width in ((1, 1, 1), (1, 33, 65), (2, 75, 100)):
         image = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
         with torch.no_grad():
             assert net.eval()(net.normalize(image)).shape == (batch, 5, height, width)
