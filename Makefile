@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+export PYTHONDONTWRITEBYTECODE =  # empty: the tests start many processes, and each would compile the package again
 
 .PHONY: demo app test test-hydra14 slow lint format docs bench referee
 demo: $(READY)  ## train on drawn shapes and show the result

@@ -12,6 +12,7 @@ def masks(folder):
     return {path.stem: np.array(Image.open(path)) for path in folder.glob("*.png")}
 
 
+@pytest.mark.slow
 def test_from_labelme_to_voc_and_back(main, tmp_path, capfd):
     root = write_labelme(tmp_path / "photos")
     main("convert", f"input={root}", f"output={tmp_path}/voc", "format=voc")

@@ -94,7 +94,7 @@ def test_a_mistake_in_a_training(fails, name):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_missing_gpu(fails, devices):
     message = fails("train", *QUICK, "trainer.accelerator=gpu", f"trainer.devices={devices}")
     assert message.startswith("error: ")

@@ -266,6 +266,7 @@ def test_groups_of_images(main, checkpoint, capfd):
         main("evaluate", f"checkpoint={checkpoint}", overrides[0], "data.groups.block=2", *QUIET)
 
 
+@pytest.mark.slow
 def test_one_image_gives_no_interval(main, checkpoint):
     folder = main("evaluate", f"checkpoint={checkpoint}", "trainer.limit_val_batches=1", *QUIET)
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -307,6 +308,7 @@ def test_the_metrics_of_a_training_are_not_replaced(main, checkpoint, tmp_path):
     assert (folder / "metrics.json").read_text() == "of the training"
 
 
+@pytest.mark.slow
 def test_a_failed_evaluation_leaves_no_earlier_metrics(main, checkpoint):
     folder = main("evaluate", f"checkpoint={checkpoint}", "data.val_size=3", *QUIET)
     earlier = {path.name for path in (folder / "predictions").glob("*.png")}
@@ -332,6 +334,7 @@ def test_a_mistake_keeps_the_earlier_metrics(main, checkpoint, tmp_path, overrid
     assert folder.metrics.read_text() == "earlier"
 
 
+@pytest.mark.slow
 def test_another_split_and_other_data_settings(main, checkpoint, capfd):
     folder = main("evaluate", f"checkpoint={checkpoint}", "split=test", "data.test_size=2", *QUIET)
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -340,6 +343,7 @@ def test_another_split_and_other_data_settings(main, checkpoint, capfd):
     assert "IoU on the test split, " in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_another_data_set_must_have_the_same_classes(main, checkpoint, voc_root):
     with pytest.raises(SystemExit, match=r"has 6 classes, the data has 21, .*: class 1 is disc there and aeroplane"):
         main("evaluate", f"checkpoint={checkpoint}", "data=voc", f"data.root={voc_root}", *QUIET)

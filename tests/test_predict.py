@@ -235,6 +235,7 @@ def test_foreign_files_beside_masks_stay(main, checkpoint, tmp_path):
     assert sum(json.loads((tmp_path / "o/a.json").read_text())["pixels"].values()) == photo(0).size / 3
 
 
+@pytest.mark.slow
 def test_own_masks_are_recognised_at_any_size(main, checkpoint, tmp_path, capsys):
     Image.new("RGB", (3000, 1000)).save(tmp_path / "a.png")
     command = ("predict", f"checkpoint={checkpoint}", "input=a.png", "output=o")

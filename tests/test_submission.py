@@ -33,7 +33,7 @@ def check(monkeypatch, capsys, path, root) -> str:
     return capsys.readouterr().out + end
 
 
-@pytest.mark.parametrize("competition", ["comp5", "comp6"])
+@pytest.mark.parametrize("competition", [pytest.param("comp5", marks=pytest.mark.slow), "comp6"])
 def test_the_archive_holds_the_nets_masks(main, root, tmp_path, monkeypatch, capsys, competition):
     checkpoint = untrained(tmp_path / "net.ckpt", "data=voc", f"data.root={root}")
     overrides = ("split=test", "submit=voc", f"competition={competition}", "trainer.accelerator=cpu")
@@ -64,6 +64,7 @@ def test_faults_are_printed_and_counted(root, tmp_path, monkeypatch, capsys):
     assert said.endswith("b.tgz: extra image (8)")
 
 
+@pytest.mark.slow
 def test_the_archive_of_ade20k(main, ade20k_root, tmp_path, monkeypatch, capsys):
     sizes = {"ADE_test_00000001": (50, 40), "ADE_test_00000002": (33, 47)}
     for name, (width, height) in sizes.items():

@@ -27,7 +27,6 @@ def trained(main):
     return main("train", *TINY, "trainer.max_epochs=2")
 
 
-EVERYDAY = {"fcn_small", "unet"}
 UNTRAINED = {
     "smp": "model.encoder_weights=null",
     "transformers": "model.config={model_type: segformer, depths: [1,1,1,1], hidden_sizes: [8,16,32,64]}",
@@ -36,7 +35,7 @@ FROZEN = {"fcn16s", "fcn16s_paper", "fcn32s", "fcn32s_paper", "fcn8s_atonce_pape
 """Nets whose VGG16 is not trained: the gradient of fc6 takes 15 s, and those of two other nets suffice."""
 
 
-@pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in EVERYDAY else pytest.mark.slow) for m in MODELS])
+@pytest.mark.parametrize("model", [pytest.param(m, marks=() if m == "fcn_small" else pytest.mark.slow) for m in MODELS])
 def test_every_model_on_shapes(main, model, capfd):
     short = ["trainer.fast_dev_run=true", "data.batch_size=2", "data.crop_size=[64,64]", "data.num_workers=0"]
     short += ["model.frozen_stages=5"] if model in FROZEN else []
@@ -44,9 +43,8 @@ def test_every_model_on_shapes(main, model, capfd):
     assert "fast_dev_run is complete" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "data", ["voc", *(pytest.param(data, marks=pytest.mark.slow) for data in ("ade20k", "camvid"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["voc", "ade20k", "camvid"])
 def test_every_data_set_with_a_small_net(main, request, data):
     root = request.getfixturevalue(f"{data}_root")
     folder = main(

@@ -23,6 +23,7 @@ def frames_as_images(clip: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_masks_are_those_of_the_frames_as_images(main, capsys, tmp_path, checkpoint):
     clip = write_clip(tmp_path / "clip.mp4", frames=4, rotation=90)
     images = frames_as_images(clip, tmp_path / "frames")

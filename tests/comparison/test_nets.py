@@ -118,6 +118,7 @@ def test_the_picture_shows_nets_that_were_evaluated_on_the_same_files(trained, t
     assert Image.open(tmp_path / "pictures.png").width == 3 * 2.0 * 200
 
 
+@pytest.mark.slow
 def test_a_net_that_stands_in_several_rows_is_measured_once(trained, monkeypatch, tmp_path):
     """Evaluations of one checkpoint, on one and on another data set, have one cost; a second net has its own."""
     numbers = []
@@ -139,6 +140,7 @@ def test_a_net_that_stands_in_several_rows_is_measured_once(trained, monkeypatch
     assert {path.stem for path in tmp_path.glob("cost*")} == names
 
 
+@pytest.mark.slow
 def test_costs_and_pictures_are_by_the_protocol_of_the_run(trained, monkeypatch, tmp_path):
     """An evaluation with flipped images is measured and shown so; one whose record contradicts it is a note."""
     evaluated = {"checkpoint": str(trained / "1/checkpoints/best.ckpt"), "inference.flip": True}

@@ -9,7 +9,7 @@ from segment.models.decoders.fcn import upsample
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("size", [(5, 6), (1, 1), (1, 9), (40, 30)])
+@pytest.mark.parametrize("size", [(5, 6), (1, 1), (1, 9), pytest.param((40, 30), marks=pytest.mark.slow)])
 def test_class_map_is_the_argmax_of_the_upsampled_scores(size, layout):
     """This holds for ties too, which are frequent among whole numbers, and for segments of all sizes."""
     generator = torch.Generator().manual_seed(0)

@@ -101,6 +101,7 @@ def test_another_class_count_keeps_all_but_the_scores(tmp_path, capsys):
     assert all(torch.equal(v, saved[f"net.{k}"]) for k, v in net.state_dict().items() if k.startswith("encoder."))
 
 
+@pytest.mark.slow
 def test_a_runs_checkpoint_brings_its_normalization(main, capsys):
     """Without it the weights would see other pixel values than in training, and nobody would notice."""
     overrides = (*SMALL, "data.train_size=2", "data.val_size=1", "data.crop_size=[32,32]", "trainer.max_epochs=1")

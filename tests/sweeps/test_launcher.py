@@ -100,6 +100,7 @@ def test_a_job_that_is_listed_twice_has_two_folders(tmp_path):
     assert [job.folder for job in again] == [jobs[2].folder, jobs[0].folder, jobs[1].folder]
 
 
+@pytest.mark.slow
 def test_a_value_that_is_added_runs_alone(sweep, tmp_path):
     """The folder of the first job shows other overrides than it would among two jobs: it is found by its hash."""
     sweep("data=shapes", "seed=0")
@@ -156,7 +157,7 @@ def test_every_sweep_file_is_tested():
     assert group_options("sweep") == ["encoders", "lecture", "search", "skip_strides", "upsampling"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_sweep_that_is_stopped_lets_its_job_save(background, tmp_path, number):
     (tmp_path / "fault-1").write_text("sleep")
     process = background("seed=0,1,2")

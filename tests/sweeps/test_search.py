@@ -22,6 +22,7 @@ def trials(folder: Path) -> dict[str, str]:
     return {" ".join(record.overrides): record.state for record in found if record}
 
 
+@pytest.mark.slow
 def test_a_search_tells_the_best_trial_and_runs_none_twice(sweep, tmp_path, capfd):
     few = ("sweep=search", "hydra.sweeper.n_trials=3", "data.scale=[1.0,1.0]")
     code, jobs = sweep(*few)

@@ -84,6 +84,7 @@ def test_a_breach_is_found(test, part):
         test(part)
 
 
+@pytest.mark.slow
 def test_parts_of_this_package_keep_the_contract():
     contract.test_encoder_declares_its_facts(Small)
     contract.test_encoder_gives_the_features_that_it_declares(Small, 33, 65, 2)

@@ -100,6 +100,7 @@ class Reads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 def test_a_step_does_not_read_the_device(tmp_path, monkeypatch):
     """On a GPU each number that is read waits until it is idle: only rows of the log and the bar may."""
     monkeypatch.setattr("segment.training.module.steps_between_reads", lambda device: 8)

@@ -17,7 +17,7 @@ def test_a_file_gives_torchvisions_features(tmp_path):
         torch.testing.assert_close(ResNetEncoder("resnet18", path).eval()(image)[32], expected)
 
 
-@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("stride", [pytest.param(8, marks=pytest.mark.slow), 16])
 @pytest.mark.parametrize("encoder", ["resnet50", "timm"])
 def test_output_stride_by_dilation(encoder, stride):
     """The weights are the same; the features lie closer together."""

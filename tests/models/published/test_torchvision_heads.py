@@ -11,7 +11,8 @@ from tests.models.conftest import are_close, build_net
 NAMES = ("deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if "lraspp" in n else pytest.mark.slow) for n in NAMES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_scores_are_torchvisions(tmp_path, name, capsys):
     options = {} if "lraspp" in name else {"aux_loss": True}
