@@ -41,7 +41,9 @@ def test_the_loop_of_the_page(main, tmp_path):
     assert mask.size == SIZE
 
 
-@pytest.mark.parametrize("name", ["labelme", "coco", "cvat"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("labelme", marks=pytest.mark.slow), pytest.param("coco", marks=pytest.mark.slow), "cvat"]
+)
 def test_predictions_open_in_a_tool_and_corrections_are_kept(main, checkpoint, tmp_path, name, capfd):
     from segment.data.datasets.annotated import AnnotationDataModule
 

@@ -92,7 +92,7 @@ def test_gradients_of_scores_are_summed_in_32_bits(dtype):
     assert net.upsample(torch.zeros(1, 5, 2, 2, dtype=dtype), 64, 64).dtype.itemsize == max(dtype.itemsize, 4)
 
 
-@pytest.mark.parametrize("kind", ["fcn", pytest.param("timm", marks=pytest.mark.slow), "unet_own", "segnet"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_checkpointing_changes_no_gradient(kind):
     torch.manual_seed(1)
     image, mask = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))

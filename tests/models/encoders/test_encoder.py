@@ -58,6 +58,7 @@ def test_any_size_in_same_size_out(encoder, decoder):
     check_any_size(encoder, DECODERS[decoder])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", VARIANTS)
 def test_any_size_with_other_decoders(decoder):
     check_any_size(load_encoder("mobilenet_v2"), VARIANTS[decoder])
