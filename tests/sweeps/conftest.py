@@ -38,10 +38,10 @@ match Path(f"fault-{given.get('seed')}").read_text() if Path(f"fault-{given.get(
     case ("sleep" | "linger") as how:
         def save(*_):
             (folder / "saved").touch()
-            for name in names if Path("devices").is_dir() else ():
-                Path("devices", name).unlink()
             while how == "linger" and not list(folder.parent.glob("seed-2*/metrics.json")):
                 time.sleep(0.05)
+            for name in names if Path("devices").is_dir() else ():
+                Path("devices", name).unlink()
             sys.exit(143)
         subprocess.Popen(["sleep", "1000"])
         signal.signal(signal.SIGTERM, save)
