@@ -6,6 +6,7 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,15 @@ def test_mistakes_are_one_line(arguments, message, bench, tmp_path, capsys):
         bench(*arguments)
     assert message in f"{capsys.readouterr().err}{end.value.code}"
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_peers_need_no_other_versions_than_the_environment():
+    """``make bench`` installs them without their requirements, and other versions would break what is there."""
+    peers, ours = (
+        dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text("utf-8"), re.MULTILINE))
+        for name in ("benchmarks/peers.txt", "constraints.txt")
+    )
+    assert {name: version for name, version in peers.items() if ours.get(name, version) != version} == {}
 
 
 def test_the_goals_are_listed_with_what_was_measured(tmp_path, monkeypatch):
