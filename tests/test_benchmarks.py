@@ -65,14 +65,17 @@ def test_each_benchmark_writes_its_table(arguments, bench, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_the_benchmark_for_a_gpu_runs_on_a_cpu(tmp_path, monkeypatch):
-    """It has a process of its own, since it sets torch's precision."""
+    """It has a process of its own, since it changes torch's settings."""
     monkeypatch.chdir(tmp_path)
     small = ["--device=cpu", "--side=64", "--batch=2", "--runs=1", "--times=1", "--modes=eager", "--only=unet resnet34"]
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.gpu", *small, "--search", "--profile"]
+    small += ["--search", "--profile"]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.gpu", *small]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    longest = written("gpu_search_part")["rows"][-1]["longest"]["ours"]
+    kept = written("gpu_search_part")
+    assert kept["options"] == small
+    longest = kept["rows"][-1]["longest"]["ours"]
     assert longest[0]["operation"] == "aten::convolution_backward"
     assert f"{longest[0]['ms']:.2f} ms" in done.stdout
 
@@ -91,6 +94,7 @@ def test_the_benchmark_for_a_gpu_runs_on_a_cpu(tmp_path, monkeypatch):
 def test_mistakes_are_one_line(arguments, message, bench, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         bench(*arguments)
+    assert end.value.code
     assert message in f"{capsys.readouterr().err}{end.value.code}"
     assert not (tmp_path / "runs").exists()
 

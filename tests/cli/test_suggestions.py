@@ -98,6 +98,7 @@ def test_an_option_for_a_table_is_refused():
 def test_flags(tmp_path):
     check_flags(["--config-dir", "x", "-m", "--multirun"])
     check_flags(["--cfg=job", "--resolve"])
+    check_flags(["--info=all"])
     with pytest.raises(SegmentError, match=r"^--cfg and --multirun are given: expected one of them \(--cfg shows one"):
         check_flags(["-m", "-c", "job"])
     with pytest.raises(SegmentError, match=r"^--config-dir is given 2 times, and Hydra reads one folder: give one$"):

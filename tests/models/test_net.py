@@ -214,9 +214,9 @@ def test_export_at_any_size(kind):
 
 @needs_shared
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "steps"), [("fcn", 80), ("unet", 70)])
+@pytest.mark.parametrize(("kind", "steps"), [("fcn", 150), ("unet", 90)])
 def test_a_net_overfits_four_real_images(kind, steps):
-    """A mIoU above 0.9 on four VOC photos shows that nothing is lost between the net and the labels."""
+    """A mIoU above 0.95 on four VOC photos shows that nothing is lost between the net and the labels."""
     quarter = VOCDataModule(str(SHARED / "data" / "voc"), crop_size=(96, 128), scale=(0.25, 0.25), flip=0)
     batch = quarter.dataset("val", augment=True).__getitems__([0, 1, 2, 3])
     image, mask = batch["image"], batch["mask"].long()
@@ -233,4 +233,4 @@ def test_a_net_overfits_four_real_images(kind, steps):
         optimizer.step()
     prediction, valid = net(net.normalize(image)).argmax(1), mask != 255
     confusion = torch.bincount(mask[valid] * 21 + prediction[valid], minlength=441).view(21, 21)
-    assert confusion_metrics(confusion)["mIoU"] > 0.9
+    assert confusion_metrics(confusion)["mIoU"] > 0.95
