@@ -2,7 +2,6 @@
 
 import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -73,7 +72,7 @@ class OutputFiles:
     def are_complete(self, origin: str) -> bool:
         """Return whether all files exist and the mask is undamaged and of this origin."""
         exist = all(self.existing(suffix).is_file() for suffix in self.suffixes)
-        with suppress(ValueError, zlib.error):
+        with suppress(ValueError):
             return exist and self.recorded()[0] == origin and bool(unpack_png(self.path(".png").read_bytes()))
         return False
 
