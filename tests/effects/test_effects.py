@@ -78,6 +78,7 @@ def test_a_soft_edge_ends_at_its_radius(feather, probabilities):
     distance = np.where(hard, distance_transform_edt(hard), distance_transform_edt(~hard)) - 0.5
     assert (soft == hard)[distance >= feather].all()
     assert not (soft == hard)[distance < feather].all()
+    assert (soft == hard)[distance + 0.5 > feather].all()  # from centre to centre of pixels, too
 
 
 def test_blur_changes_nothing_outside():
