@@ -283,6 +283,13 @@ def test_an_example_on_screens_of_two_widths(browser, server, tmp_path, width, s
     visitor.page.locator("#result img").wait_for()
     visitor.page.screenshot(path=tmp_path / f"{width}_{scheme}.png", full_page=True)
     assert visitor.page.evaluate("document.documentElement.scrollWidth") == width
+    visitor.do("measure", "Measure")
+    heading = visitor.page.locator("table.regions th").first
+    heading.wait_for()
+    lines = "cell => { const text = document.createRange(); text.selectNodeContents(cell); "
+    lines += "return text.getClientRects().length; }"
+    assert heading.inner_text() == "region"
+    assert heading.evaluate(lines) == 1
     visitor.leave(server)
 
 

@@ -52,7 +52,7 @@ def measure(
     Raises:
         SegmentError: ``scale`` is not above 0.
     """
-    if not 0 < scale * scale < np.inf:  # an area, too, is a number
+    if not (scale > 0 and 0 < scale * scale < np.inf):  # an area, too, is a number
         raise SegmentError(f"scale={scale}: expected the length of a pixel's side, above 0")
     return [region for label in classes for region in _regions(mask == label, label, scale, min_area)]
 

@@ -18,6 +18,7 @@ def select(
         classes: indices of the selected classes.
         probabilities: uint8 (classes,H,W) in 255ths, for the soft edge. Without them the edge is a straight ramp.
         feather: width of the soft edge on either side of the outline, in pixels; 0 for a hard edge.
+            A pixel farther than that from the nearest one beyond the outline keeps its value.
 
     Raises:
         SegmentError: ``feather`` is below 0 or not finite.
@@ -32,9 +33,9 @@ def select(
     weight = hard.astype(np.float32)
     if feather == 0 or hard.all() or not hard.any():
         return weight
-    # A pixel's centre is half a pixel nearer to the outline than to the nearest pixel beyond it.
-    distance = np.where(hard, distance_transform_edt(hard), distance_transform_edt(~hard)) - 0.5
-    nearness = np.clip(1 - distance / feather, 0, 1).astype(np.float32)
+    distance = np.where(hard, distance_transform_edt(hard), distance_transform_edt(~hard))
+    # The outline runs half a pixel before the nearest pixel beyond it.
+    nearness = np.where(distance <= feather, 1 - (distance - 0.5) / feather, 0).astype(np.float32)
     soft = np.float32(0.5) if probabilities is None else probabilities[[*classes]].sum(0, dtype=np.float32) / 255
     return np.clip(weight + nearness * (soft - weight), 0, 1)
 

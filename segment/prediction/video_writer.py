@@ -56,13 +56,16 @@ class VideoWriter:
         if has_alpha and reader.turns % 2:
             size = size[::-1]
         codec = "libvpx-vp9" if has_alpha or size[0] % 2 or size[1] % 2 else "libx264"
-        stream = self._container.add_stream(codec, rate=reader.rate, options=dict(CODECS[codec]))
-        context = stream.codec_context
-        stream.width, stream.height = size
-        stream.pix_fmt, context.time_base = self._stored_format, reader.time_base
         # RGB that is stored as such has no matrix; 2 is "unspecified".
         self._colorspace = first.colorspace or 2
         self._range = first.color_range if first.color_range or not first.format.is_rgb else 1
+        options = dict(CODECS[codec])
+        if codec == "libx264" and self._range == 1:
+            options["x264-params"] = "videoformat=component"  # else x264 does not write that the range is limited
+        stream = self._container.add_stream(codec, rate=reader.rate, options=options)
+        context = stream.codec_context
+        stream.width, stream.height = size
+        stream.pix_fmt, context.time_base = self._stored_format, reader.time_base
         context.flags |= FRAME_DURATION
         context.color_range, context.colorspace = self._range, self._colorspace
         context.color_primaries, context.color_trc = first.color_primaries, first.color_trc

@@ -78,6 +78,7 @@ def test_a_soft_edge_ends_at_its_radius(feather, probabilities):
     distance = np.where(hard, distance_transform_edt(hard), distance_transform_edt(~hard)) - 0.5
     assert (soft == hard)[distance >= feather].all()
     assert not (soft == hard)[distance < feather].all()
+    assert (soft == hard)[distance + 0.5 > feather].all()  # from centre to centre of pixels, too
 
 
 def test_blur_changes_nothing_outside():
@@ -117,6 +118,7 @@ def test_alert_counts_the_pixels_of_a_polygon():
         (lambda: retexture(IMAGE, MASK, [2], TEXTURE, corners=[1, 2]), "convex"),
         (lambda: blur(IMAGE, MASK, [2], 0), "radius=0"),
         (lambda: measure(IMAGE, MASK, [2], 0), "scale=0"),
+        (lambda: measure(IMAGE, MASK, [2], -1), "scale=-1: expected the length"),
         (lambda: measure(IMAGE, MASK, [2], 1e300), "scale=1e.300: expected the length"),
         (lambda: alert(IMAGE, MASK, [2], [[0, 0], [1, 1]]), "three or more points"),
         (lambda: alert(IMAGE, MASK, [2], [[900, 0], [901, 0], [901, 9]]), "no pixel of the image, which is 90x80"),

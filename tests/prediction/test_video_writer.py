@@ -50,6 +50,7 @@ def test_a_video_is_written_as_it_was(tmp_path, name):
     assert {(frame.width, frame.height, frame.rotation) for frame in after} == {
         (before[0].width, before[0].height, before[0].rotation)
     }
+    assert after[0].color_range == before[0].color_range or not before[0].color_range
     assert (after[0].color_range or 1, after[0].colorspace) == (before[0].color_range or 1, before[0].colorspace)
     for one, other in zip(stored(source), stored(target), strict=True):
         assert np.abs(one.astype(int) - other).mean() < 6
