@@ -48,6 +48,11 @@ class Interval(NamedTuple):
         )
 
     @property
+    def exists(self) -> bool:
+        """False for fewer than two images, or for fewer than two groups of images."""
+        return not np.isnan(self.low)
+
+    @property
     def is_grouped(self) -> bool:
         """True if a group has several images."""
         return self.groups < self.images
