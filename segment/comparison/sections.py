@@ -150,7 +150,7 @@ def _note_intervals(section: Section) -> None:
         section.notes.append(f"{start}95 %{', of the mean over seeds' * several}: {text}")
     for rare in dict.fromkeys(sentence[2:] for sentence in found if sentence[2:]):
         labels = "; ".join(sentence[0] for sentence in found if sentence[2:] == rare)
-        section.notes.append(f"{labels}: {rare[0]}, in truth or prediction")
+        section.notes.append(f"{labels}: {rare[0]}")
     if repeats:
         section.notes.append(f"±: standard deviation over {' and '.join(repeats)}")
     if any(group.pooled_iou is not None for group in section.groups):

@@ -254,8 +254,8 @@ def test_rare_classes_are_noted_once_for_all_rows_that_have_as_many(tmp_path):
         pixels[2:, :, 2] = 0
         write_run(tmp_path / f"{i}", {"optimizer.lr": i}, pixels)
     [section] = sections_of(tmp_path)
-    note = "1 class occurs in fewer than five of the images, in truth or prediction"
-    assert f"fcn8s, lr=0; fcn8s, lr=1: {note}" in section.notes
+    note = "1 class occurs in fewer than five of the images, in truth or prediction, which may make the interval"
+    assert f"fcn8s, lr=0; fcn8s, lr=1: {note} too short" in section.notes
     assert sum("the interval is over the choice of 9 images" in note for note in section.notes) == 1
     assert not any(note.startswith("±") for note in section.notes)
 
