@@ -56,13 +56,14 @@ class Section:
 
     @property
     def heading(self) -> str:
-        """Data set, split, number of images, and the protocol and precision that all groups share."""
+        """Data set, split, number of images, and the protocol and precision that all groups, or all nets, share."""
         runs = [group.runs[0] for group in self.groups]
         same = [run for run in runs if run.has_net] or runs
         precisions = {run.metrics.get("precision") for run in same} - {None}
         values: dict[str, set[Any]] = {"": {run.protocol for run in same}, "precision ": precisions}
-        equal = [f"{prefix}{found.pop()}" for prefix, found in values.items() if len(found) == 1]
-        return ", ".join([self.title, f"{self.images} images", *equal])
+        equal = ", ".join(f"{prefix}{found.pop()}" for prefix, found in values.items() if len(found) == 1)
+        shared = [f"{'nets: ' * (len(same) < len(runs))}{equal}"] if equal else []
+        return ", ".join([self.title, f"{self.images} images", *shared])
 
 
 def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:

@@ -104,6 +104,15 @@ def test_the_rows_of_intervals_over_groups_are_named(tmp_path):
     assert all(any(note.startswith(start) for note in section.notes) for start in starts)
 
 
+def test_the_heading_says_that_its_protocol_is_that_of_the_nets(tmp_path):
+    write_run(tmp_path / "net", {}, random_pixels(40, 0.5))
+    write_run(tmp_path / "files", {}, random_pixels(40, 0.6), predictions="/masks", protocol="masks from files")
+    [section] = sections_of(tmp_path)
+    assert section.heading == "voc, val split, 40 images, nets: single scale, whole images, precision 32-true"
+    [section] = sections_of(tmp_path / "net")
+    assert section.heading == "voc, val split, 40 images, single scale, whole images, precision 32-true"
+
+
 def test_a_difference_that_is_a_point_is_noted(tmp_path):
     for i in range(2):
         write_run(tmp_path / f"{i}", {"optimizer.lr": i}, random_pixels(40, 0.5))
