@@ -20,7 +20,11 @@ from segment.report import number_from
 SIZES = (25, 50, 100, 250)
 IMAGES = 20_000
 """Size of a population that is drawn."""
-POPULATIONS = {"rare classes": (21, 0.01, 0.1), "common classes": (11, 0.3, 0.9)}
+POPULATIONS = {
+    "rare classes": (21, 0.01, 0.1),
+    "common classes": (11, 0.3, 0.9),
+    "150 classes, most of them rare": (150, 0.002, 0.5),
+}
 """Number of classes, and the shares of images with the rarest class and with the most common one but the first."""
 
 

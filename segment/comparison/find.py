@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from segment.comparison.run import Run, read_counts, read_run
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
@@ -27,7 +29,7 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]
     """
     runs: list[Run] = []
     problems, notes = [], []
-    seen: set[tuple] = set()
+    seen: dict[tuple, Run] = {}
     for folder in run_folders(folders):
         try:
             run = read_run(folder)
@@ -37,10 +39,9 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]
         except (SegmentError, OSError, ValueError) as error:  # a record may name a file that cannot be read
             problems.append(f"{folder.path}: {error}")
             continue
-        if key in seen:
-            notes.append(f"{folder.path} repeats the evaluation of another run: left out")
+        if (first := seen.setdefault(key, run)) is not run:
+            notes.append(f"{folder.path} repeats the evaluation of another run: left out{_share_groups(first, run)}")
             continue
-        seen.add(key)
         if trained_on := run.metrics.get("images_trained_on"):
             share = f"{trained_on} of {run.metrics.get('images')} evaluation images"
             notes.append(f"{folder.path}: {share} were in the training set, so these scores are optimistic")
@@ -50,6 +51,21 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str], list[str]]
             notes.append(f"{folder.path}: no intervals, {error}")
         runs.append(run)
     return runs, problems, notes
+
+
+def _share_groups(first: Run, repeat: Run) -> str:
+    """Give a run the groups of images of a repeated evaluation if it has none; return what a note says of them."""
+    try:
+        counts = read_counts(repeat)
+    except SegmentError:
+        return ""
+    if first.counts is None or counts is None or counts.groups is None:
+        return ""
+    if first.counts.groups is None:
+        first.counts = counts
+        return ", but for its groups of images"
+    same = np.array_equal(counts.groups, first.counts.groups) and np.array_equal(counts.ids, first.counts.ids)
+    return "" if same else ", with its groups of images, which differ"
 
 
 def run_folders(folders: Sequence[Path]) -> list[RunFolder]:

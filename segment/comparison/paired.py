@@ -16,20 +16,14 @@ def common_images(runs: Sequence[ImageCounts]) -> np.ndarray:
     return ids[np.all([np.all(truth == truths[0], axis=1) for truth in truths], axis=0)]
 
 
-def paired_interval(first: Sequence[ImageCounts], second: Sequence[ImageCounts] = ()) -> Interval | None:
+def paired_interval(first: Sequence[ImageCounts], second: Sequence[ImageCounts] = ()) -> Interval:
     """Return the interval of a net's mIoU, or of the difference between two nets, over the images in common.
 
     The images' groups are those of the first run that has any.
 
     Args:
         first, second: the runs of each net with different seeds; mIoU is averaged over them.
-
-    Returns:
-        None if the runs have fewer than two images in common.
     """
     ids = common_images([*first, *second])
-    if len(ids) < 2:
-        return None
     groups = next((run.select_groups(ids) for run in (*first, *second) if run.groups is not None), None)
-    interval = miou_interval([run.select(ids) for run in first], [run.select(ids) for run in second], groups)
-    return None if np.isnan(interval.low) else interval
+    return miou_interval([run.select(ids) for run in first], [run.select(ids) for run in second], groups)

@@ -56,13 +56,14 @@ class Section:
 
     @property
     def heading(self) -> str:
-        """Data set, split, number of images, and the protocol and precision that all groups share."""
+        """Data set, split, number of images, and the protocol and precision that all groups, or all nets, share."""
         runs = [group.runs[0] for group in self.groups]
         same = [run for run in runs if run.has_net] or runs
         precisions = {run.metrics.get("precision") for run in same} - {None}
         values: dict[str, set[Any]] = {"": {run.protocol for run in same}, "precision ": precisions}
-        equal = [f"{prefix}{found.pop()}" for prefix, found in values.items() if len(found) == 1]
-        return ", ".join([self.title, f"{self.images} images", *equal])
+        equal = ", ".join(f"{prefix}{found.pop()}" for prefix, found in values.items() if len(found) == 1)
+        shared = [f"{'nets: ' * (len(same) < len(runs))}{equal}"] if equal else []
+        return ", ".join([self.title, f"{self.images} images", *shared])
 
 
 def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
@@ -75,7 +76,10 @@ def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
     for ((name, classes), split), members in by_split.items():
         groups, notes = group_runs(members)
         for group in groups:
-            group.interval = paired_interval(group.counts) if group.counts else None
+            if group.counts:
+                found = paired_interval(group.counts)
+                group.interval = found if found.exists else None
+                notes += [] if found.exists else [f"{group.label}: {found.note}"]
         title = f"{name} ({len(classes)} classes: {', '.join(classes)})" if names.count(name) > 1 else name
         divided = groups[0].is_divided
         section = Section(name, split, f"{title}, {split}{' split' * (not divided)}", groups, notes)
@@ -109,10 +113,13 @@ def _compare(section: Section) -> None:
     for better, other in pairs:
         name = f"{better.label} minus {other.label}"
         found = paired_interval(better.counts, other.counts)
-        if found:
-            section.differences.append((name, found))
-        else:
-            section.notes.append(f"{name}: not compared, fewer than two images with equal truth in common")
+        if not found.exists:
+            few = "fewer than two images with equal truth in common" if found.images < 2 else found.note
+            section.notes.append(f"{name}: not compared, {few}")
+            continue
+        section.differences.append((name, found))
+        if found.note and not any(one.interval and one.interval.note == found.note for one in (better, other)):
+            section.notes.append(f"{name}: {found.note}")
 
 
 def _note_intervals(section: Section) -> None:
@@ -137,13 +144,14 @@ def _note_intervals(section: Section) -> None:
             section.notes.append(f"{group.label}: these scores lack the folds {', '.join(map(str, missing))}")
     several = "seeds" in repeats
     found = [(group.label, *group.interval.describe().split("; ")) for group in section.groups if group.interval]
-    section.notes += [
-        f"95 %{', of the mean over seeds' * several}: {text}"
-        for text in dict.fromkeys(sentence[1] for sentence in found)
-    ]
+    texts = dict.fromkeys(sentence[1] for sentence in found)
+    for text in texts:
+        labels = "; ".join(sentence[0] for sentence in found if sentence[1] == text)
+        start = f"{labels}: " if len(texts) > 1 else ""
+        section.notes.append(f"{start}95 %{', of the mean over seeds' * several}: {text}")
     for rare in dict.fromkeys(sentence[2:] for sentence in found if sentence[2:]):
         labels = "; ".join(sentence[0] for sentence in found if sentence[2:] == rare)
-        section.notes.append(f"{labels}: {rare[0]}, in truth or prediction")
+        section.notes.append(f"{labels}: {rare[0]}")
     if repeats:
         section.notes.append(f"±: standard deviation over {' and '.join(repeats)}")
     if any(group.pooled_iou is not None for group in section.groups):

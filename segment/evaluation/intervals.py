@@ -41,11 +41,17 @@ class Interval(NamedTuple):
     def describe(self) -> str:
         """Return what the interval covers, in one sentence."""
         few = "1 class occurs" if self.rare_classes == 1 else f"{self.rare_classes} classes occur"
-        rare = f"; {few} in fewer than five of the images" if self.rare_classes else ""
+        where = "in fewer than five of the images, in truth or prediction, which may make the interval too short"
+        rare = f"; {few} {where}" if self.rare_classes else ""
         return (
             f"the interval is over the choice of {self.images} images{f' in {self.groups} groups' * self.is_grouped}, "
             f"not of training seeds, and covers the population's mean IoU over the classes that occur in them{rare}"
         )
+
+    @property
+    def exists(self) -> bool:
+        """False for fewer than two images, or for fewer than two groups of images."""
+        return not np.isnan(self.low)
 
     @property
     def is_grouped(self) -> bool:

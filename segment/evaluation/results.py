@@ -33,7 +33,7 @@ def all_metrics(evaluation: Evaluation) -> dict[str, Any]:
     names = evaluation.classes.names
     metrics = {key: _by_class(key, value, names) for key, value in evaluation.metrics.items()}
     interval = miou_interval([evaluation.counts], groups=evaluation.groups)
-    metrics["mIoU_interval"] = None if np.isnan(interval.low) else [interval.low, interval.high]
+    metrics["mIoU_interval"] = [interval.low, interval.high] if interval.exists else None
     metrics["mIoU_interval_images"] = interval.images
     metrics["mIoU_interval_groups"] = None if evaluation.groups is None else interval.groups
     metrics["mIoU_interval_rare_classes"] = interval.rare_classes

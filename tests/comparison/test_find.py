@@ -3,11 +3,13 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from segment.comparison.find import find_runs
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
+from segment.records.per_image import read_image_counts, write_image_counts
 from tests.comparison.conftest import change_metrics, write_job, write_run
 
 
@@ -60,6 +62,25 @@ def test_an_evaluation_that_repeats_another_is_left_out(strides):
     runs, _, notes = find_runs([strides])
     assert len(runs) == 4
     assert notes == [f"{strides}/again repeats the evaluation of another run: left out"]
+
+
+def test_a_repeated_evaluation_gives_the_groups_of_its_images(strides):
+    counts = read_image_counts(RunFolder(strides / "0").per_image)
+    for name, size in (("blocks", 4), ("other blocks", 8), ("same blocks", 4)):
+        shutil.copytree(strides / "0", strides / name)
+        groups = np.array([str(i // size) for i in range(len(counts.ids))])
+        write_image_counts(counts._replace(groups=groups), RunFolder(strides / name).per_image)
+    runs, _, notes = find_runs([strides])
+    found = runs[0].counts
+    assert found is not None
+    assert found.groups is not None
+    assert len({*found.groups}) == 10
+    repeats = "repeats the evaluation of another run: left out"
+    assert notes == [
+        f"{strides}/blocks {repeats}, but for its groups of images",
+        f"{strides}/other blocks {repeats}, with its groups of images, which differ",
+        f"{strides}/same blocks {repeats}",
+    ]
 
 
 def test_scores_on_training_images_are_noted(strides):

@@ -35,7 +35,6 @@ def test_intervals_against_a_slow_jackknife():
     left_out = [difference([i for i in everything if i != j]) for j in everything]
     error = math.sqrt(29 / 30 * sum((value - np.mean(left_out)) ** 2 for value in left_out))
     found = paired_interval(*nets)
-    assert found is not None
     assert found.value == pytest.approx(difference(everything))
     assert found[1:3] == pytest.approx([found.value + sign * t.ppf(0.975, 29) * error for sign in (-1, 1)])
     assert found.images == 30
@@ -55,8 +54,8 @@ def test_only_images_in_common_with_equal_truth_are_compared():
     first, other = ImageCounts(ids, pixels, NAMES), ImageCounts(ids[order], changed[order], NAMES)
     assert common_images([first, other]).tolist() == [*"012", *"45678"]
     assert paired_interval([first], [other])[:4] == (0, 0, 0, 8)
-    assert paired_interval([first], [first._replace(ids=np.char.add(ids, "x"))]) is None
-    assert paired_interval([ImageCounts(ids[:1], pixels[:1], NAMES)]) is None  # one image says nothing about others
+    assert not paired_interval([first], [first._replace(ids=np.char.add(ids, "x"))]).exists
+    assert not paired_interval([ImageCounts(ids[:1], pixels[:1], NAMES)]).exists  # one image says nothing about others
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says():

@@ -10,7 +10,8 @@ from segment.comparison.find import find_runs
 from segment.comparison.sections import build_sections, published_scores
 from segment.comparison.tables import section_grids, section_records
 from segment.evaluation.intervals import mean_iou
-from segment.records.per_image import ImageCounts, write_image_counts
+from segment.records.folder import RunFolder
+from segment.records.per_image import ImageCounts, read_image_counts, write_image_counts
 from tests.comparison.conftest import NAMES, change_metrics, random_pixels, write_run
 
 SKIPS = "model.decoder.skip_strides"
@@ -74,6 +75,51 @@ def test_runs_that_share_no_image_are_not_compared(tmp_path):
     assert any(
         note.endswith("not compared, fewer than two images with equal truth in common") for note in section.notes
     )
+
+
+def write_groups(folder, number: int) -> None:
+    """Divide the images of a run into groups."""
+    counts = read_image_counts(RunFolder(folder).per_image)
+    groups = np.array([str(i % number) for i in range(len(counts.ids))])
+    write_image_counts(counts._replace(groups=groups), RunFolder(folder).per_image)
+
+
+def test_a_single_group_of_images_gives_no_interval_and_the_reason(tmp_path):
+    for i in range(2):
+        write_run(tmp_path / f"{i}", {"optimizer.lr": i}, random_pixels(40, 0.5 + i / 10))
+    write_groups(tmp_path / "0", 1)
+    [section] = sections_of(tmp_path)
+    reason = "no interval: it needs two groups with a counted pixel, got 1"
+    assert section.groups[0].interval is None
+    assert section.differences == []
+    assert {f"fcn8s, lr=0: {reason}", f"fcn8s, lr=1 minus fcn8s, lr=0: not compared, {reason}"} <= {*section.notes}
+
+
+def test_the_rows_of_intervals_over_groups_are_named(tmp_path):
+    for i in range(2):
+        write_run(tmp_path / f"{i}", {"optimizer.lr": i}, random_pixels(40, 0.5 + i / 10))
+    write_groups(tmp_path / "0", 20)
+    [section] = sections_of(tmp_path)
+    starts = ["fcn8s, lr=0: 95 %: the interval is over the choice of 40 images in 20 groups", "fcn8s, lr=1: 95 %: "]
+    assert all(any(note.startswith(start) for note in section.notes) for start in starts)
+
+
+def test_the_heading_says_that_its_protocol_is_that_of_the_nets(tmp_path):
+    write_run(tmp_path / "net", {}, random_pixels(40, 0.5))
+    write_run(tmp_path / "files", {}, random_pixels(40, 0.6), predictions="/masks", protocol="masks from files")
+    [section] = sections_of(tmp_path)
+    assert section.heading == "voc, val split, 40 images, nets: single scale, whole images, precision 32-true"
+    [section] = sections_of(tmp_path / "net")
+    assert section.heading == "voc, val split, 40 images, single scale, whole images, precision 32-true"
+
+
+def test_a_difference_that_is_a_point_is_noted(tmp_path):
+    for i in range(2):
+        write_run(tmp_path / f"{i}", {"optimizer.lr": i}, random_pixels(40, 0.5))
+    [section] = sections_of(tmp_path)
+    [(name, interval)] = section.differences
+    assert interval[:3] == (0, 0, 0)
+    assert f"{name}: the interval is a point: leaving out any of the images gives the same value" in section.notes
 
 
 def test_an_interval_over_fewer_images_than_the_scores_is_noted(tmp_path):
@@ -217,8 +263,8 @@ def test_rare_classes_are_noted_once_for_all_rows_that_have_as_many(tmp_path):
         pixels[2:, :, 2] = 0
         write_run(tmp_path / f"{i}", {"optimizer.lr": i}, pixels)
     [section] = sections_of(tmp_path)
-    note = "1 class occurs in fewer than five of the images, in truth or prediction"
-    assert f"fcn8s, lr=0; fcn8s, lr=1: {note}" in section.notes
+    note = "1 class occurs in fewer than five of the images, in truth or prediction, which may make the interval"
+    assert f"fcn8s, lr=0; fcn8s, lr=1: {note} too short" in section.notes
     assert sum("the interval is over the choice of 9 images" in note for note in section.notes) == 1
     assert not any(note.startswith("±") for note in section.notes)
 

@@ -50,7 +50,8 @@ def test_the_interval_of_one_run():
     assert (found.images, found.groups, found.rare_classes, found.note) == (12, 12, 1, "")
     assert found.describe() == (
         "the interval is over the choice of 12 images, not of training seeds, and covers the population's mean IoU "
-        "over the classes that occur in them; 1 class occurs in fewer than five of the images"
+        "over the classes that occur in them; 1 class occurs in fewer than five of the images, in truth or "
+        "prediction, which may make the interval too short"
     )
 
 
