@@ -68,8 +68,8 @@ def kind(path: Path) -> str:
 
 
 def first_names(names: Sequence[str], limit: int = 3) -> str:
-    """Join the first few names, with "..." where there are more."""
-    return ", ".join(names[:limit]) + ", ..." * (len(names) > limit)
+    """Join the first few names, with "..." where there are more; a stranger's file may hold unprintable ones."""
+    return ", ".join(map(printable, names[:limit])) + ", ..." * (len(names) > limit)
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from segment.errors import SegmentError
-from segment.files import PART, PARTS, checkpoint_digest, clear_parts, printable, shown, user_path, whole_file
+from segment.files import (
+    PART,
+    PARTS,
+    checkpoint_digest,
+    clear_parts,
+    first_names,
+    printable,
+    shown,
+    user_path,
+    whole_file,
+)
 
 
 def test_a_whole_file_appears_at_once_and_replaces_the_earlier_one(tmp_path):
@@ -48,6 +58,11 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path):
     with pytest.raises(OSError, match="other") as raised, whole_file(tmp_path / "a.txt"):
         (tmp_path / "other").open()
     assert raised.value.filename == str(tmp_path / "other")
+
+
+def test_the_first_names_of_a_stranger_s_file_are_one_line():
+    assert first_names(["a\n\x1b[2J", "b"]) == "a\\n\\x1b[2J, b"
+    assert first_names(["a", "b", "c", "d"]) == "a, b, c, ..."
 
 
 def test_the_longest_possible_name_and_two_writers_of_one_file(tmp_path):

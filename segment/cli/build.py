@@ -65,6 +65,10 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
             known = {key.rpartition(".")[2] for key, _ in flatten(checked)} - {unknown and unknown[1]}
             close = close_name(unknown[1], sorted(known)) if unknown else ""
             raise SegmentError(message + f": did you mean {close}?" * (close in known)) from error
+        if not isinstance(cause, SegmentError):  # a fault in the part's code, whose traceback is shown
+            named = re.match(r"Error in call to target '([^']+)'", str(error))  # by Hydra 1.3: the part within this one
+            part = named[1] if named else checked.get("_target_")
+            cause.add_note(f"error: {part} fails while it is built, see above")
         raise cause from None
 
 

@@ -24,14 +24,15 @@ from segment.cli.config import (
     damaged_yaml,
     end_fast_composition,
     fast_composition,
+    load_config,
     quote_option,
     refuse_foreign_record,
     refuse_null_options,
 )
 from segment.cli.help import print_help
-from segment.cli.overrides import quote_path, split_flags
+from segment.cli.overrides import override_key, quote_path, split_flags
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
-from segment.cli.targets import drop_foreign_keys
+from segment.cli.targets import drop_foreign_keys, drop_preset_keys
 from segment.cli.versions import VERSION_BASE
 from segment.errors import SegmentError
 from segment.files import printable
@@ -85,6 +86,7 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], Any], prepare: Calla
                 raise SegmentError("hydra.job.chdir=true: relative paths need the folder you are in; leave it out")
             check_overrides(HydraConfig.get().overrides.task, name, HydraConfig.get().runtime.choices)
             drop_foreign_keys(config, HydraConfig.get().overrides.task)
+            _drop_preset_keys(name, config)
             return run(config)
         except Exception as error:
             message = explain_hydra_error(error, name) if isinstance(error, HydraException) else _message(error)
@@ -138,6 +140,20 @@ def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
     if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them
         os.environ["HYDRA_FULL_ERROR"] = "1"
     return True
+
+
+def _drop_preset_keys(name: str, config: DictConfig) -> None:
+    """Drop keys of ``experiment=`` that belong to an option which the command line replaces, and say so."""
+    overrides, choices = list(HydraConfig.get().overrides.task), HydraConfig.get().runtime.choices
+    bare = [one for one in overrides if override_key(one) in set(config) & set(choices)]  # loss=dice, model=unet
+    if not (choices.get("experiment") and bare):
+        return
+    folders = [one.path for one in HydraConfig.get().runtime.config_sources if one.provider == "command-line"]
+    flags = [flag for folder in folders for flag in ("--config-dir", folder)]
+    if dropped := drop_preset_keys(config, load_config([*flags, *bare], name), overrides):
+        from segment.console import print_once  # imports torch
+
+        print_once(f"left out {', '.join(dropped)} of the experiment: the chosen option does not take it")
 
 
 def _message(error: Exception) -> str | None:

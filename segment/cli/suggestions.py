@@ -82,6 +82,8 @@ def explain_hydra_error(error: Exception, command: str) -> str:
         as_list = "" if is_group else f", or write {match[1]}=[{match[2]}] for a list"
         return f"{match[1]}={match[2]}: several values are a sweep: add -m{as_list}"
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
+        if match[1] == "model/encoder":
+            return _explain_encoder(text)
         known = _all_keys(command)
         if match[1].startswith("hydra.launcher.") and match[1] in known:
             return f"{match[1]}= is no key of the chosen hydra/launcher"
@@ -104,6 +106,15 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     if "loading@data appears more than once" in text:
         return "the YAML file of data has /loading in its defaults: leave that line out, every data set gets these keys"
     return " ".join(text.partition("\nSee ")[0].split())
+
+
+def _explain_encoder(text: str) -> str:
+    """Return the message for an encoder that is chosen for a net without such a choice."""
+    reason = "the chosen model has no choice of encoder, it brings its own"
+    if match := re.match(r"In 'experiment/([^']+)'", text):
+        others = "camvid or voc" if match[1].startswith(("camvid", "voc")) else "one without an encoder"
+        return f"experiment={match[1]} sets model/encoder, and {reason}: use another experiment, such as {others}"
+    return f"model/encoder=: {reason}; --help lists the keys of model, such as model.encoder= of model=smp"
 
 
 def suggestion(name: str, known: Iterable[str], equals: str = "=") -> str:

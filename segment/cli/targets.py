@@ -76,6 +76,34 @@ def drop_foreign_keys(config: DictConfig, overrides: Sequence[str]) -> None:
                     del table[key]
 
 
+def drop_preset_keys(config: DictConfig, bare: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Drop keys that a preset adds to an option, where the command line chooses another option that does not take them.
+
+    A preset may set ``loss.class_weights`` for its own loss. With ``loss=dice`` beside it, that key is left out.
+
+    Args:
+        config: the composed configuration, which is changed.
+        bare: the configuration of the chosen options alone, without the preset.
+        overrides: of the command line.
+
+    Returns:
+        The dotted keys that were dropped.
+    """
+    typed = [override_key(override).lstrip("+") for override in overrides]
+    dropped = []
+    for name in dict.fromkeys(typed):
+        table, own = OmegaConf.select(config, name), OmegaConf.select(bare, name)
+        if not isinstance(table, DictConfig) or "_target_" not in table or not isinstance(own, DictConfig):
+            continue
+        taken = argument_names(table["_target_"])
+        for key in [str(key) for key in table if key not in own and key not in taken]:
+            if not any(f"{one}.".startswith(f"{name}.{key}.") for one in typed):
+                with open_dict(table):
+                    del table[key]
+                dropped.append(f"{name}.{key}")
+    return dropped
+
+
 def is_dotted_name(text: Any) -> bool:
     """Return whether a value is the name of a package or of an object in one, such as ``mylab.nets``."""
     return isinstance(text, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", text) is not None

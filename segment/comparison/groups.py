@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from segment.cli.value_types import as_typed
@@ -53,6 +54,14 @@ class Group:
         """Return a metric of each run that has it, in 0..1."""
         values = [run.metrics.get(metric) for run in self.runs]
         return [value for value in values if isinstance(value, float | int)]
+
+    @property
+    def further_scores(self) -> dict[str, list[float]]:
+        """The values of the user's own metrics by name, one for each run that has it; they are no shares."""
+        tables = [run.metrics.get("further_metrics", {}) for run in self.runs]
+        names = dict.fromkeys(name for table in tables for name in table)
+        found = {name: [table.get(name) for table in tables] for name in names}
+        return {name: [one for one in values if one is not None and isfinite(one)] for name, values in found.items()}
 
     @property
     def mean_iou(self) -> float:

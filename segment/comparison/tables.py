@@ -20,6 +20,8 @@ HEADINGS = {
 PUBLISHED_TEXT = ("measured on", "source", "differs in")
 """Headings of the text about published scores."""
 TIME = "time of an image"
+MAX_FURTHER = 8
+"""Number of the user's own metrics in the table for people; the file for programs has all."""
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -84,7 +86,9 @@ def _groups_grid(section: Section) -> Grid:
         "cost": lambda group: group.cost,
     }
     shown = {name for name, test in has.items() if any(map(test, section.groups))}
-    rows = [_group_row(section, group, shown) for group in section.groups]
+    names = dict.fromkeys(name for group in section.groups for name in group.further_scores if "/" not in name)
+    further = list(names)[:MAX_FURTHER]
+    rows = [_group_row(section, group, shown, further) for group in section.groups]
     headings = list(rows[0])
     text = (*section.groups[0].columns, *PUBLISHED_TEXT)
     grid = Grid(f"{section.heading}, per cent", headings, text=text)
@@ -99,11 +103,12 @@ def _groups_grid(section: Section) -> Grid:
     return grid
 
 
-def _group_row(section: Section, group: Group, shown: Collection[str]) -> dict[str, str]:
+def _group_row(section: Section, group: Group, shown: Collection[str], further: Sequence[str]) -> dict[str, str]:
     """Return the cells of a group by heading.
 
     Args:
         shown: names of the cells that not all sections have.
+        further: names of the user's own metrics that have a column.
     """
     scores = {heading: mean_and_spread(group.scores(metric)) for metric, heading in HEADINGS.items()}
     mean, deviation = scores.pop("mean IoU")
@@ -117,6 +122,9 @@ def _group_row(section: Section, group: Group, shown: Collection[str]) -> dict[s
     if "95 %" in shown:
         row["95 %"] = _interval_text(group.interval)
     row |= {heading: percent(mean) for heading, (mean, _) in scores.items()}
+    for name in further:
+        values = group.further_scores.get(name)
+        row[f"val/{name}"] = f"{fmean(values):.4g}" if values else "-"
     if "cost" in shown:
         cost = group.cost
         row["params M"] = f"{cost.parameters / 1e6:.2f}" if cost else "-"
@@ -140,6 +148,8 @@ def section_records(section: Section) -> list[dict[str, Any]]:
         row |= {"folds": len(group.folds), "mIoU_pooled": group.pooled_iou} if group.folds else {}
         for metric in HEADINGS:
             row[metric], row[f"{metric}_deviation"] = mean_and_spread(group.scores(metric))
+        for name, values in group.further_scores.items():
+            row[f"val/{name}"], row[f"val/{name}_deviation"] = mean_and_spread(values)
         row |= {"mIoU_low": group.interval.low, "mIoU_high": group.interval.high} if group.interval else {}
         row |= group.cost._asdict() if group.cost else {}
         rows.append(row | group.runs[0].measurement | {"root": group.runs[0].metrics.get("root")})

@@ -23,6 +23,9 @@ MAX_OPERATIONS = 2 * MAX_VALUES
 SPARE_ELEMENTS = 160_000_000
 """Elements that a net may have beyond a checkpoint's: torchvision builds a VGG with its classifier, 138 million."""
 
+SPARE_PARAMETERS = 20_000
+"""Parameters that a net may register beyond a checkpoint's tensors: layers of a few elements take memory, too."""
+
 
 def check_file(path: Path) -> bool:
     """Check a file that ``torch.save`` wrote, as a zip file or as before torch 1.6, without reading its tensors.
@@ -148,11 +151,13 @@ def bounded_build(state: Mapping[str, Any]) -> Iterator[None]:
         value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() // value.itemsize for value in tensors
     }
     left = SPARE_ELEMENTS + sum(stored.values())
+    places = SPARE_PARAMETERS + 4 * len(state)  # torch registers some parameters more than once
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal left
+        nonlocal left, places
         left -= parameter.numel() if parameter is not None else 0
-        if left < 0:
+        places -= 1
+        if left < 0 or places < 0:
             raise SegmentError("refused, its configuration builds a net larger than its weights")
 
     handle = register_module_parameter_registration_hook(count)

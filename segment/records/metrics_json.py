@@ -49,6 +49,7 @@ class Metrics(TypedDict, total=False):
     pixel_accuracy: Share
     mean_accuracy: Share
     frequency_weighted_IoU: Share
+    further_metrics: dict[Annotated[str, MaxLen(1000)], float | None]
     images: Number
     images_trained_on: Number
     data: Name

@@ -30,8 +30,10 @@ def test_the_error_of_a_part_replaces_hydra_s():
         instantiate(part("segment"))
     with pytest.raises(SegmentError, match=r"^fail: the part's own value$"):
         instantiate(part("value"))
-    with pytest.raises(OSError, match=r"^the part's own os$"):
-        instantiate(part("os"))
+    for table in (part("os"), {"_target_": "builtins.dict", "inside": part("os")}):
+        with pytest.raises(OSError, match=r"^the part's own os\b") as error:
+            instantiate(table)
+        assert error.value.__notes__ == [f"error: {__name__}.fail fails while it is built, see above"]
 
 
 def test_an_unknown_target_or_argument_is_one_line():

@@ -89,6 +89,15 @@ def test_every_experiment_with_every_model(experiment, model):
     assert config.data._target_.startswith("segment.data.")
 
 
+@pytest.mark.parametrize("experiment", ["camvid", "voc"])
+@pytest.mark.parametrize("model", ["smp", "transformers"])
+def test_an_experiment_for_nets_that_bring_their_own_encoder(experiment, model):
+    config = load_config([f"experiment={experiment}", f"model={model}"])
+    own = load_config([f"model={model}"])
+    assert config.model == own.model
+    assert config.data._target_ != own.data._target_
+
+
 @pytest.mark.parametrize("experiment", group_options("experiment"))
 def test_every_experiment_begins_with_its_command_cost_and_expected_score(experiment):
     path = Path(CONF_DIR, "experiment", f"{experiment}.yaml")

@@ -160,3 +160,15 @@ def test_damaged_yaml_of_the_user_s_is_one_message(command, tmp_path):
         command(print, "data=mine", "--config-dir", str(tmp_path))
     with pytest.raises(SystemExit, match=r"^1$"):  # a fault of this package
         command(raising(UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "a bug")))
+
+
+def test_a_key_of_a_preset_that_the_chosen_option_does_not_take_is_left_out(monkeypatch, tmp_path, capsys):
+    (tmp_path / "conf" / "loss").mkdir(parents=True)
+    (tmp_path / "conf" / "loss" / "mine.yaml").write_text("_target_: segment.training.DiceLoss\n")
+    flags = ["--config-dir", str(tmp_path / "conf"), f"hydra.run.dir={tmp_path / 'run'}"]
+    monkeypatch.setattr(sys, "argv", ["train", *flags, "experiment=camvid_mobilenet", "loss=mine"])
+    GlobalHydra.instance().clear()
+    seen = []
+    entry_point("train", seen.append)
+    assert seen[0].loss == {"_target_": "segment.training.DiceLoss"}
+    assert capsys.readouterr().out.startswith("left out loss.class_weights of the experiment: the chosen option does")

@@ -39,6 +39,26 @@ def test_suggestions(override, message):
     assert explain_hydra_error(error.value, "train") == message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["experiment=camvid_mobilenet", "model=smp"],
+            "experiment=camvid_mobilenet sets model/encoder, and the chosen",
+        ),
+        (["experiment=camvid_mobilenet_long", "model=smp"], "experiment=camvid_mobilenet sets model/encoder, and the"),
+        (
+            ["model=transformers", "model/encoder=vgg16"],
+            "model/encoder=: the chosen model has no choice of encoder, it ",
+        ),
+    ],
+)
+def test_an_encoder_for_a_net_that_brings_its_own_is_explained(overrides, message):
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        load_config(overrides)
+    assert explain_hydra_error(error.value, "train").startswith(message)
+
+
 @pytest.mark.parametrize("override", ["+modle=fcn8s", "++modle.x=1", "+trainre.max_epochs=3", "+zzz=1"])
 def test_an_added_key_of_an_unknown_group_is_refused(override):
     with pytest.raises(SegmentError, match="is not known"):

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from segment.cli.config import load_config, plain
-from segment.cli.targets import argument_names, drop_foreign_keys, locate, real_name
+from segment.cli.targets import argument_names, drop_foreign_keys, drop_preset_keys, locate, real_name
 from segment.errors import SegmentError
 
 
@@ -56,3 +56,21 @@ def test_keys_of_another_class_are_dropped_except_those_that_were_typed(override
     if table == "model":
         found["encoder"] = {"width": found["encoder"]["width"]}
     assert found == left
+
+
+@pytest.mark.parametrize(
+    ("options", "further", "dropped"),
+    [
+        (["loss=dice"], [], ["loss.class_weights"]),
+        (["loss=dice"], ["++loss.class_weights=[1]"], []),  # typed: building it says that Dice takes none
+        (["loss=ohem", "optimizer=sgd"], [], []),  # both take the preset's keys
+    ],
+)
+def test_keys_of_a_preset_are_dropped_where_another_option_does_not_take_them(options, further, dropped):
+    overrides = ["experiment=camvid_mobilenet", *options, *further]
+    config = load_config(overrides)
+    before = plain(config)
+    assert drop_preset_keys(config, load_config(options), overrides) == dropped
+    for name in dropped:
+        del before[name.partition(".")[0]][name.partition(".")[2]]
+    assert plain(config) == before

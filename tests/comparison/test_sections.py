@@ -36,6 +36,25 @@ def test_rows_have_mean_and_spread_over_seeds(strides):
     assert grid.strong == {(1, 2)}
 
 
+def test_the_user_s_own_metrics_have_columns_which_are_no_shares(tmp_path):
+    own = [{"kappa": -0.25, "leaf/1": 0.5}, {"kappa": 1234.5, "leaf/1": None}, {"a\x1b": 3}]
+    for i, further in enumerate(own):
+        write_run(
+            tmp_path / f"{i}", {"seed": i, "optimizer.lr": i // 2}, random_pixels(9, 0.5), further_metrics=further
+        )
+    [section] = sections_of(tmp_path)
+    grid = section_grids(section)[0]
+    columns = {heading: [row[index] for row in grid.rows] for index, heading in enumerate(grid.headings)}
+    two, one = (columns["seeds"].index(seeds) for seeds in ("2", "1"))
+    assert (columns["val/kappa"][two], columns["val/kappa"][one]) == ("617.1", "-")
+    assert (columns["val/a\x1b"][two], columns["val/a\x1b"][one]) == ("-", "3")
+    assert "val/leaf/1" not in columns  # dictionaries of many values are in the file alone
+    record = section_records(section)[two]
+    assert record["val/kappa"] == pytest.approx(617.125)
+    assert record["val/kappa_deviation"] == pytest.approx(np.std([-0.25, 1234.5], ddof=1))
+    assert (record["val/leaf/1"], record["val/leaf/1_deviation"]) == (0.5, None)
+
+
 def test_differences_are_named_by_both_groups(strides):
     [section] = sections_of(strides)
     [(name, interval)] = section.differences

@@ -146,6 +146,8 @@ def test_a_net_that_is_larger_than_its_weights_is_not_built():
         nn.Linear(10, 10)
     with pytest.raises(SegmentError, match="larger than its weights"), bounded_build({}):
         nn.Linear(100_000, 100_000, device="meta")
+    with pytest.raises(SegmentError, match="larger than its weights"), bounded_build({}):
+        nn.ModuleList(nn.PReLU() for _ in range(10**6))  # few elements, in many layers
     nn.Linear(2, 2)  # the hook is gone
     weight = torch.zeros(10**6)
     views = {str(i): weight[:] for i in range(10_000)}

@@ -12,6 +12,8 @@ OMITTED_KEYS = {
     "return_dict", "output_hidden_states", "output_attentions", "is_encoder_decoder", "chunk_size_feed_forward",
 }  # fmt: skip
 """Keys of a configuration that do not describe a net."""
+MAX_TOTAL = 1_000_000
+"""Bound for the sum of a configuration's whole numbers: the library makes a list with an entry for each layer."""
 REFUSED_BACKBONES = ("timm_backbone", "timm_wrapper")
 """Backbones that another library builds, by a name that it may look up on a server."""
 
@@ -95,6 +97,8 @@ def check_net_config(config: Mapping[str, Any], types: list[str], key: str) -> A
             close = difflib.get_close_matches(unknown[0], known, 1)
             hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known))}"
             raise SegmentError(f"{key}.{unknown[0]}: {kind} has no such key: {hint}")
+        if _total(config) > MAX_TOTAL:
+            raise SegmentError(f"{key}: its whole numbers add up to more than {MAX_TOTAL:,}, too large a net")
         inner = {
             name: check_net_config(value, backbone_types(), f"{key}.{name}")
             for name, value in config.items()
@@ -105,3 +109,10 @@ def check_net_config(config: Mapping[str, Any], types: list[str], key: str) -> A
         raise
     except Exception as error:  # a configuration can raise anything
         raise SegmentError(f"{key}: {kind}: {' '.join(str(error).split())[:200]}") from error
+
+
+def _total(value: Any) -> int:
+    """Return the sum of all whole numbers in plain data, without their signs."""
+    if isinstance(value, Mapping | list | tuple):
+        return sum(map(_total, value.values() if isinstance(value, Mapping) else value))
+    return abs(value) if isinstance(value, int) else 0

@@ -126,6 +126,10 @@ def test_a_damaged_normalisation_is_not_missing(folder):
         ({"model_type": "segformer", "hiden_sizes": [1]}, "model.config.hiden_sizes: .*: did you mean hidden_sizes?"),
         ({"model_type": "segformer", "auto_map": {"AutoModel": "x.py"}}, "segformer has no such key"),
         ({"model_type": "segformer", "attn_implementation": "evil/kernel"}, "segformer has no such key"),
+        (
+            {"model_type": "segformer", "depths": [10**8] * 4},
+            "model.config: its whole numbers add up to more than 1,000,000, too large a net",
+        ),
         ({"model_type": "segformer", "depths": 3}, "model.config: segformer: .*depths"),
         ({"model_type": "upernet", "backbone": "evil/net"}, "no such key: did you mean backbone_config?"),
         (
