@@ -1,7 +1,10 @@
 """A user's mistake is one message and a non-zero exit code; other errors keep their traceback."""
 
 import logging
+import os
 import re
+import signal
+import subprocess
 import sys
 import warnings
 
@@ -160,3 +163,12 @@ def test_damaged_yaml_of_the_user_s_is_one_message(command, tmp_path):
         command(print, "data=mine", "--config-dir", str(tmp_path))
     with pytest.raises(SystemExit, match=r"^1$"):  # a fault of this package
         command(raising(UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "a bug")))
+
+
+def test_ctrl_c_during_the_imports_of_a_command_is_one_line(tmp_path):
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])}
+    command = [sys.executable, "-m", "segment.train"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "interrupted\n")
+    assert sys.excepthook.__module__ != "segment"  # a program that imports the package keeps its own
