@@ -28,6 +28,7 @@ import ast
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import lazy_loader
@@ -37,6 +38,18 @@ if TYPE_CHECKING:
     from segment.prediction.segmenter import Segmenter
 
 __version__ = "0.1.0"
+
+
+def _print_without_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.argv[:1] == ["-m"] and any(argument.startswith("segment") for argument in sys.orig_argv):
+    # Python is looking for a command, python -m segment.NAME. Imports take a second before it handles Ctrl-C.
+    sys.excepthook = _print_without_traceback
 
 
 def load(

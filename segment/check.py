@@ -17,7 +17,7 @@ from segment.cli.entry_point import entry_point
 from segment.cli.overrides import override_key
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import printable, printable_lines, whole_file
 from segment.records.folder import RunFolder
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
@@ -76,7 +76,8 @@ def check_data(config: DictConfig, folder: RunFolder) -> None:
     for title, findings in (("notes", report.notes), ("problems", report.problems)):
         console.print(*finding_lines(title, findings), sep="\n", markup=False)
     plot = f", {folder.data_plot.name} plots the shares" if plotted else ""
-    console.print(f"written to {folder.path}: {folder.data_report.name} has all findings{plot}", markup=False)
+    written = printable(f"{folder.path}: {folder.data_report.name}")
+    console.print(f"written to {written} has all findings{plot}", markup=False)
     if report.problems:
         raise SegmentError(
             f"found {len(report.problems)} problem{'s' if len(report.problems) > 1 else ''} that would spoil "
@@ -121,7 +122,7 @@ def finding_lines(title: str, findings: "Sequence[Finding]") -> list[str]:
         kinds[kind].append(message)
     result = [f"{title}: {len(findings) or 'none'}"]
     for kind, messages in kinds.items():
-        result += [f"  {kind}: {message}" for message in messages[:SHOWN]]
+        result += [f"  {kind}: {printable_lines(message)}" for message in messages[:SHOWN]]
         if len(messages) > SHOWN:
             result.append(f"  {kind}: and {len(messages) - SHOWN} more")
     return result

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -75,6 +76,11 @@ def first_names(names: Sequence[str], limit: int = 3) -> str:
 def printable(text: str) -> str:
     """Return a text with unprintable characters escaped: a file's name may hold line ends and terminal colours."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return a message with unprintable characters escaped, but not the line ends before the rows of a table."""
+    return re.sub(r"\\n(?=  )", "\n", printable(text))
 
 
 @contextmanager

@@ -70,3 +70,9 @@ def test_findings_are_listed_by_kind_and_cut_short():
     assert lines[0] == f"problems: {SHOWN + 3}"
     assert lines[1:] == [*(f"  leakage: {i}" for i in range(SHOWN)), "  leakage: and 2 more", "  mask size: x"]
     assert finding_lines("notes", []) == ["notes: none"]
+
+
+def test_names_of_files_are_escaped_and_rows_of_tables_are_not():
+    """A file's name may hold the codes by which a terminal changes colours, moves the cursor or sets its title."""
+    (_, line) = finding_lines("problems", [Finding("unknown values", "\x1b]0;me\x07\n.png:\n  7: NAME")])
+    assert line == "  unknown values: \\x1b]0;me\\x07\\n.png:\n  7: NAME"

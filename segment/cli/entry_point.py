@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import re
 import signal
 import sys
 import traceback
@@ -35,7 +34,7 @@ from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_
 from segment.cli.targets import drop_foreign_keys, drop_preset_keys
 from segment.cli.versions import VERSION_BASE
 from segment.errors import SegmentError
-from segment.files import printable
+from segment.files import printable, printable_lines
 
 OWN_ERRORS = "SEGMENT_OWN_ERRORS"
 """Environment variable: marks that this package, not the user, set HYDRA_FULL_ERROR; child processes read it."""
@@ -159,7 +158,7 @@ def _drop_preset_keys(name: str, config: DictConfig) -> None:
 def _message(error: Exception) -> str | None:
     """Return the message for a user's mistake; None where the fault is in this package."""
     if isinstance(error, SegmentError):
-        return re.sub(r"\\n(?=  )", "\n", printable(str(error)))  # indented lines are those of a table
+        return printable_lines(str(error))
     if isinstance(error, OSError) and error.filename is not None:
         return printable(f"{error.filename}: {error.strerror}")
     if isinstance(error, MissingMandatoryValue):

@@ -225,6 +225,10 @@ def read_failure(error: Exception) -> str:
         reason = error.strerror
     elif isinstance(error, UnidentifiedImageError):
         reason = "it is no image, or of an unknown kind"
+    elif isinstance(error, MemoryError):
+        reason = "it needs more memory than there is"
+    elif isinstance(error, AssertionError):  # PIL's, without a message
+        reason = "it is damaged"
     elif isinstance(error, RuntimeError):
         reason = re.sub(r"^.*(\.cpp:\d+, |\] )", "", reason)  # the place in torchvision's sources
     return (reason or type(error).__name__).splitlines()[0]

@@ -1,5 +1,6 @@
 """Pairs of image and mask on disk: checking and reading."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from glob import escape
@@ -14,6 +15,7 @@ from segment.data.images import Reading, read_failure, read_image
 from segment.data.labels import Labels
 from segment.data.unknown_values import UnknownValues
 from segment.errors import SegmentError
+from segment.files import kind
 
 
 class Drawing(Protocol):
@@ -77,12 +79,13 @@ class PairHeaders(NamedTuple):
 
 def read_headers(sample: Sample) -> PairHeaders | Finding:
     """Return the headers of a pair, or the finding that a file is missing or unreadable."""
-    for kind, path in (("image", sample.image), ("mask", sample.mask)):
+    for role, path in (("image", sample.image), ("mask", sample.mask)):
         if path is not None and not path.is_file():
             others = [other.name for other in sorted(path.parent.glob(f"{escape(path.stem)}.*"))]
-            hint = f"; {', '.join(others)} cannot be read as one" if others and kind == "mask" else ""
-            message = f"{path} is missing (sample {sample.id!r}): add it, or unlist the sample{hint}"
-            return Finding(f"missing {kind}", message)
+            hint = f"; {', '.join(others)} cannot be read as one" if others and role == "mask" else ""
+            state = f"{kind(path)}, not a file" if os.path.lexists(path) else "missing"
+            message = f"{path} is {state} (sample {sample.id!r}): add it, or unlist the sample{hint}"
+            return Finding(f"missing {role}", message)
     path = sample.image
     try:
         image = image_header(path)
@@ -91,8 +94,8 @@ def read_headers(sample: Sample) -> PairHeaders | Finding:
         path = sample.mask
         return PairHeaders(image, mask_header(path))
     except Exception as error:  # a damaged file makes PIL raise all kinds of errors
-        kind = "mask" if path == sample.mask else "image"
-        return Finding(f"unreadable {kind}", f"cannot read {path}: {read_failure(error)}")
+        role = "mask" if path == sample.mask else "image"
+        return Finding(f"unreadable {role}", f"cannot read {path}: {read_failure(error)}")
 
 
 def header_problem(sample: Sample, headers: PairHeaders, labels: Labels, reading: Reading) -> Finding | None:

@@ -21,6 +21,7 @@ from segment.training.lightning_internals import (
     is_last_epoch,
     requeue_signal,
     settle_counters,
+    uncount_begun_validation,
     uncount_finished_validation,
 )
 
@@ -86,6 +87,10 @@ class LastCheckpoint(Checkpoint):
             self.save(trainer)
         if stop:
             self._stop(trainer)
+
+    def on_validation_start(self, trainer: Any, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            uncount_begun_validation(trainer)
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

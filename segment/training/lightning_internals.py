@@ -30,6 +30,11 @@ def uncount_finished_validation(trainer: Any) -> None:
         loop._batches_that_stepped -= loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
 
 
+def uncount_begun_validation(trainer: Any) -> None:
+    """Correct the count of images of a run that repeats a validation: Lightning counts the begun one twice."""
+    trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart()
+
+
 def between_steps(trainer: Any) -> bool:
     """Return whether the gradients of all batches so far have been used by an optimiser step."""
     batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
@@ -75,8 +80,10 @@ def settle_counters(loops: dict[str, Any], batches_in_epoch: int, validating: bo
         begun = finished + (done > 0 and not over)
         counts.update(ready=begun, started=begun, processed=finished, completed=finished)
     if validating:  # with these counters Lightning runs the validation again
-        for counts in (loops["epoch_loop.val_loop.batch_progress"][key] for key in ("total", "current")):
-            counts.update(ready=1, started=1, processed=0, completed=0)
+        counts = loops["epoch_loop.val_loop.batch_progress"]
+        before = counts["total"]["completed"] - counts["current"]["completed"]
+        for key, finished in (("total", before), ("current", 0)):
+            counts[key].update(ready=finished + 1, started=finished + 1, processed=finished, completed=finished)
 
 
 def end_other_processes(trainer: Any) -> None:

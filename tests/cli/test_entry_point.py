@@ -1,7 +1,10 @@
 """A user's mistake is one message and a non-zero exit code; other errors keep their traceback."""
 
 import logging
+import os
 import re
+import signal
+import subprocess
 import sys
 import warnings
 
@@ -172,3 +175,12 @@ def test_a_key_of_a_preset_that_the_chosen_option_does_not_take_is_left_out(monk
     entry_point("train", seen.append)
     assert seen[0].loss == {"_target_": "segment.training.DiceLoss"}
     assert capsys.readouterr().out.startswith("left out loss.class_weights of the experiment: the chosen option does")
+
+
+def test_ctrl_c_during_the_imports_of_a_command_is_one_line(tmp_path):
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])}
+    command = [sys.executable, "-m", "segment.train"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "interrupted\n")
+    assert sys.excepthook.__module__ != "segment"  # a program that imports the package keeps its own

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from segment.data.headers import turn
-from segment.data.images import Reading, image_fingerprint, read_image, to_rgb
+from segment.data.images import Reading, image_fingerprint, read_failure, read_image, to_rgb
 from segment.data.labels import Labels
 from segment.data.png import PNG, PngHeader
 from segment.errors import SegmentError
@@ -95,6 +95,21 @@ def test_damaged_images_are_refused_in_one_line(tmp_path):
         with pytest.raises(SegmentError, match=rf"^cannot read the image .*{name}: [^\n]*$") as error:
             read_image(tmp_path / name)
         assert ".cpp" not in str(error.value)
+
+
+def test_a_palette_image_without_a_palette_is_damaged(tmp_path):
+    """PIL has an AssertionError without a message."""
+    Image.new("P", (4, 4)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    at = content.index(b"PLTE") - 4
+    length = 12 + int.from_bytes(content[at : at + 4], "big")
+    (tmp_path / "a.png").write_bytes(content[:at] + content[at + length :])
+    with pytest.raises(SegmentError, match=r"^cannot read the image .*a.png: it is damaged$"):
+        read_image(tmp_path / "a.png")
+
+
+def test_too_little_memory_is_said_so():
+    assert read_failure(MemoryError()) == "it needs more memory than there is"
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])

@@ -1,5 +1,6 @@
 """Faulty pairs are found, and the message names the file."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,19 @@ def test_image_without_mask(voc_root):
     voc_file(voc_root, "SegmentationClass", "2007_00v0.png").unlink()
     with pytest.raises(SegmentError, match=r"2007_00v0.png is missing"):
         VOCDataModule(str(voc_root)).dataset("val")
+
+
+@pytest.mark.parametrize("role", ["image", "mask"])
+def test_what_is_no_file_is_named(tmp_path, role):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to("nowhere")
+    Image.new("L", (9, 9)).save(tmp_path / "good.png")
+    for name, what in (("pipe", "a named pipe"), ("folder", "a folder"), ("link", "a broken link")):
+        path, good = tmp_path / f"{name}.png", tmp_path / "good.png"
+        problem = read_headers(Sample(name, *((path, good) if role == "image" else (good, path))))
+        assert problem.kind == f"missing {role}"
+        assert problem.message.startswith(f"{path} is {what}, not a file (sample {name!r})")
 
 
 def test_mask_of_another_size(voc_root):

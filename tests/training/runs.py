@@ -60,7 +60,7 @@ def outcome(run: Path) -> dict[str, Any]:
             **{key: last.get(key) for key in keys},
             "best": (best["global_step"], best["state_dict"], scores),
             "callbacks": _moved(last["callbacks"], last["folder"], ""),
-            "metrics": {**read_metrics_of(run), "checkpoint_digest": None},
+            "metrics": read_metrics_of(run),
             "rows": rows,
         }
     )

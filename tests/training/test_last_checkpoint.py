@@ -61,7 +61,10 @@ def test_counted_weights_and_own_transforms_are_those_of_an_uninterrupted_run(ma
         interrupt(patch, "training_step", 6, partial(kill, run, left))
         main("train", *options, f"hydra.run.dir={run}")
     main("train", *options, f"hydra.run.dir={left}", "resume=auto")
-    assert outcome(left) == outcome(whole)
+    found, expected = outcome(left), outcome(whole)
+    for one in (found, expected):
+        one["metrics"]["checkpoint_digest"] = None  # the checkpoint also holds data.num_workers
+    assert found == expected
     again = main("train", f"repeat={left}")
     assert outcome(again)["state_dict"] == outcome(whole)["state_dict"]
     assert capfd.readouterr().out.count("counting the pixels of each class in 12 images") == 2

@@ -23,6 +23,7 @@ from segment.training.lightning_internals import (
     is_last_epoch,
     requeue_signal,
     settle_counters,
+    uncount_begun_validation,
     uncount_finished_validation,
 )
 
@@ -34,6 +35,7 @@ USED = (
     "fit_loop.epoch_loop._should_check_val_fx",
     "fit_loop.epoch_loop.batch_progress.current.completed",
     "fit_loop.epoch_loop.restarting",
+    "fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart",
     "fit_loop.epoch_loop.val_loop.restarted_mid_evaluation",
     "fit_loop.epoch_progress.current.processed",
     "fit_loop.max_epochs",
@@ -73,6 +75,7 @@ class Observer(Callback):
         self.events.append((trainer.current_epoch, batch_idx))
 
     def on_validation_start(self, trainer, pl_module):
+        uncount_begun_validation(trainer)
         self.events.append("validation")
 
 
@@ -153,9 +156,9 @@ def test_a_run_that_was_saved_in_a_validation_repeats_it(tmp_path, number):
     class Save(Callback):
         count = 0
 
-        def on_validation_start(self, trainer, pl_module):
-            self.count += 1
-            if self.count == number:
+        def on_validation_batch_start(self, trainer, pl_module, one, batch_idx, dataloader_idx=0):
+            self.count += batch_idx
+            if self.count == number and batch_idx == 1:  # before the second of its two batches
                 trainer.save_checkpoint(tmp_path / "last.ckpt")
 
         def on_save_checkpoint(self, trainer, pl_module, checkpoint):
@@ -167,6 +170,8 @@ def test_a_run_that_was_saved_in_a_validation_repeats_it(tmp_path, number):
     start = [i for i, event in enumerate(whole.events) if event == "validation"][number - 1]
     assert resumed.events == whole.events[start:]
     assert found.global_step == expected.global_step
+    counts = attrgetter("fit_loop.epoch_loop.val_loop.batch_progress")  # checkpoints contain them
+    assert counts(found) == counts(expected)
 
 
 def test_slurm_s_signal_is_found(tmp_path):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
+from glob import escape
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
 from segment.data.file_names import NamePattern, find_pairs, name_key, name_patterns, polygon_hint, without_suffix
+from segment.data.images import IMAGE_SUFFIXES
 from segment.data.labelmap import read_labelmap
 from segment.data.labels import Labels, parse_classes
 from segment.data.pairs import Sample
@@ -152,7 +154,12 @@ class FolderDataModule(SegmentationDataModule):
             names = [name for text in (line, line.split()[0]) for name in _endings(text)]
             sample = next((known[name] for name in names if name in known), None)
             if sample is None:
-                raise SegmentError(f"{path} lists {line!r}, but there is no such image in {images}")
+                place = images / line
+                same = place.parent.glob(f"{escape(place.name)}*")
+                others = sorted(other.name for other in same if place in {other, other.with_suffix("")})
+                expected = ", ".join(sorted(IMAGE_SUFFIXES))
+                hint = f": {', '.join(others)} has a suffix other than {expected}" if others else ""
+                raise SegmentError(f"{path} lists {line!r}, but there is no such image in {images}{hint}")
             samples.append(sample)
         return samples
 

@@ -161,7 +161,15 @@ def test_splits_by_list(tmp_path):
     with pytest.raises(SegmentError, match=r"no split 'test' .*; found train.txt, val.txt"):
         data.samples("test")
     (tmp_path / "val.txt").write_text("img_77\n")
-    with pytest.raises(SegmentError, match=r"val.txt lists 'img_77', but there is no such image"):
+    with pytest.raises(SegmentError, match=r"val.txt lists 'img_77', but there is no such image in .*images$"):
+        data.samples("val")
+    (tmp_path / "images" / "img_77.gif").touch()
+    for line in ("img_77", "img_77.gif"):
+        (tmp_path / "val.txt").write_text(f"{line}\n")
+        with pytest.raises(SegmentError, match=rf"lists '{line}', .*: img_77.gif has a suffix other than .bmp, .jpeg"):
+            data.samples("val")
+    (tmp_path / "val.txt").write_text("/elsewhere/img_77.png\n")
+    with pytest.raises(SegmentError, match=r"lists '/elsewhere/img_77.png', but there is no such image in .*images$"):
         data.samples("val")
 
 
