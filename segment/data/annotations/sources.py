@@ -19,6 +19,9 @@ from segment.data.labels import VOID
 from segment.errors import SegmentError
 from segment.files import printable
 
+MAX_LABEL = 1000
+"""Largest number of characters of a label: to plot one of a million takes minutes."""
+
 
 def read_text(path: Path) -> str:
     """Return a text in UTF-8, in UTF-16 as PowerShell writes it, or else in Latin-1.
@@ -94,11 +97,11 @@ def read_label(value: Any, name: str) -> str:
     """Return a label without spaces at its ends; LabelMe's names of background and void become ours.
 
     Raises:
-        SegmentError: it is no text, empty, or holds control characters or lone surrogates, which can't be printed.
+        SegmentError: it is no text, empty or very long, or holds control characters or lone surrogates.
     """
     label = str(typed(value, (str, int), name)).strip()
-    if not label or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in label):
-        raise SegmentError(f"{name} is {printable(repr(value)[:60])}: expected a text without control characters")
+    if not 0 < len(label) <= MAX_LABEL or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in label):
+        raise SegmentError(f"{name} is {printable(repr(value)[:60])}: expected 1 to {MAX_LABEL} printable characters")
     return {"_background_": BACKGROUND, "__ignore__": VOID}.get(label, label)
 
 

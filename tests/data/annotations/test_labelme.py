@@ -69,9 +69,10 @@ def test_a_mask_is_a_png_of_its_box(folder):
     [
         ("", "cannot read .*a.json: it is no JSON, or cut off: it is empty"),
         ("{", "it is no JSON, or cut off: Expecting property name"),
-        (labelme(shape("\ud800", BOX)), r"a label is '\\ud800': expected a text without control characters"),
-        (labelme(shape("red\x1b[31m", BOX)), "without control characters"),
-        (labelme(shape(" ", BOX)), "a label is ' ': expected a text"),
+        (labelme(shape("\ud800", BOX)), r"a label is '\\ud800': expected 1 to 1000 printable characters"),
+        (labelme(shape("red\x1b[31m", BOX)), "printable characters"),
+        (labelme(shape(" ", BOX)), "a label is ' ': expected 1 to 1000"),
+        (labelme(shape("dog" * 1000, BOX)), "a label is 'dogdog.*: expected 1 to 1000"),
         (labelme(shape("dog", ["A" * 10**6, *[1.0] * 10**5])), "expected pairs"),
         (labelme(shape("dog", [[True, 2], [3, 4], [5, 6]])), "expected pairs"),
         (labelme(imageWidth=True), "declares Truex20 pixels"),
