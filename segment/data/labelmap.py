@@ -4,6 +4,7 @@ from pathlib import Path
 
 from segment.data.classes import voc_palette
 from segment.errors import SegmentError
+from segment.files import kind
 
 
 def read_labelmap(path: Path) -> dict[str, str]:
@@ -14,6 +15,8 @@ def read_labelmap(path: Path) -> dict[str, str]:
     Raises:
         SegmentError: the file is no UTF-8 text, a line has no name or no colour, or two lines have one colour.
     """
+    if not path.is_file():  # reading a named pipe would wait for ever
+        raise SegmentError(f"cannot read {path}: it is {kind(path)}, not a file")
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except UnicodeDecodeError:

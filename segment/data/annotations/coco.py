@@ -1,7 +1,8 @@
 """COCO: one JSON file for many images, with polygons and run lengths; pycocotools draws the polygons."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,18 @@ from segment.data.annotations.objects import (
     Annotation,
     PackedMask,
     Region,
-    canonical,
     clip,
 )
-from segment.data.annotations.sources import ImageFolder, flag, load_json, read_points, read_size, split_name, typed
+from segment.data.annotations.sources import (
+    ImageFolder,
+    flag,
+    load_json,
+    read_label,
+    read_points,
+    read_size,
+    split_name,
+    typed,
+)
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
@@ -38,11 +47,14 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
         SegmentError: nothing of the file can be read.
     """
     content = typed(load_json(path), dict, str(path))
-    images, categories, items = (
-        [one for one in typed(content.get(key, []), list, f"{path}: {key}") if isinstance(one, dict)]
-        for key in ("images", "categories", "annotations")
-    )
-    names = {_key(one.get("id")): canonical(str(one.get("name", ""))) for one in categories}
+    tables: list[list[Mapping[str, Any]]] = []
+    for key in ("images", "categories", "annotations"):
+        entries = typed(content.get(key, []), list, f"{path}: {key}")
+        tables.append([one for one in entries if isinstance(one, dict)])
+        if lost := len(entries) - len(tables[-1]):
+            yield Finding("annotation", f"{path}: {lost} of {len(entries)} {key} are no objects in braces")
+    images, categories, items = tables
+    names = _category_names(categories, path)
     if crowds := sum(flag(item, "iscrowd") for item in items):
         yield Finding(CROWD, f"{path}: {_crowd_note(crowds, len(items))}")
     if crowds == len(items):
@@ -51,13 +63,34 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
     for item in items:
         by_image[_key(item.get("image_id"))].append(item)
     split = split_name(path)
+    counts = Counter(_key(image.get("id")) for image in images)
     for image in images:
         try:
-            yield _annotation(image, by_image.pop(_key(image.get("id")), []), names, path, folder, split)
+            key = _key(image.get("id"))
+            own = by_image.pop(key, [])
+            if counts[key] > 1:
+                raise SegmentError(
+                    f"{path}: {image.get('file_name')!r:.200} has the id {key:.40}, as another image has"
+                )
+            yield _annotation(image, own, names, path, folder, split)
         except SegmentError as error:
             yield Finding("annotation", str(error))
     if lost := sum(map(len, by_image.values())):
         yield Finding("annotation", f"{path} has {lost} annotations of images that it does not list")
+
+
+def _category_names(categories: Sequence[Mapping[str, Any]], path: Path) -> dict[str, Any]:
+    """Return the name of each category by its id, as it is written.
+
+    Raises:
+        SegmentError: an id has two names.
+    """
+    names: dict[str, Any] = {}
+    for one in categories:
+        key, name = _key(one.get("id")), one.get("name")
+        if names.setdefault(key, name) != name:
+            raise SegmentError(f"{path}: the categories {names[key]!r:.40} and {name!r:.40} have one id, {key:.40}")
+    return names
 
 
 def _crowd_note(crowds: int, count: int) -> str:
@@ -74,7 +107,7 @@ def _key(identity: Any) -> str:
 def _annotation(
     image: Mapping[str, Any],
     items: Sequence[Mapping[str, Any]],
-    names: Mapping[str, str],
+    names: Mapping[str, Any],
     path: Path,
     folder: ImageFolder,
     split: str | None,
@@ -83,15 +116,19 @@ def _annotation(
     place = f"{path}: {name}"
     size = read_size(image.get("height"), image.get("width"), place)
     file = folder.find(name, path)
+    empty = Annotation(folder.id(file), file, path, (), size, split, draw_by_coco)
+    if any(isinstance(item.get("segmentation"), dict) for item in items):
+        size = empty.drawn_size()  # run lengths of another size may stand for gigabytes
     objects = [_object(item, names, size, place) for item in items]
     objects.sort(key=AnnotatedObject.area, reverse=True)
-    return Annotation(folder.id(file), file, path, objects, size, split, draw_by_coco)
+    return replace(empty, objects=objects)
 
 
-def _object(item: Mapping[str, Any], names: Mapping[str, str], size: tuple[int, int] | None, place: str):
-    label = names.get(_key(item.get("category_id")))
-    if not label:
+def _object(item: Mapping[str, Any], names: Mapping[str, Any], size: tuple[int, int] | None, place: str):
+    key = _key(item.get("category_id"))
+    if key not in names:
         raise SegmentError(f"{place}: category_id {item.get('category_id')!r:.40} is in no category")
+    label = read_label(names[key], f"{place}: a category's name")
     flags = frozenset(
         ({"crowd"} if flag(item, "iscrowd") else set())
         | {name for name in ("difficult", "occluded") if flag(item.get("attributes"), name)}

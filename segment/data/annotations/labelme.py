@@ -10,12 +10,13 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from segment.data.annotations.objects import MAX_AREA, AnnotatedObject, Annotation, PackedMask, canonical
+from segment.data.annotations.objects import MAX_AREA, AnnotatedObject, Annotation, PackedMask
 from segment.data.annotations.sources import (
     ImageFolder,
     flag,
     is_true,
     load_json,
+    read_label,
     read_points,
     read_size,
     read_xml,
@@ -47,7 +48,7 @@ def read_labelme(path: Path, folder: ImageFolder) -> Annotation:
 
 
 def _shape(shape: Mapping[str, Any], path: str) -> AnnotatedObject:
-    label = canonical(typed(shape.get("label"), str, f"{path}: a label"))
+    label = read_label(shape.get("label"), f"{path}: a label")
     kind = typed(shape.get("shape_type") or "polygon", str, f"{path}: a shape_type")
     if kind not in LABELME_SHAPES:
         raise SegmentError(
@@ -98,7 +99,7 @@ def read_labelme_xml(path: Path, folder: ImageFolder) -> Annotation:
 
 
 def _xml_object(item: Element, path: Path) -> AnnotatedObject:
-    label = canonical(_text(item, "name"))
+    label = read_label(_text(item, "name"), f"{path}: a name")
     flags = {name for name in ("difficult", "occluded") if is_true(_text(item, name))}
     flags |= {"difficult"} & {part.strip() for part in _text(item, "attributes").split(",")}
     if item.find("segm") is not None:

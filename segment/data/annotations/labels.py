@@ -1,6 +1,7 @@
 """Classes of a data set by the labels that its annotators wrote."""
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -63,8 +64,16 @@ def class_names(table: Mapping[str, str]) -> list[str]:
 
 def paste(names: Sequence[str]) -> str:
     """Return the setting ``data.classes`` for a shell."""
-    quoted = [name if re.fullmatch(r"[\w/.-]+( [\w/.-]+)*", name) else f'"{name}"' for name in names]
-    return f"'data.classes=[{','.join(quoted)}]'"
+    return shlex.quote(f"data.classes=[{','.join(map(_hydra_text, names))}]")
+
+
+def _hydra_text(name: str) -> str:
+    """Return a text as Hydra reads it: in quotes, unless it is plain words that mean no number, boolean or null."""
+    plain = re.fullmatch(r"[^\W\d_][\w/.-]*( [\w/.-]+)*", name)
+    if plain and name.lower() not in {"null", "true", "false", "nan", "inf"}:
+        return name
+    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + "\\" * bool(found[2]) + found[2], name)
+    return '"' + escaped.replace("${", r"\${") + '"'
 
 
 def spellings(labels: Iterable[str]) -> list[list[str]]:

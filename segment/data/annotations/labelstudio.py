@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 import numpy as np
 
-from segment.data.annotations.objects import AnnotatedObject, Annotation, PackedMask, canonical
-from segment.data.annotations.sources import ImageFolder, load_json, read_points, read_size, typed
+from segment.data.annotations.objects import AnnotatedObject, Annotation, PackedMask
+from segment.data.annotations.sources import ImageFolder, load_json, read_label, read_points, read_size, typed
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
@@ -50,7 +51,7 @@ def read_labelstudio(path: Path, folder: ImageFolder) -> Iterator[Annotation | F
 def _results(task: Mapping[str, Any], path: Path) -> list[list[Mapping[str, Any]]]:
     """Return the results of the last annotation that was not cancelled, in a list; an empty list if there is none."""
     done = typed(task.get("annotations", task.get("completions", [])), list, f"{path}: annotations")
-    kept = [one for one in done if isinstance(one, dict) and not one.get("was_cancelled")]
+    kept = [one for one in done if not typed(one, dict, f"{path}: an annotation").get("was_cancelled")]
     return [typed(one.get("result", []), list, f"{path}: a result") for one in kept[-1:]]
 
 
@@ -64,8 +65,10 @@ def _annotation(
     if len(sizes) > 1:
         raise SegmentError(f"{place}: its results declare images of different sizes")
     size = sizes.pop() if sizes else None
-    objects = [item for one in results for item in _objects(one, size, place)]
-    return Annotation(folder.id(image), image, path, objects, size)
+    empty = Annotation(folder.id(image), image, path, (), size)
+    if size and any("rle" in value for one in results if isinstance(value := one.get("value"), dict)):
+        empty.drawn_size()  # brush strokes of another size may stand for gigabytes
+    return replace(empty, objects=[item for one in results for item in _objects(one, size, place)])
 
 
 def _find_image(
@@ -103,11 +106,13 @@ def _objects(result: Mapping[str, Any], size: tuple[int, int] | None, place: str
     value = result.get("value")
     key = next((key for key in LABELS if isinstance(value, dict) and key in value), None)
     if key is None or not isinstance(value, dict):
+        if (kind := str(result.get("type"))) in LABELS:
+            raise SegmentError(f"{place}: a result of the type {kind} has no {kind} in its value")
         return
     if size is None:
         raise SegmentError(f"{place}: a result lacks original_width and original_height")
     for label in typed(value[key], list, f"{place}: {key}"):
-        label = canonical(typed(label, str, f"{place}: a label"))
+        label = read_label(label, f"{place}: a label")
         if LABELS[key] == "mask":
             yield AnnotatedObject(label, mask=PackedMask.pack(_brush(value, size, place)))
         else:

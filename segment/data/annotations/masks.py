@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from segment.data.annotations.objects import AnnotatedObject, Annotation, PackedMask
-from segment.data.annotations.sources import SPLITS, ImageFolder, is_true, read_xml
+from segment.data.annotations.sources import SPLITS, ImageFolder, is_true, read_text, read_xml
 from segment.data.classes import BACKGROUND, IGNORE, VOID_COLOUR
 from segment.data.headers import ImageHeader, open_image, turn
 from segment.data.images import read_failure
@@ -201,6 +201,6 @@ def _splits(lists: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(lists.glob("*.txt")):
         if (split := SPLITS.get(path.stem.lower())) is not None:
-            lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+            lines = read_text(path).splitlines()
             found |= {line.split()[0]: split for line in lines if line.strip()}
     return found

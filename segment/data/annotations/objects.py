@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from segment.data.classes import BACKGROUND
-from segment.data.headers import ImageHeader, turn
-from segment.data.labels import VOID
+from segment.data.headers import ImageHeader, image_header, turn
+from segment.data.images import read_failure
 from segment.data.pairs import Finding
 from segment.errors import SegmentError
 
@@ -240,6 +240,18 @@ class Annotation:
             f"{width}x{height} (width x height)"
         )
 
+    def drawn_size(self) -> tuple[int, int]:
+        """Return the (height, width) that the annotation is drawn in, by the header of its image.
+
+        Raises:
+            SegmentError: the image cannot be read, or the declared size is not the image's.
+        """
+        try:
+            header = image_header(self.image)
+        except Exception as error:  # a damaged image makes PIL raise all kinds of errors
+            raise SegmentError(f"cannot read {self.image}: {read_failure(error)}") from None
+        return self.frame(header)[1:]
+
     def labels(self) -> list[str]:
         """Return the labels that occur, once for each object."""
         return [item.label for item in self.whole_objects()]
@@ -255,11 +267,6 @@ class Annotation:
     def load(self) -> "Annotation":
         """Return the annotation with its objects, where a reader leaves them in the file."""
         return self
-
-
-def canonical(label: str) -> str:
-    """Return a label without spaces at its ends; LabelMe's names of background and void become ours."""
-    return {"_background_": BACKGROUND, "__ignore__": VOID}.get(label.strip(), label.strip())
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,20 +12,36 @@ from xml.etree import ElementTree
 import numpy as np
 
 from segment.data.annotations.objects import MAX_AREA, MAX_SIDE
+from segment.data.classes import BACKGROUND
 from segment.data.file_names import name_key
 from segment.data.images import IMAGE_SUFFIXES
+from segment.data.labels import VOID
 from segment.errors import SegmentError
 from segment.files import printable
 
+MAX_LABEL = 1000
+"""Largest number of characters of a label: to plot one of a million takes minutes."""
 
-def _read_text(path: Path) -> str:
-    if path.exists() and not path.is_file():
-        raise OSError("it is no regular file")  # reading a pipe would wait for ever
-    content = path.read_bytes()
+
+def read_text(path: Path) -> str:
+    """Return a text in UTF-8, in UTF-16 as PowerShell writes it, or else in Latin-1.
+
+    Raises:
+        SegmentError: the file can't be read, or its UTF-16 is damaged.
+    """
     try:
-        return content.decode(json.detect_encoding(content))  # UTF-8, or UTF-16 as PowerShell writes it
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")  # reading a pipe would wait for ever
+        content = path.read_bytes()
+    except OSError as error:
+        raise SegmentError(f"cannot read {path}: {_reason(error)}") from None
+    encoding = json.detect_encoding(content)
+    try:
+        return content.decode(encoding)
     except UnicodeDecodeError:
-        return content.decode("latin-1")
+        if encoding.startswith("utf-8"):
+            return content.decode("latin-1")
+        raise SegmentError(f"cannot read {path}: it is cut off, or no text in {encoding.upper()}") from None
 
 
 def load_json(path: Path) -> Any:
@@ -33,9 +50,13 @@ def load_json(path: Path) -> Any:
     Raises:
         SegmentError: the file can't be read, or is no JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(_read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        reason = _reason(error) if text.strip() else "it is empty"
+        raise SegmentError(f"cannot read {path}: it is no JSON, or cut off: {reason}") from None
+    except (ValueError, RecursionError) as error:
         raise SegmentError(f"cannot read {path}: {_reason(error)}") from None
 
 
@@ -45,12 +66,12 @@ def read_xml(path: Path) -> ElementTree.Element:
     Raises:
         SegmentError: the file can't be read, is no XML, or has a document type, whose entities may stand for gigabytes.
     """
+    text = read_text(path)
     try:
-        text = _read_text(path)
         if "<!DOCTYPE" in text:
             raise ValueError("it declares a document type, which may hold entities")
         return ElementTree.fromstring(text)
-    except (OSError, ValueError, RecursionError, ElementTree.ParseError) as error:
+    except (ValueError, RecursionError, ElementTree.ParseError) as error:
         raise SegmentError(f"cannot read {path}: {_reason(error)}") from None
 
 
@@ -72,6 +93,18 @@ def typed(value: Any, kind: type | tuple[type, ...], name: str) -> Any:
     return value
 
 
+def read_label(value: Any, name: str) -> str:
+    """Return a label without spaces at its ends; LabelMe's names of background and void become ours.
+
+    Raises:
+        SegmentError: it is no text, empty or very long, or holds control characters or lone surrogates.
+    """
+    label = str(typed(value, (str, int), name)).strip()
+    if not 0 < len(label) <= MAX_LABEL or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in label):
+        raise SegmentError(f"{name} is {printable(repr(value)[:60])}: expected 1 to {MAX_LABEL} printable characters")
+    return {"_background_": BACKGROUND, "__ignore__": VOID}.get(label, label)
+
+
 def read_points(values: Any, name: str) -> np.ndarray:
     """Return points (n,2), given as pairs or as a flat list of numbers.
 
@@ -79,8 +112,8 @@ def read_points(values: Any, name: str) -> np.ndarray:
         SegmentError: a value is no finite number, or a point is no pair.
     """
     try:
-        found = np.array(typed(values, list, name))
-        if found.size and found.dtype.kind not in "iuf":
+        found = np.array(typed(values, list, name), object)  # one long text would make all entries of a text array long
+        if not {*map(type, found.flat)} <= {int, float}:
             raise ValueError
         points = found.astype(np.float64)
         points = points[: len(points) // 2 * 2].reshape(-1, 2) if points.ndim == 1 else points
@@ -100,7 +133,7 @@ def read_size(height: Any, width: Any, name: str) -> tuple[int, int] | None:
     if not height and not width:
         return None
     sides = [int(side) if isinstance(side, float) and side.is_integer() else side for side in (height, width)]
-    if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in sides) or sides[0] * sides[1] > MAX_AREA:
+    if not all(type(side) is int and 0 < side <= MAX_SIDE for side in sides) or sides[0] * sides[1] > MAX_AREA:
         shown = printable(f"{width!r:.20}x{height!r:.20}")
         raise SegmentError(f"{name} declares {shown} pixels: expected whole numbers, at most {MAX_AREA} pixels")
     return sides[0], sides[1]

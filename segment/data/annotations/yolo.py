@@ -1,14 +1,14 @@
 """YOLO: a text file for each image, with a class and an outline in units of the image's size in each line."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from segment.data.annotations.objects import AnnotatedObject, Annotation
-from segment.data.annotations.sources import ImageFolder
-from segment.data.headers import image_header
+from segment.data.annotations.objects import MAX_SIDE, AnnotatedObject, Annotation
+from segment.data.annotations.sources import ImageFolder, read_label, read_text
 from segment.errors import SegmentError
 
 MAX_YAML, MAX_BRACKETS = 10**5, 100
@@ -30,21 +30,21 @@ def read_names(folder: ImageFolder) -> list[str]:
             return names
     for path in folder.with_suffix(".txt"):
         if path.name in {"classes.txt", "obj.names"} and folder.contains(path):
-            return [line.strip() for line in path.read_text("utf-8-sig", errors="replace").splitlines() if line.strip()]
+            return [line.strip() for line in read_text(path).splitlines() if line.strip()]
     return []
 
 
 def _yaml_names(path: Path) -> list[str]:
     """Return the names of a data.yaml; an empty list if it has none."""
+    text = read_text(path)
     try:
-        text = path.read_text("utf-8-sig")
         if len(text) > MAX_YAML or text.count("[") + text.count("{") > MAX_BRACKETS:
             raise ValueError("it is too long, or nested too deep")
         content = yaml.load(text, yaml.BaseLoader)  # no merging, which could take gigabytes
         names = content.get("names") if isinstance(content, dict) else None
         if isinstance(names, dict):
             names = [names[key] for key in sorted(names, key=int)]
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise SegmentError(f"cannot read {path}: {str(error).splitlines()[0][:200]}") from None
     return [name.strip() for name in names or [] if isinstance(name, str)]
 
@@ -58,15 +58,13 @@ def read_yolo(path: Path, folder: ImageFolder, names: Sequence[str]) -> Annotati
     parts = path.parent.relative_to(folder.root).parts
     beside = folder.root.joinpath(*("images" if part == "labels" else part for part in parts))
     image = folder.find(path.stem, path, beside)
-    try:
-        width, height = image_header(image).size
-    except Exception as error:  # see image_header
-        raise SegmentError(f"cannot read {image}: {str(error)[:200] or type(error).__name__}") from None
-    lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+    own = path.with_suffix("").relative_to(folder.root).parts
+    empty = Annotation("/".join(part for part in own if part != "labels"), image, path, ())
+    height, width = empty.drawn_size()
+    lines = read_text(path).splitlines()
     objects = [_object(line.split(), names, (width, height), str(path)) for line in lines if line.strip()]
     objects.sort(key=AnnotatedObject.area, reverse=True)
-    own = path.with_suffix("").relative_to(folder.root).parts
-    return Annotation("/".join(part for part in own if part != "labels"), image, path, objects)
+    return replace(empty, objects=objects)
 
 
 def _object(words: Sequence[str], names: Sequence[str], size: tuple[int, int], path: str) -> AnnotatedObject:
@@ -82,5 +80,5 @@ def _object(words: Sequence[str], names: Sequence[str], size: tuple[int, int], p
         raise SegmentError(f"{path}: a line has a box and no outline, {' '.join(words)!r:.60}: it is for detection")
     if names and number >= len(names):
         raise SegmentError(f"{path}: class {number}, but {len(names)} names are known")
-    label = names[number] if names else f"class {number}"
-    return AnnotatedObject(label, (values.reshape(-1, 2) * size,))
+    label = read_label(names[number], f"{path}: the name of class {number}") if names else f"class {number}"
+    return AnnotatedObject(label, (np.clip(values, -MAX_SIDE, MAX_SIDE).reshape(-1, 2) * size,))

@@ -14,6 +14,9 @@ from segment.errors import SegmentError
 BLOCK_BYTES = 1 << 20
 """Number of bytes that are read or copied at a time."""
 
+BOMB_BYTES, BOMB_RATIO = 2**30, 100
+"""A zip that unpacks to more bytes, and to more times its own size, is refused; photos and masks hardly grow."""
+
 
 def require_space(folder: Path, needed: int) -> None:
     """Check that the disk of a folder has enough free bytes.
@@ -128,6 +131,12 @@ def _files_in(archive: Path) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
                 yield path, member.size, content
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
+            total = sum(entry.file_size for entry in file.infolist())
+            if total > max(BOMB_BYTES, BOMB_RATIO * archive.stat().st_size):
+                raise SegmentError(
+                    f"{archive} is refused: it would grow to {total / 1e9:.1f} GB, {BOMB_RATIO} times its size or "
+                    "more; unpack it yourself if you trust it"
+                )
             for entry in file.infolist():
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 path = _safe_path(entry.filename, kind in {0, stat.S_IFREG, stat.S_IFDIR}, archive)

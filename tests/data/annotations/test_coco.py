@@ -10,6 +10,7 @@ from segment.data.annotations.coco import decode_counts, read_coco
 from segment.data.annotations.objects import Annotation
 from segment.data.headers import image_header
 from segment.data.pairs import Finding
+from segment.errors import SegmentError
 from tests.data.annotations.conftest import save_photo
 
 coco = pytest.importorskip("pycocotools.mask")
@@ -112,6 +113,32 @@ def test_coordinates_near_the_largest_number_keep_the_order(folder):
     """An area of inf - inf would be NaN, which no order can hold, and a warning of numpy."""
     far = [-1e308, -1e308, 1e308, -1e308, 1e308, 1e308]
     assert one(folder, item([SQUARE], 90), item([far]))[0].labels() == ["dog", "cat"]
+
+
+def test_run_lengths_of_another_size_than_the_image_are_not_unpacked(folder, monkeypatch):
+    monkeypatch.setattr("segment.data.annotations.coco.np.repeat", None)
+    value = content(item({"size": [2**14, 2**14], "counts": [2**28]}))
+    value["images"][0].update(height=2**14, width=2**14)
+    assert "is made for 16384x16384 pixels, but its image" in read(folder, value)[0].message
+    del value["images"][0]["height"], value["images"][0]["width"]
+    assert "expected that of its image" in read(folder, value)[0].message
+
+
+def test_entries_that_are_lost_or_ambiguous_are_named(folder):
+    save_photo(folder().root / "b.jpg")
+    value = content(item([SQUARE]), 3, None)
+    lost, found = read(folder, value)
+    assert "2 of 3 annotations are no objects in braces" in lost.message
+    assert found.labels() == ["dog"]
+    value = content(item([SQUARE]))
+    value["images"].append({"id": 1, "file_name": "b.jpg"})
+    assert ["has the id 1, as another image has" in one.message for one in read(folder, value)] == [True, True]
+    value = content(item([SQUARE]))
+    value["categories"].append({"id": 7, "name": "cow"})
+    with pytest.raises(SegmentError, match="the categories 'dog' and 'cow' have one id, 7"):
+        read(folder, value)
+    value["categories"] = [{"id": 7, "name": "\ud800"}]
+    assert "a category's name is" in read(folder, value)[0].message
 
 
 def test_lost_annotations_categories_and_images_are_named(folder):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from segment.data.annotations.labelme import read_labelme, read_labelme_xml
-from segment.data.annotations.sources import ImageFolder
+from segment.data.annotations.sources import ImageFolder, read_label
 from segment.data.headers import image_header
 from segment.errors import SegmentError
 from tests.conftest import SHARED, needs_shared
@@ -67,7 +67,15 @@ def test_a_mask_is_a_png_of_its_box(folder):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "cannot read .*a.json: Expecting value"),
+        ("", "cannot read .*a.json: it is no JSON, or cut off: it is empty"),
+        ("{", "it is no JSON, or cut off: Expecting property name"),
+        (labelme(shape("\ud800", BOX)), r"a label is '\\ud800': expected 1 to 1000 printable characters"),
+        (labelme(shape("red\x1b[31m", BOX)), "printable characters"),
+        (labelme(shape(" ", BOX)), "a label is ' ': expected 1 to 1000"),
+        (labelme(shape("dog" * 1000, BOX)), "a label is 'dogdog.*: expected 1 to 1000"),
+        (labelme(shape("dog", ["A" * 10**6, *[1.0] * 10**5])), "expected pairs"),
+        (labelme(shape("dog", [[True, 2], [3, 4], [5, 6]])), "expected pairs"),
+        (labelme(imageWidth=True), "declares Truex20 pixels"),
         (labelme(shape("dog", BOX))[:-9], "cannot read"),
         ("[" * 100_000, "nested too deep"),
         ("[]", r"a.json is \[\]: expected dict"),
@@ -101,6 +109,17 @@ def test_broken_files_are_one_line(folder, text, reason):
 def test_files_of_other_encodings_are_read(folder, encoding):
     (folder().root / "a.json").write_bytes(labelme(shape("Hündin", BOX)).replace("\\u00fc", "ü").encode(encoding))
     assert read_labelme(folder().root / "a.json", folder()).labels() == ["Hündin"]
+
+
+def test_utf16_that_is_cut_off_is_named(folder):
+    (folder().root / "a.json").write_bytes(labelme(shape("dog", BOX)).encode("utf-16")[:101])
+    with pytest.raises(SegmentError, match="it is cut off, or no text in UTF-16"):
+        read_labelme(folder().root / "a.json", folder())
+
+
+def test_labels_of_labelme_for_background_and_void():
+    labels = [read_label(label, "a label") for label in (" dog ", "_background_", "__ignore__")]
+    assert labels == ["dog", "background", "void"]
 
 
 def test_images_outside_the_folder_are_refused(folder, tmp_path):

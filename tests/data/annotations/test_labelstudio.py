@@ -133,6 +133,13 @@ def test_the_last_annotation_that_was_not_cancelled_counts(folder):
         (task(result("brushlabels", {"format": "rle", "rle": [1, 2, 3]})), "do not add up"),
         (task(result("brushlabels", {"format": "rle", "rle": [0, 0, 9, 96, 56, 0, 0, 0]})), "do not add up"),
         (task(result("brushlabels", {"format": "rle", "rle": [300, "x"]})), "do not add up"),
+        (task(POLYGON, annotations=["x"]), "an annotation is 'x': expected dict"),
+        (task({**POLYGON, "value": 3}), "a result of the type polygonlabels has no polygonlabels in its value"),
+        (task({**POLYGON, "value": {"points": [[1, 1], [9, 1], [9, 9]]}}), "has no polygonlabels"),
+        (
+            task({**result("brushlabels", {"format": "rle", "rle": [1]}), "original_width": 99}),
+            "is made for 99x20 pixels, but its image",
+        ),
         (task(result("brushlabels", {"format": "png"})), "have the format 'png'; expected rle"),
     ],
 )

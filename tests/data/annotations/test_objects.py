@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask, PackedMask, canonical, draw_by_pil
+from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask, PackedMask, draw_by_pil
 from segment.data.headers import image_header
 from segment.errors import SegmentError
 from tests.data.annotations.conftest import BOX, save_photo
@@ -110,7 +110,3 @@ def test_another_size_is_a_problem(tmp_path):
     assert "is made for 31x20 pixels, but its image" in drawing.frame_problem(image_header(path)).message
     with pytest.raises(SegmentError, match="made for 31x20"):
         drawing.draw(image_header(path))
-
-
-def test_labels_of_labelme_for_background_and_void():
-    assert [canonical(label) for label in (" dog ", "_background_", "__ignore__")] == ["dog", "background", "void"]

@@ -1,6 +1,7 @@
 """YOLO's text files, and the names of its classes."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -63,6 +64,25 @@ def test_names_from_a_list_or_none(tmp_path):
 def test_broken_files_are_one_line(tmp_path, text, reason):
     with pytest.raises(SegmentError, match=reason):
         make(tmp_path, text)
+
+
+def test_text_of_powershell_is_read(tmp_path):
+    make(tmp_path)
+    (tmp_path / "labels" / "train" / "a.txt").write_bytes(LARGE.encode("utf-16"))
+    folder = ImageFolder(tmp_path)
+    assert read_yolo(*label_files(folder), folder, ["person"]).labels() == ["person"]
+
+
+@pytest.mark.parametrize("name", ["labels/train/a.txt", "data.yaml", "classes.txt"])
+def test_a_pipe_or_a_broken_link_is_one_line(tmp_path, name):
+    make(tmp_path)
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / name).unlink(missing_ok=True)
+    for place in (os.mkfifo, lambda path: path.symlink_to("nothing")):
+        place(tmp_path / name)
+        with pytest.raises(SegmentError, match=f"cannot read .*{name}: "):
+            read_yolo(tmp_path / "labels" / "train" / "a.txt", ImageFolder(tmp_path), read_names(ImageFolder(tmp_path)))
+        (tmp_path / name).unlink()
 
 
 @pytest.mark.parametrize("names", ["names: [", "names: {x: y}", "a: &a [x]\nb: *b\n", "[" * 5000])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import zipfile
 
 import numpy as np
@@ -35,6 +36,14 @@ def test_classes_are_sorted_by_name_and_printed_ready_to_paste(tmp_path, capsys)
     assert pasted == """'data.classes=[background,potted plant,"a, b",tv/monitor]'"""
     config = load_config(["data=labelme", f"data.root={tmp_path}", pasted.strip("'")])
     assert [*config.data.classes] == ["background", "potted plant", "a, b", "tv/monitor"]
+
+
+@pytest.mark.parametrize(
+    "label", ["driver's seat", 'say "hi"', "back\\", '\\"', "${x}", "null", "True", "1e5", "1", "犬 猫", "a\\b"]
+)
+def test_odd_labels_are_ready_to_paste(label):
+    (pasted,) = shlex.split(paste(["background", label]))
+    assert [*load_config(["data=labelme", "data.root=x", pasted]).data.classes] == ["background", label]
 
 
 def test_a_loop_of_links_and_a_pipe_are_one_finding_each(tmp_path):

@@ -111,6 +111,16 @@ def test_damaged_archives_leave_nothing(tmp_path, body):
     assert files_in(tmp_path) == {"archive"}
 
 
+def test_a_zip_that_grows_a_hundred_times_is_refused(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/zeros", b"\0" * 10**6)
+    unpack([tmp_path / "bomb.zip"], ".", tmp_path / "small")
+    monkeypatch.setattr("segment.data.downloads.unpack.BOMB_BYTES", 10**5)
+    with pytest.raises(SegmentError, match=r"bomb.zip is refused: it would grow to 0.0 GB, 100 times"):
+        unpack([tmp_path / "bomb.zip"], ".", tmp_path / "target")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bomb.zip", "small"]
+
+
 def test_an_archive_of_another_data_set(tmp_path):
     with pytest.raises(SegmentError, match=r"expected a folder set in .*archive, found none"):
         unpack_bytes(tmp_path, zip_of({"other/a": b""}))
