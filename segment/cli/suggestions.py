@@ -1,6 +1,7 @@
 """Suggestions for keys, options and flags of the command line that are misspelt."""
 
 import re
+import sys
 from collections.abc import Container, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +23,8 @@ PLUGINS = {"optuna": "search", "submitit_slurm": "slurm"}
 """Options of Hydra's plugins, and the extra that has the plugin."""
 MODES = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
 """Flags of which Hydra takes one, by their short names."""
+ONE_RUN = {"--cfg", "-c", "--help", "-h"}
+"""Flags that show the configuration of one run."""
 TYPES = {"Integer": "a whole number", "Float": "a number"}
 """OmegaConf's names of types, and the words for them."""
 
@@ -80,7 +83,8 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     if match := re.match(r"Ambiguous value for argument '([^=]+)=(.+)'\n", text):
         is_group = "/" in match[1] or match[1] in default_options(command)
         as_list = "" if is_group else f", or write {match[1]}=[{match[2]}] for a list"
-        return f"{match[1]}={match[2]}: several values are a sweep: add -m{as_list}"
+        way = "--cfg and --help show one run, so give one value" if ONE_RUN.intersection(sys.argv) else "add -m"
+        return f"{match[1]}={match[2]}: several values are a sweep: {way}{as_list}"
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         if match[1] == "model/encoder":
             return _explain_encoder(text)

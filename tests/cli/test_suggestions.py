@@ -39,6 +39,15 @@ def test_suggestions(override, message):
     assert explain_hydra_error(error.value, "train") == message
 
 
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["-m", "--help"]])
+def test_flags_that_show_one_run_take_one_value(monkeypatch, flags):
+    monkeypatch.setattr("sys.argv", ["train", "model=fcn8s,unet", *flags])
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        load_config(["model=fcn8s,unet"])
+    message = "model=fcn8s,unet: several values are a sweep: --cfg and --help show one run, so give one value"
+    assert explain_hydra_error(error.value, "train") == message
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
