@@ -127,6 +127,8 @@ class AnnotationDataModule(FolderDataModule):
         """Return the annotations that cannot be read, and what is odd about the others."""
         notes = [*self.crowds, *(note for annotation in self.annotations for note in annotation_notes(annotation))]
         for group in spellings(self.found):
+            if len({self.class_of.get(label, label) for label in group}) == 1:  # merged by data.classes
+                continue
             counts = ", ".join(f"{label!r} ({self.found[label]})" for label in group)
             table = f"data.classes={{{group[0]}:[{','.join(group)}]}}"
             notes.append(Finding("spelling", f"one class? {counts}; {table} merges them"))

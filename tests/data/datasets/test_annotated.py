@@ -203,6 +203,8 @@ def test_what_segment_check_reports(tmp_path):
     assert ("no object", "1 images have no object and are all background: 03") in notes
     assert [problem.kind for problem in report.problems] == ["annotation", "frame"]
     assert report.counts == {"label": {"person": 4, "dog": 6, "Dog": 1}, "flag": {"difficult": 1}}
+    merging = AnnotationDataModule(str(root), classes={"dog": ["dog", "Dog"], "person": "person"})
+    assert not [note for note in examine(merging, ["train", "val"]).notes if note.kind == "spelling"]
 
 
 @pytest.mark.slow
