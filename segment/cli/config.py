@@ -103,7 +103,8 @@ def compose_command(arguments: Sequence[str], name: str = "train") -> tuple[dict
         settings: Any = OmegaConf.to_container(config.hydra)
         return plain(_without_settings(config)), settings
     except (HydraException, OmegaConfBaseException) as error:
-        raise SegmentError(str(error).partition("\n")[0][:300]) from None
+        line = str(error).partition("\n")[0].removeprefix("SegmentError raised while resolving interpolation: ")
+        raise SegmentError(line[:300]) from None
 
 
 def _without_settings(config: DictConfig) -> DictConfig:

@@ -31,6 +31,9 @@ from segment.data.transforms import train_transform
 from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_signals
 from segment.errors import SegmentError
 
+MAX_WORKERS = 1024
+"""Loader processes of a training process."""
+
 
 def _check_batches(
     crop_size: Sequence[int] | None, scale: Sequence[float], batch_size: int, num_workers: int, seed: int
@@ -39,11 +42,11 @@ def _check_batches(
     if not (
         (batch_size == 1 if crop_size is None else _is_pair(crop_size, int) and min(crop_size) >= 1)
         and (_is_pair(scale, int | float) and 0 < scale[0] <= scale[1] < math.inf)
-        and (batch_size >= 1 and num_workers >= 0 and seed >= 0)
+        and (batch_size >= 1 and 0 <= num_workers <= MAX_WORKERS and seed >= 0)
     ):
         raise SegmentError(
             "data: expected crop_size=[HEIGHT,WIDTH] (or null with batch_size=1), scale=[LOW,HIGH], batch_size "
-            "from 1, num_workers from 0 and seed from 0, "
+            f"from 1, num_workers from 0 to {MAX_WORKERS:,} and seed from 0, "
             f"but got {crop_size}, {scale}, {batch_size}, {num_workers} and {seed}"
         )
 

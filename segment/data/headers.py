@@ -1,5 +1,6 @@
 """Headers of image files: facts that are known before the pixels are decoded."""
 
+import os
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -60,16 +61,30 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     return image
 
 
-def _open_file(path: Path) -> IO[bytes]:
-    """Open a regular file: opening a named pipe would wait for a writer."""
+def open_file(path: Path) -> IO[bytes]:
+    """Open a regular file of a size that an image can have: opening a named pipe would wait for a writer.
+
+    Raises:
+        ValueError: it is a pipe, a folder or a device, or has more than 16 bytes for each pixel that is allowed.
+    """
     if path.exists() and not path.is_file():
         raise ValueError("it is not a regular file")
-    return path.open("rb")
+    file, allowed = path.open("rb"), 16 * (Image.MAX_IMAGE_PIXELS or 2**59)
+    if (size := os.fstat(file.fileno()).st_size) > allowed:
+        file.close()
+        raise ValueError(f"it has {size:,} bytes, and {allowed:,} are allowed for an image")
+    return file
+
+
+def read_content(path: Path) -> bytes:
+    """Return the content of an image or mask, see :func:`open_file`."""
+    with open_file(path) as file:
+        return file.read()
 
 
 def image_header(path: Path) -> ImageHeader:
     """Return the header of an image. A damaged file may raise anything."""
-    with _open_file(path) as file:
+    with open_file(path) as file:
         if bands := bands_header(file):
             check_pixels(bands)
             size = (bands.height, bands.width) if bands.orientation >= 5 else (bands.width, bands.height)
@@ -83,7 +98,7 @@ def mask_header(path: Path) -> ImageHeader:
     if path.suffix.lower() in ARRAY_SUFFIXES:
         height, width = load_plane(path, "r").shape
         return ImageHeader((width, height), "L", "NPY", 1)
-    with _open_file(path) as file:
+    with open_file(path) as file:
         content = file.read() if file.read(len(PNG)) == PNG else b""
         file.seek(0)
         with open_image(file) as image:

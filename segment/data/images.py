@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
-from segment.data.headers import image_header, open_image, turn
+from segment.data.headers import image_header, open_file, open_image, read_content, turn
 from segment.data.png import PNG, PngHeader, unpack_png
 from segment.data.tiff import bands_header, check_pixels, read_bands
 from segment.errors import SegmentError
@@ -105,7 +105,7 @@ def read_image(path: Path, reading: Reading | None = None) -> Tensor:
     """
     reading = reading or Reading()
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if file.read(len(JPEG)) == JPEG:  # whatever the suffix; twice as fast as PIL
                 file.seek(0)
                 content = torch.from_numpy(np.fromfile(file, np.uint8))
@@ -126,7 +126,7 @@ def _read_rgb(path: Path, reading: Reading) -> np.ndarray:
 
 def _read_stored(path: Path) -> Stored:
     """Read a file's own values if it has 16 bits or bands, else what :func:`to_rgb` makes of them."""
-    content = path.read_bytes()
+    content = read_content(path)
     if header := bands_header(io.BytesIO(content)):
         check_pixels(header)
         return Stored(turn(read_bands(content, header), header.orientation), header.white_is_zero)

@@ -15,7 +15,7 @@ from torchvision.io import decode_image
 
 from segment.data.array_masks import ARRAY_SUFFIXES, read_array, read_sbd
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
-from segment.data.headers import open_image
+from segment.data.headers import open_image, read_content
 from segment.data.images import read_failure
 from segment.data.png import PNG, PngHeader, may_have_exif, unpack_png
 from segment.errors import SegmentError
@@ -103,7 +103,7 @@ class Labels:
                 if self.coloured:
                     raise ValueError("data.classes is a table of colours, and an array holds numbers")
                 return read_array(path, self.threshold)
-            content = path.read_bytes()
+            content = read_content(path)
             depth = 8
             if content.startswith(PNG):
                 rows, header = unpack_png(content), PngHeader.from_bytes(content)

@@ -20,6 +20,8 @@ MAX_VALUES = 1_000_000
 """Number of values in a file, where a shared reference counts each time: most are fingerprints of training images."""
 MAX_OPERATIONS = 2 * MAX_VALUES
 """Number of a pickle's operations, which torch runs in Python: two for a text."""
+MAX_PICKLE_BYTES = 2**27
+"""Size of a zip's pickle, which has everything but the tensors: a million fingerprints take half of it."""
 SPARE_ELEMENTS = 160_000_000
 """Elements that a net may have beyond a checkpoint's: torchvision builds a VGG with its classifier, 138 million."""
 
@@ -62,6 +64,8 @@ def _check_archive(path: Path) -> None:
                 raise SegmentError(f"{path} is damaged: the checksum of {damaged[:100]!r} is wrong")
             for entry in entries:
                 if entry.filename.lower().endswith(".pkl"):
+                    if entry.file_size > MAX_PICKLE_BYTES:
+                        raise SegmentError(f"{path}: refused, its values take more than {MAX_PICKLE_BYTES:,} bytes")
                     _check_pickle(BytesIO(archive.read(entry)), path)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
         raise SegmentError(f"{path} is damaged or cut off: {str(error)[:150]}") from None

@@ -7,6 +7,7 @@ from typing import Any
 from segment.cli.build import build_net, without_weights
 from segment.data.classes import IGNORE, Classes
 from segment.data.images import Reading
+from segment.data.workers import cores
 from segment.errors import SegmentError
 from segment.models.file_checks import bounded_build, check_content
 from segment.models.net import SegmentationNet
@@ -16,6 +17,8 @@ from segment.records.hub import CONFIG
 from segment.records.hub_folder import read_hub_folder
 from segment.records.trust import MODELS, check_stranger_config
 
+MAX_NAME = 1000
+"""Letters of a class's name."""
 MAX_SETTINGS = 10_000
 """Number of values in the configurations of the net and the data; Hydra takes a minute for a million."""
 
@@ -85,7 +88,9 @@ def read_classes(checkpoint: Mapping[str, Any]) -> Classes:
     try:
         names, palette = checkpoint[METADATA]["classes"]["names"], checkpoint[METADATA]["classes"]["palette"]
         colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
-        if not 0 < len(names) < IGNORE or not all(name.isprintable() for name in names) or len({*names}) < len(names):
+        if not 0 < len(names) < IGNORE or len({*names}) < len(names):
+            raise ValueError
+        if not all(len(name) <= MAX_NAME and name.isprintable() for name in names):
             raise ValueError
         if not {v for c in colours for v in c} <= set(range(256)):
             raise ValueError
@@ -136,16 +141,21 @@ def load_net(checkpoint: Mapping[str, Any], source: str | Path, trust: Sequence[
 def data_config(checkpoint: Mapping[str, Any], trust: Sequence[str] = ()) -> dict[str, Any]:
     """Return the configuration of the data that a checkpoint's net was trained on, to evaluate it.
 
-    It has neither downloads nor the transforms of the training.
+    It has neither downloads nor the transforms of the training, and no more loader processes than this machine's cores.
 
     Raises:
-        SegmentError: the configuration names a class that is neither public in ``segment.data`` nor trusted.
+        SegmentError: the configuration names a class that is neither public in ``segment.data`` nor trusted, or builds
+            no data module.
     """
     config = checkpoint[METADATA]["data"]
     if isinstance(config, Mapping) and "augment" in config:
         config = {**config, "augment": []}
     check_stranger_config(config, "the checkpoint", ("segment.data",), trust)
+    if "_target_" not in config or "_partial_" in config:
+        raise SegmentError("the checkpoint: refused, its configuration of the data builds no data module")
     harmless = {"download": False, "url": None, "checksum": None}
+    if isinstance(workers := config.get("num_workers"), int):
+        harmless["num_workers"] = min(workers, cores())  # it may be a larger machine's, or a stranger's million
     return {key: harmless.get(key, value) for key, value in config.items()}
 
 

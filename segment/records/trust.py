@@ -12,10 +12,17 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
 
+import yaml
+from omegaconf.resolvers import oc
+
+from segment.cli.config import DEEP, LOADER, MAX_RECORD, unique_folder
 from segment.cli.overrides import override_key
 from segment.cli.targets import is_dotted_name, locate, real_name
+from segment.cli.versions import register_resolver
 from segment.errors import SegmentError
 
 FOLDERS = ("segment.data", "segment.models", "segment.prediction", "segment.training")
@@ -113,6 +120,67 @@ def check_recorded_overrides(overrides: Sequence[Any], source: str) -> None:
         key = override_key(override).lstrip("+~")
         if re.fullmatch(REFUSED_KEYS, key) or "${oc.env" in override:
             raise SegmentError(f"{source}: refused, the recorded override {override!r:.100} is not used from a file")
+
+
+def check_recorded_yaml(folder: str, source: str) -> None:
+    """Check that the YAML files of a record's config folder are small, also when their aliases are written out.
+
+    Raises:
+        SegmentError: a file is too large, nested deeply, or no regular one.
+    """
+    for path in (path for depth in ("*", "*/*", "*/*/*") for path in Path(folder).glob(f"{depth}.yaml")):
+        if not path.is_file() or path.stat().st_size > MAX_RECORD or not _is_bounded(path.read_bytes()):
+            raise SegmentError(f"{source}: refused, {str(path)!r:.150} is too large or nested too deep to be read")
+
+
+def _is_bounded(text: bytes) -> bool:
+    """Return whether YAML holds few values, where each alias counts as all that it stands for."""
+    if re.search(DEEP.encode(), text):
+        return False
+    sizes: dict[str | None, int] = {}
+    counts, anchors = [0], [None]
+    with suppress(yaml.YAMLError):  # Hydra will say that it cannot read the file
+        for event in yaml.parse(text, LOADER):
+            if isinstance(event, yaml.CollectionStartEvent):
+                counts.append(1)
+                anchors.append(event.anchor)
+            elif isinstance(event, yaml.ScalarEvent):
+                sizes[event.anchor] = 1
+                counts[-1] += 1
+            elif isinstance(event, yaml.AliasEvent):
+                counts[-1] += sizes.get(event.anchor, MAX_RECORD)  # one that is not known yet runs in a circle
+            elif isinstance(event, yaml.CollectionEndEvent):
+                size = sizes[anchors.pop()] = counts.pop()
+                counts[-1] += size
+    return counts[0] < MAX_RECORD
+
+
+@contextmanager
+def guarded_resolvers(typed: Sequence[str], source: str) -> Iterator[None]:
+    """Let a recorded configuration read no variable of the environment, however it is spelled, and make no folder.
+
+    Slurm's variables are read, and those that the user's own arguments name.
+
+    Args:
+        typed: arguments of the user's own.
+        source: the run folder, for the error message.
+    """
+
+    def read_variable(key: str, *default: Any) -> Any:
+        if key.startswith("SLURM_") or any(key in argument for argument in typed):
+            return oc.env(key, *default)
+        raise SegmentError(f"{source}: refused, its configuration reads the environment variable {key!r:.100}")
+
+    def refuse_folder(path: str) -> NoReturn:
+        raise SegmentError(f"{source}: refused, its configuration makes the folder {path!r:.100}")
+
+    register_resolver("oc.env", read_variable, replace=True)
+    register_resolver("unique_folder", refuse_folder, replace=True)
+    try:
+        yield
+    finally:
+        register_resolver("oc.env", oc.env, replace=True)
+        register_resolver("unique_folder", unique_folder, use_cache=True, replace=True)
 
 
 def read_trust(trust: Any) -> list[str]:

@@ -25,7 +25,14 @@ from segment.cli.overrides import (
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
-from segment.records.trust import check_file_names, check_recorded_overrides, check_stranger_config, read_trust
+from segment.records.trust import (
+    check_file_names,
+    check_recorded_overrides,
+    check_recorded_yaml,
+    check_stranger_config,
+    guarded_resolvers,
+    read_trust,
+)
 
 FIXED_SETTINGS = (
     r"(sweeper\._target_|callbacks|launcher|job_logging|hydra_logging|job\.env_set|run|output_subdir|sweep|mode)(\..*)?"
@@ -130,7 +137,7 @@ def apply_recorded_overrides() -> None:
             )
         check_recorded_overrides([*record["overrides"]], str(folder.path))
         flags, overrides = split_flags(sys.argv[1:])
-        typed = [*flags, *(one for one in overrides if override_key(one) == "sweep")]
+        given, typed = sys.argv[1:], [*flags, *(one for one in overrides if override_key(one) == "sweep")]
         place = [f"hydra.run.dir={quote(str(folder.path.absolute()))}"] if key == "resume" else []
         if not config_dirs(flags):
             if len(record["config_dirs"]) > 1:
@@ -139,9 +146,12 @@ def apply_recorded_overrides() -> None:
                 raise SegmentError(
                     f"{key}={value}: its --config-dir {gone[0]!r:.100} is no folder: give --config-dir DIR"
                 )
+            for path in record["config_dirs"]:
+                check_recorded_yaml(path, str(folder.path))
             flags = [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
         sys.argv[1:] = [*flags, *recorded_overrides(record, keys), *overrides, *place]
-        check_recorded_config(str(folder.path), typed)
+        with guarded_resolvers(given, str(folder.path)):
+            check_recorded_config(str(folder.path), typed)
     sys.argv += slurm_overrides()
 
 

@@ -1,6 +1,7 @@
 """Image files: reading, damage, fingerprints."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from segment.data.headers import turn
-from segment.data.images import Reading, image_fingerprint, read_failure, read_image, to_rgb
+from segment.data.images import Reading, check_header, image_fingerprint, read_failure, read_image, to_rgb
 from segment.data.labels import Labels
 from segment.data.png import PNG, PngHeader
 from segment.errors import SegmentError
@@ -25,6 +26,16 @@ def test_images_of_many_kinds(tmp_path):
         assert np.array_equal(read_image(tmp_path / name).numpy(), np.stack([grey] * 3))
     Image.fromarray(rng.integers(0, 256, (8, 8, 4), dtype=np.uint8), mode="CMYK").save(tmp_path / "cmyk.jpg")
     assert read_image(tmp_path / "cmyk.jpg").shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("start", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0"])
+def test_a_huge_file_is_not_read(tmp_path, start):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(start)
+    os.truncate(path, 10**10)
+    for read in (read_image, check_header):
+        with pytest.raises(SegmentError, match=r"it has 10,000,000,000 bytes, and .* are allowed"):
+            read(path)
 
 
 def test_an_open_tiff_is_never_blended(tmp_path):

@@ -43,6 +43,13 @@ def test_a_flipped_byte_of_the_weights_is_found(tmp_path):
     assert "is damaged: the checksum" in refusal(path)
 
 
+def test_a_pickle_of_hundreds_of_megabytes_is_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.ckpt", {"weight": torch.zeros(1000), "name": "a" * 10_000})
+    load_file(path)
+    monkeypatch.setattr("segment.models.file_checks.MAX_PICKLE_BYTES", 10_000)
+    assert "its values take more than 10,000 bytes" in refusal(path)
+
+
 def test_compressed_entries_are_refused(tmp_path):
     path = saved(tmp_path / "a.ckpt", {"weight": torch.zeros(1000)})
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "b.ckpt", "w", zipfile.ZIP_DEFLATED) as target:

@@ -11,6 +11,7 @@ import torch
 
 import segment
 from segment.data.datasets.shapes import SHAPES
+from segment.data.workers import cores
 from segment.errors import SegmentError
 from segment.models.state_dicts import METADATA
 from segment.records.checkpoint import (
@@ -161,6 +162,10 @@ def test_an_untrusted_data_configuration_downloads_nothing(content, checkpoint):
     found = data_config({METADATA: {"data": evil}})
     assert (found["download"], found["url"]) == (False, None)
     assert data_config({METADATA: {"data": {**evil, "augment": [{"_target_": "os.system"}]}}})["augment"] == []
+    assert data_config({METADATA: {"data": {**evil, "num_workers": 10**6}}})["num_workers"] == cores()
+    for damaged in ({"root": "x"}, {**evil, "_partial_": True}):
+        with pytest.raises(SegmentError, match="builds no data module"):
+            data_config({METADATA: {"data": damaged}})
     with pytest.raises(SegmentError, match="refused"):
         data_config({METADATA: {"data": {**evil, "root": "${oc.env:HOME}"}}})
     with pytest.raises(SegmentError, match="refused"):

@@ -66,6 +66,52 @@ def test_yaml_of_the_record_is_checked(tmp_path, monkeypatch, text, message):
         command_line(monkeypatch, f"repeat={folder}")
 
 
+@pytest.mark.parametrize("value", ["${ oc.env:SECRET }", "$\\{oc.env\\:SECRET\\}"])
+def test_a_record_reads_no_environment_however_it_is_spelled(tmp_path, monkeypatch, value):
+    monkeypatch.setenv("SECRET", "7")
+    folder = write_record(tmp_path / "run", [f"seed={value}"])
+    with pytest.raises(SegmentError, match="refused"):
+        command_line(monkeypatch, f"repeat={folder}")
+
+
+def test_the_environment_in_a_record_s_yaml(tmp_path, monkeypatch):
+    """A variable is read if the user's own arguments name it. A folder is never made."""
+    monkeypatch.setenv("SECRET", "7")
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    file = tmp_path / "conf" / "experiment" / "evil.yaml"
+    file.write_text("# @package _global_\nseed: ${oc.env:SECRET}\n")
+    folder = write_record(tmp_path / "run", ["experiment=evil"], [tmp_path / "conf"])
+    with pytest.raises(SegmentError, match="refused, its configuration reads the environment variable 'SECRET'"):
+        command_line(monkeypatch, f"repeat={folder}")
+    assert "experiment=evil" in command_line(monkeypatch, f"repeat={folder}", "seed=${oc.env:SECRET}")
+    file.write_text(f"# @package _global_\nseed: ${{unique_folder:{tmp_path}/made}}\n")
+    with pytest.raises(SegmentError, match="refused, its configuration makes the folder"):
+        command_line(monkeypatch, f"repeat={folder}")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)),
+        f"a: &a [{'x,' * 1000}]\nb: [{'*a,' * 1000}]\n",
+        "a: &a {b: *a}\n",
+        "a: " + "[" * 10_000,
+        "#" * 200_000,
+    ],
+)
+def test_yaml_of_a_record_that_stands_for_gigabytes(tmp_path, monkeypatch, text):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    file = tmp_path / "conf" / "experiment" / "evil.yaml"
+    folder = write_record(tmp_path / "run", ["experiment=evil"], [tmp_path / "conf"])
+    file.write_text("# @package _global_\nseed: &a 3\ndata: {seed: *a}\n")
+    assert "experiment=evil" in command_line(monkeypatch, f"repeat={folder}")
+    file.write_text(f"# @package _global_\n{text}")
+    with pytest.raises(SegmentError, match="is too large or nested too deep"):
+        command_line(monkeypatch, f"repeat={folder}")
+
+
 def test_a_record_has_one_config_folder(tmp_path, monkeypatch):
     folder = write_record(tmp_path / "run", [], [tmp_path, tmp_path])
     with pytest.raises(SegmentError, match="it has several --config-dir, expected one"):

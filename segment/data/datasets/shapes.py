@@ -24,6 +24,8 @@ from segment.errors import SegmentError
 Points = list[tuple[float, float]]
 Texture = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
+MAX_SIZE = 1_000_000
+"""Number of images of a split."""
 VOID_BORDER = 5
 """Width of the void border around an object in pixels, as in VOC."""
 DIFFICULT = 0.05
@@ -201,8 +203,9 @@ class ShapesDataModule(SegmentationDataModule):
         super().__init__(root=".", **loading)
         if self.folds:
             raise SegmentError("data.folds: these images are drawn, as many as data.train_size says, and never run out")
-        if min(train_size, val_size, test_size) < 1:
-            raise SegmentError(f"data: expected sizes from 1, but got {train_size}, {val_size} and {test_size}")
+        sizes = (train_size, val_size, test_size)
+        if not all(1 <= size <= MAX_SIZE for size in sizes):
+            raise SegmentError(f"data: expected sizes from 1 to {MAX_SIZE:,}, but got {sizes}")
         self.sizes = {"train": train_size, "val": val_size, "test": test_size}
 
     def location(self) -> dict[str, str]:
