@@ -83,7 +83,7 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     if match := re.match(r"Ambiguous value for argument '([^=]+)=(.+)'\n", text):
         is_group = "/" in match[1] or match[1] in default_options(command)
         as_list = "" if is_group else f", or write {match[1]}=[{match[2]}] for a list"
-        way = "--cfg and --help show one run, so give one value" if ONE_RUN.intersection(sys.argv) else "add -m"
+        way = "--cfg and --help show one run, so give one value" if ONE_RUN.intersection(sys.argv[1:]) else "add -m"
         return f"{match[1]}={match[2]}: several values are a sweep: {way}{as_list}"
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         if match[1] == "model/encoder":
