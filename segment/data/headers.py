@@ -52,18 +52,28 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     """Open an image of a common format, whatever its suffix: PIL's reader of PostScript would start Ghostscript.
 
     Raises:
-        ValueError: the rows of a TIFF are not all there. PIL would read the others as zeros.
+        ValueError: it is no regular file, or the rows of a TIFF are not all there. PIL would read the others as zeros.
     """
+    if isinstance(source, Path):
+        check_regular(source)
     image = Image.open(source, formats=FORMATS)
     if isinstance(image, TiffImageFile):
         check_rows(image.tag_v2)
     return image
 
 
-def _open_file(path: Path) -> IO[bytes]:
-    """Open a regular file: opening a named pipe would wait for a writer."""
-    if path.exists() and not path.is_file():
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file: opening a named pipe would wait for a writer.
+
+    Raises:
+        ValueError: it is a folder, a named pipe or a device.
+    """
+    if not path.is_file() and path.exists():
         raise ValueError("it is not a regular file")
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    check_regular(path)
     return path.open("rb")
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
-from segment.data.headers import image_header, open_image, turn
+from segment.data.headers import check_regular, image_header, open_image, turn
 from segment.data.png import PNG, PngHeader, unpack_png
 from segment.data.tiff import bands_header, check_pixels, read_bands
 from segment.errors import SegmentError
@@ -105,6 +105,7 @@ def read_image(path: Path, reading: Reading | None = None) -> Tensor:
     """
     reading = reading or Reading()
     try:
+        check_regular(path)
         with path.open("rb") as file:
             if file.read(len(JPEG)) == JPEG:  # whatever the suffix; twice as fast as PIL
                 file.seek(0)

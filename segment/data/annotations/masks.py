@@ -197,8 +197,8 @@ def read_layout(base: Path, table: Mapping[Any, str], root: Path) -> Iterator[An
             (),
             split=splits.get(name),
             table=tuple(table.items()),
-            object_mask=other if other.is_file() else None,
-            xml=xml if xml.is_file() else None,
+            object_mask=other if other.exists() else None,
+            xml=xml if xml.exists() else None,
         )
 
 

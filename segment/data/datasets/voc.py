@@ -128,7 +128,7 @@ class VOCDataModule(SegmentationDataModule):
     def _objects(self, name: str) -> list[str]:
         """Return the label of each object of an image, if it has a mask of them."""
         paths = [self.base() / folder / f"{name}.png" for folder in (CLASS_MASKS, OBJECT_MASKS)]
-        if not all(path.is_file() for path in paths):
+        if not all(path.exists() for path in paths):
             return []
         table = (*enumerate(self.classes.names), (IGNORE, VOID))
         found = MaskAnnotation(name, paths[0], paths[0], (), table=table, object_mask=paths[1]).load()
@@ -136,7 +136,7 @@ class VOCDataModule(SegmentationDataModule):
 
     def _difficult_objects(self, name: str) -> list[str]:
         path = self.base() / "Annotations" / f"{name}.xml"
-        return [box.label for box in read_boxes(path) if "difficult" in box.flags] if path.is_file() else []
+        return [box.label for box in read_boxes(path) if "difficult" in box.flags] if path.exists() else []
 
     def samples(self, split: str) -> list[Sample]:
         """Return the pairs of :meth:`ids`; among the test splits, only that of 2007 has masks."""

@@ -1,5 +1,7 @@
 """Objects of VOC's masks: instances, boxes that are matched by overlap, and files that are missing or broken."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +48,15 @@ def voc_objects(tmp_path):
         (base / "Annotations" / f"{name}.xml").write_text(text)
         (base / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(f"{name}\n")
     return base
+
+
+@pytest.mark.parametrize("name", ["SegmentationClass", "SegmentationObject"])
+def test_a_mask_that_is_a_named_pipe_is_not_waited_for(voc_objects, name):
+    path = voc_objects / name / "2007_000001.png"
+    path.unlink()
+    os.mkfifo(path)
+    note = next(note for note in AnnotationDataModule(str(voc_objects)).findings()[1] if note.kind == "not counted")
+    assert note.message.startswith(f"cannot read the mask {path}: it is not a regular file")
 
 
 @pytest.mark.parametrize("name", ["SegmentationClass", "SegmentationObject"])
