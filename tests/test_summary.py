@@ -45,7 +45,7 @@ def test_nets_without_an_encoder_to_choose(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["summary", f"--config-dir={EXAMPLE / 'conf'}"])
     monkeypatch.syspath_prepend(EXAMPLE)
     summary(load_config(["models=[tiny,fcn_small]", "encoders=[unet_small]", "size=[32,32]"], "summary"))
-    assert "tiny with unet_small: model/encoder= is not" in capsys.readouterr().out
+    assert "tiny with unet_small: model/encoder=: the chosen model has no choice of encoder" in capsys.readouterr().out
     summary(load_config(["models=[tiny]", "size=[32,32]"], "summary"))
     assert capsys.readouterr().out.split("tiny")[1].split()[1] == "-"
 

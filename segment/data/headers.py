@@ -53,22 +53,33 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     """Open an image of a common format, whatever its suffix: PIL's reader of PostScript would start Ghostscript.
 
     Raises:
-        ValueError: the rows of a TIFF are not all there. PIL would read the others as zeros.
+        ValueError: it is no regular file, or the rows of a TIFF are not all there. PIL would read the others as zeros.
     """
+    if isinstance(source, Path):
+        check_regular(source)
     image = Image.open(source, formats=FORMATS)
     if isinstance(image, TiffImageFile):
         check_rows(image.tag_v2)
     return image
 
 
-def open_file(path: Path) -> IO[bytes]:
-    """Open a regular file of a size that an image can have: opening a named pipe would wait for a writer.
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file: opening a named pipe would wait for a writer.
 
     Raises:
-        ValueError: it is a pipe, a folder or a device, or has more than 16 bytes for each pixel that is allowed.
+        ValueError: it is a folder, a named pipe or a device.
     """
-    if path.exists() and not path.is_file():
+    if not path.is_file() and path.exists():
         raise ValueError("it is not a regular file")
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a regular file of a size that an image can have.
+
+    Raises:
+        ValueError: see :func:`check_regular`, or it has more than 16 bytes for each pixel that is allowed.
+    """
+    check_regular(path)
     file, allowed = path.open("rb"), 16 * (Image.MAX_IMAGE_PIXELS or 2**59)
     if (size := os.fstat(file.fileno()).st_size) > allowed:
         file.close()

@@ -15,7 +15,7 @@ from torchvision.io import decode_image
 
 from segment.data.array_masks import ARRAY_SUFFIXES, read_array, read_sbd
 from segment.data.classes import IGNORE, Classes, Colour, voc_palette
-from segment.data.headers import open_image, read_content
+from segment.data.headers import check_regular, open_image, read_content
 from segment.data.images import read_failure
 from segment.data.png import PNG, PngHeader, may_have_exif, unpack_png
 from segment.errors import SegmentError
@@ -97,6 +97,7 @@ class Labels:
             SegmentError: the file cannot be read.
         """
         try:
+            check_regular(path)
             if path.suffix == ".mat":
                 return read_sbd(path)
             if path.suffix.lower() in ARRAY_SUFFIXES:

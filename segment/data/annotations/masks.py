@@ -20,6 +20,8 @@ from segment.errors import SegmentError
 
 CLASS_MASKS, OBJECT_MASKS = "SegmentationClass", "SegmentationObject"
 """Folders of the masks."""
+NOT_COUNTED = "not counted"
+"""Kind of a note on objects whose mask or XML file cannot be read."""
 NEIGHBOURS = np.ones((3, 3))
 """Pixels that touch at a corner belong to one object."""
 VOID_VALUES = (IGNORE, (VOID_COLOUR[0] << 16) + (VOID_COLOUR[1] << 8) + VOID_COLOUR[2])
@@ -131,8 +133,10 @@ def read_boxes(path: Path) -> list[ObjectBox]:
     for item in read_xml(path).findall("object"):
         try:
             box = [float(item.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax")]
+            if not np.isfinite(box).all():
+                raise ValueError
         except ValueError:
-            raise SegmentError(f"{path}: an object has no box of four numbers") from None
+            raise SegmentError(f"{path}: an object has no box of four finite numbers") from None
         flags = {name for name in ("difficult", "occluded") if is_true(item.findtext(name))}
         found.append(
             ObjectBox((item.findtext("name") or "").strip(), tuple(side - 1 for side in box), frozenset(flags))
@@ -142,23 +146,25 @@ def read_boxes(path: Path) -> list[ObjectBox]:
 
 def _flag_objects(objects: list[AnnotatedObject], boxes: list[ObjectBox]) -> list[AnnotatedObject]:
     """Return the objects with the flags of the boxes that overlap with them most; each box belongs to one object."""
-    pairs = [(_overlap(item.box(), box.box), i, j) for i, item in enumerate(objects) for j, box in enumerate(boxes)]
+    own = [item.box() for item in objects]
+    overlaps = ((_overlap(one, box.box), i, j) for i, one in enumerate(own) for j, box in enumerate(boxes))
+    pairs = [pair for pair in overlaps if pair[0] > 0.5]  # of 10^5 boxes, all pairs would take gigabytes
     flags: dict[int, frozenset[str]] = {}
     taken: set[int] = set()
-    for overlap, i, j in sorted(pairs, reverse=True):
-        if overlap > 0.5 and i not in flags and j not in taken and objects[i].label == boxes[j].label:
+    for _, i, j in sorted(pairs, reverse=True):
+        if i not in flags and j not in taken and objects[i].label == boxes[j].label:
             flags[i] = boxes[j].flags
             taken.add(j)
     return [item._replace(flags=flags.get(i, frozenset())) for i, item in enumerate(objects)]
 
 
 def _overlap(first: tuple[float, ...], second: tuple[float, ...]) -> float:
-    """Return the intersection of two boxes divided by their union."""
+    """Return the intersection of two boxes divided by their union; 0 for a box whose sides are swapped."""
     width = min(first[2], second[2]) - max(first[0], second[0]) + 1
     height = min(first[3], second[3]) - max(first[1], second[1]) + 1
     shared = max(0.0, width) * max(0.0, height)
     areas = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (first, second)]
-    return shared / (sum(areas) - shared)
+    return shared / (sum(areas) - shared) if shared else 0.0
 
 
 def read_layout(base: Path, table: Mapping[Any, str], root: Path) -> Iterator[Annotation | Finding]:
@@ -191,8 +197,8 @@ def read_layout(base: Path, table: Mapping[Any, str], root: Path) -> Iterator[An
             (),
             split=splits.get(name),
             table=tuple(table.items()),
-            object_mask=other if other.is_file() else None,
-            xml=xml if xml.is_file() else None,
+            object_mask=other if other.exists() else None,
+            xml=xml if xml.exists() else None,
         )
 
 

@@ -1,5 +1,6 @@
 """ADE20K's full release (2021_17_01): 3,688 names of objects, their parts and attributes."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ def _nearest_object(pixels: np.ndarray, objects: Mapping[int, FullObject]) -> in
 
     def overlap(item: FullObject) -> float:
         own = np.zeros(pixels.shape, bool)
-        if item.mask.is_file():
+        if os.path.isfile(item.mask):  # Path.is_file fails on names that no file can have
             shown = Labels({0: 0}).read_values(item.mask)
             own = shown == IGNORE if shown.shape == own.shape else own
         elif (shape := AnnotatedObject("", (item.outline,))).is_drawable and not shape.is_empty:

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from segment.console import print_once
 from segment.data.annotations.coco import CROWD
 from segment.data.annotations.labels import class_names, class_of_labels, paste, spellings
+from segment.data.annotations.masks import NOT_COUNTED
 from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask, is_void
 from segment.data.annotations.sources import ImageFolder
 from segment.data.classes import IGNORE
@@ -126,6 +127,7 @@ class AnnotationDataModule(FolderDataModule):
     def findings(self) -> tuple[list[Finding], list[Finding]]:
         """Return the annotations that cannot be read, and what is odd about the others."""
         notes = [*self.crowds, *(note for annotation in self.annotations for note in annotation_notes(annotation))]
+        notes += self._counted[1]
         for group in spellings(self.found):
             if len({self.class_of.get(label, label) for label in group}) == 1:  # merged by data.classes
                 continue
@@ -145,13 +147,20 @@ class AnnotationDataModule(FolderDataModule):
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of objects by label, and by flag."""
-        labels, flags = Counter[str](), Counter[str]()
+        return self._counted[0]
+
+    @cached_property
+    def _counted(self) -> tuple[dict[str, dict[str, int]], list[Finding]]:
+        """The numbers of :meth:`counts`, and why objects are not counted, such as broken masks of objects."""
+        labels, flags, notes = Counter[str](), Counter[str](), []
         for annotation in self.annotations:
-            with suppress(SegmentError):  # the pair's own problem
+            try:
                 for item in annotation.load().whole_objects():
                     labels[item.label] += 1
                     flags.update(item.flags)
-        return {"label": dict(labels)} | ({"flag": dict(flags)} if flags else {})
+            except SegmentError as error:
+                notes.append(Finding(NOT_COUNTED, str(error)))
+        return {"label": dict(labels)} | ({"flag": dict(flags)} if flags else {}), notes
 
     def image_stem(self, mask: Path) -> str | None:
         return None

@@ -31,7 +31,8 @@ def unpacked(root: Path) -> Path:
     Raises:
         SegmentError: the zip is damaged, or holds links or paths outside its folder.
     """
-    zips = [root] if root.suffix.lower() == ".zip" and root.is_file() else sorted(root.glob("*.zip"))
+    found = [root] if root.suffix.lower() == ".zip" and root.is_file() else sorted(root.glob("*.zip"))
+    zips = [path for path in found if path.is_file()]  # to open a named pipe would wait for a writer
     if len(zips) != 1 or (root.is_dir() and any(path.suffix in {".json", ".txt", ".xml"} for path in root.iterdir())):
         return root
     target = zips[0].with_suffix("")

@@ -1,8 +1,9 @@
 """PASCAL VOC's segmentation task (Everingham et al., 2010) and its extension SBD (Hariharan et al., 2011)."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,14 +11,13 @@ from typing import Any
 from torchvision.datasets import SBDataset
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-from segment.data.annotations.masks import CLASS_MASKS, OBJECT_MASKS, MaskAnnotation, ObjectBox, read_boxes
-from segment.data.annotations.objects import AnnotatedObject
+from segment.data.annotations.masks import CLASS_MASKS, NOT_COUNTED, OBJECT_MASKS, MaskAnnotation, read_boxes
 from segment.data.classes import IGNORE, Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
 from segment.data.downloads.fetch import Archive, Release
 from segment.data.labels import VOID
-from segment.data.pairs import Sample
+from segment.data.pairs import Finding, Sample
 from segment.errors import SegmentError
 
 VOC_NAMES = """
@@ -103,32 +103,40 @@ class VOCDataModule(SegmentationDataModule):
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of objects of each class, and of difficult ones."""
+        return self._counted[0]
+
+    def findings(self) -> tuple[list[Finding], list[Finding]]:
+        """Return a note for each file of objects that cannot be read."""
+        return [], self._counted[1]
+
+    @cached_property
+    def _counted(self) -> tuple[dict[str, dict[str, int]], list[Finding]]:
+        """The numbers of :meth:`counts`, and why objects are not counted."""
         objects, difficult = Counter[str](), Counter[str]()
-        table = (*enumerate(self.classes.names), (IGNORE, VOID))
+        notes: list[Finding] = []
         for split in dict.fromkeys((self.train_split, self.val_split)):
             with suppress(SegmentError):  # reported as a problem of the split
                 for name in (sample.id for sample in self.split_samples(split)):
-                    found = self._objects(name, table)
-                    objects.update(item.label for item in found if item.label != VOID)
-                    difficult.update(box.label for box in self._boxes(name) if "difficult" in box.flags)
-        return {
-            title: dict(counts) for title, counts in (("object", objects), ("difficult object", difficult)) if counts
-        }
+                    for counter, read in ((objects, self._objects), (difficult, self._difficult_objects)):
+                        try:
+                            counter.update(read(name))
+                        except SegmentError as error:
+                            notes.append(Finding(NOT_COUNTED, str(error)))
+        tables = (("object", objects), ("difficult object", difficult))
+        return {title: dict(counts) for title, counts in tables if counts}, notes
 
-    def _objects(self, name: str, table: tuple) -> Sequence[AnnotatedObject]:
-        """Return the objects of an image, if it has a mask of them that can be read."""
+    def _objects(self, name: str) -> list[str]:
+        """Return the label of each object of an image, if it has a mask of them."""
         paths = [self.base() / folder / f"{name}.png" for folder in (CLASS_MASKS, OBJECT_MASKS)]
-        if not all(path.is_file() for path in paths):
+        if not all(path.exists() for path in paths):
             return []
-        with suppress(SegmentError):
-            return MaskAnnotation(name, paths[0], paths[0], (), table=table, object_mask=paths[1]).load().objects
-        return []
+        table = (*enumerate(self.classes.names), (IGNORE, VOID))
+        found = MaskAnnotation(name, paths[0], paths[0], (), table=table, object_mask=paths[1]).load()
+        return [item.label for item in found.objects if item.label != VOID]
 
-    def _boxes(self, name: str) -> Sequence[ObjectBox]:
+    def _difficult_objects(self, name: str) -> list[str]:
         path = self.base() / "Annotations" / f"{name}.xml"
-        with suppress(SegmentError):
-            return read_boxes(path) if path.is_file() else []
-        return []
+        return [box.label for box in read_boxes(path) if "difficult" in box.flags] if path.exists() else []
 
     def samples(self, split: str) -> list[Sample]:
         """Return the pairs of :meth:`ids`; among the test splits, only that of 2007 has masks."""

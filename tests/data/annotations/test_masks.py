@@ -1,5 +1,7 @@
 """Objects of VOC's masks: instances, boxes that are matched by overlap, and files that are missing or broken."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -49,6 +51,15 @@ def voc_objects(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["SegmentationClass", "SegmentationObject"])
+def test_a_mask_that_is_a_named_pipe_is_not_waited_for(voc_objects, name):
+    path = voc_objects / name / "2007_000001.png"
+    path.unlink()
+    os.mkfifo(path)
+    note = next(note for note in AnnotationDataModule(str(voc_objects)).findings()[1] if note.kind == "not counted")
+    assert note.message.startswith(f"cannot read the mask {path}: it is not a regular file")
+
+
+@pytest.mark.parametrize("name", ["SegmentationClass", "SegmentationObject"])
 def test_a_mask_that_is_no_image_is_named(voc_objects, name):
     (voc_objects / name / "2007_000001.png").write_text("text")
     data = AnnotationDataModule(str(voc_objects))
@@ -80,16 +91,25 @@ def test_check_counts_objects_and_difficult_ones(voc_objects):
     }
     (voc_objects / "SegmentationObject" / "2007_000001.png").write_bytes(b"broken")
     (voc_objects / "Annotations" / "2007_000002.xml").write_text("<a")
-    assert data.counts() == {"object": {"person": 2, "bird": 1}, "difficult object": {"boat": 1, "person": 1}}
+    report = examine(VOCDataModule(str(voc_objects)), ["train", "val"])
+    assert report.counts == {"object": {"person": 2, "bird": 1}, "difficult object": {"boat": 1, "person": 1}}
+    broken = {note.message.partition(": ")[0] for note in report.notes if note.kind == "not counted"}
+    assert broken == {
+        f"cannot read the mask {voc_objects}/SegmentationObject/2007_000001.png",
+        f"cannot read {voc_objects}/Annotations/2007_000002.xml",
+    }
+    same = examine(AnnotationDataModule(str(voc_objects)), ["train", "val"])
+    assert {note.message.partition(": ")[0] for note in same.notes if note.kind == "not counted"} == broken
     (voc_objects / "SegmentationObject" / "2007_000001.png").unlink()
     (voc_objects / "Annotations" / "2007_000001.xml").unlink()
-    assert data.counts() == {"object": {"person": 2, "bird": 1}}
+    assert VOCDataModule(str(voc_objects)).counts() == {"object": {"person": 2, "bird": 1}}
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (xml(("dog", 0, 1, 1, "x", 4)), "an object has no box of four numbers"),
+        (xml(("dog", 0, 1, 1, "x", 4)), "an object has no box of four finite numbers"),
+        (xml(("dog", 0, 1, 1, "nan", 4)), "an object has no box of four finite numbers"),
         ("<annotation><object><name>dog</name></object></annotation>", "has no box"),
         ("<!DOCTYPE x []><annotation/>", "document type"),
     ],
@@ -98,6 +118,13 @@ def test_broken_xml_is_one_line(tmp_path, text, reason):
     (tmp_path / "a.xml").write_text(text)
     with pytest.raises(SegmentError, match=reason):
         read_boxes(tmp_path / "a.xml")
+
+
+def test_a_box_whose_sides_are_swapped_matches_no_object(voc_objects):
+    text = xml(("bird", 1, 41, 6, 25, 15), ("bird", 1, 41, 16, 55, 6), ("person", 1, 6, 6, 20, 30))
+    (voc_objects / "Annotations" / "2007_000001.xml").write_text(text)  # the first box has minus the area of the bird
+    objects = AnnotationDataModule(str(voc_objects)).annotations[0].load().objects
+    assert [item.label for item in objects if "difficult" in item.flags] == ["person"]
 
 
 def test_masks_that_do_not_fit_are_one_line(voc_objects):

@@ -91,6 +91,16 @@ def test_an_instance_mask_is_used_where_it_is(tmp_path):
     assert (found[CAR], found[HIDDEN_CAR]) == (1, 0)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "../../etc/passwd"])
+def test_an_instance_mask_that_no_file_can_be_is_not_used(tmp_path, name):
+    stem = write(tmp_path)
+    content = json.loads(stem.with_suffix(".json").read_text())
+    content["annotation"]["object"][1]["instance_mask"] = name
+    stem.with_suffix(".json").write_text(json.dumps(content))
+    found = mask(tmp_path, ["car", "car:occluded"])
+    assert (found[CAR], found[HIDDEN_CAR]) == (0, 1)
+
+
 def test_check_counts_names_parts_and_attributes(tmp_path):
     write(tmp_path)
     write(tmp_path, "validation")

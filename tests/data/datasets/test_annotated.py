@@ -146,6 +146,12 @@ def cvat(root, colours=True):
     return root
 
 
+def test_a_zip_that_is_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "export.zip")
+    with pytest.raises(SegmentError, match=r"no labelmap\.txt below"):
+        AnnotationDataModule(str(tmp_path), format="cvat")
+
+
 def test_cvat_unpacked_or_not(tmp_path):
     root = cvat(tmp_path / "a")
     masks = [AnnotationDataModule(str(root)).dataset("train")[0]["mask"]]
