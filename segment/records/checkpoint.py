@@ -153,7 +153,7 @@ def data_config(checkpoint: Mapping[str, Any], trust: Sequence[str] = ()) -> dic
     check_stranger_config(config, "the checkpoint", ("segment.data",), trust)
     if "_target_" not in config or "_partial_" in config:
         raise SegmentError("the checkpoint: refused, its configuration of the data builds no data module")
-    harmless = {"download": False, "url": None, "checksum": None}
+    harmless: dict[str, Any] = {"download": False, "url": None, "checksum": None}
     if isinstance(workers := config.get("num_workers"), int):
         harmless["num_workers"] = min(workers, cores())  # it may be a larger machine's, or a stranger's million
     return {key: harmless.get(key, value) for key, value in config.items()}

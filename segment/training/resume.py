@@ -22,6 +22,7 @@ from segment.cli.overrides import (
     typed_list,
     typed_path,
 )
+from segment.cli.resolvers import guarded_resolvers
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
@@ -30,7 +31,6 @@ from segment.records.trust import (
     check_recorded_overrides,
     check_recorded_yaml,
     check_stranger_config,
-    guarded_resolvers,
     read_trust,
 )
 
