@@ -76,7 +76,7 @@ def test_the_benchmark_for_a_gpu_runs_on_a_cpu(tmp_path, monkeypatch):
     kept = written("gpu_search_part")
     assert kept["options"] == small
     longest = kept["rows"][-1]["longest"]["ours"]
-    assert longest[0]["operation"] == "aten::convolution_backward"
+    assert longest[0]["operation"] in {"aten::convolution_backward", "aten::mkldnn_convolution"}  # about as long
     assert f"{longest[0]['ms']:.2f} ms" in done.stdout
 
 

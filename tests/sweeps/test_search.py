@@ -52,6 +52,7 @@ def test_a_search_that_is_killed_goes_on_with_the_same_trials(background, sweep,
     until(lambda: len(list(tmp_path.glob("sweep/*/job.json"))) == 7)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    until(lambda: not running_in(tmp_path))  # its last job may only now say that it has started
     before = {overrides for overrides, state in trials(tmp_path / "sweep").items() if state != "running"}
     code, jobs = sweep(*SEARCH)
     assert code == 0
