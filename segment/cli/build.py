@@ -66,8 +66,11 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
             close = close_name(unknown[1], sorted(known)) if unknown else ""
             raise SegmentError(message + f": did you mean {close}?" * (close in known)) from error
         if not isinstance(cause, SegmentError):  # a fault in the part's code, whose traceback is shown
-            named = re.match(r"Error in call to target '([^']+)'", str(error))  # by Hydra 1.3: the part within this one
-            part = named[1] if named else checked.get("_target_")
+            text = "\n".join([str(error), *getattr(cause, "__notes__", ())])
+            named = re.match(r"Error in call to target '([^']+)'", text)  # Hydra 1.3 names the part within this one
+            key = re.search(r"^full_key: (\S+)", text, re.MULTILINE)  # and 1.4 its key
+            inner = OmegaConf.select(OmegaConf.create(checked), key[1]) if key else checked
+            part = named[1] if named else inner.get("_target_")
             cause.add_note(f"error: {part} fails while it is built, see above")
         raise cause from None
 

@@ -85,9 +85,9 @@ def explain_hydra_error(error: Exception, command: str) -> str:
         as_list = "" if is_group else f", or write {match[1]}=[{match[2]}] for a list"
         way = "--cfg and --help show one run, so give one value" if ONE_RUN.intersection(sys.argv[1:]) else "add -m"
         return f"{match[1]}={match[2]}: several values are a sweep: {way}{as_list}"
+    if re.search("Could not override 'model/encoder'|Invalid Defaults List override '/model/encoder:", text):
+        return _explain_encoder(text)  # in the words of Hydra 1.3 or 1.4
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
-        if match[1] == "model/encoder":
-            return _explain_encoder(text)
         known = _all_keys(command)
         if match[1].startswith("hydra.launcher.") and match[1] in known:
             return f"{match[1]}= is no key of the chosen hydra/launcher"
