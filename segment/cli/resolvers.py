@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from omegaconf.resolvers import oc
 
@@ -27,7 +27,7 @@ def guarded_resolvers(typed: Sequence[str], source: str) -> Iterator[None]:
             return oc.env(key, *default)
         raise SegmentError(f"{source}: refused, its configuration reads the environment variable {key!r:.100}")
 
-    def refuse_folder(path: str) -> NoReturn:
+    def refuse_folder(path: str) -> str:
         raise SegmentError(f"{source}: refused, its configuration makes the folder {path!r:.100}")
 
     register_resolver("oc.env", read_variable, replace=True)
