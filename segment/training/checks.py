@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from segment.cli.value_types import as_typed
+from segment.console import print_once
 from segment.errors import SegmentError
 
 MONITORS = {
@@ -51,6 +52,7 @@ def check_compiler(accelerator: Any) -> None:
             f"compile=true needs a C++ compiler on a CPU, and there is no {compiler}: install it, name another one by "
             "the environment variable CXX, or leave out compile=true"
         )
+    print_once("note: compile=true: on a CPU, compiling takes up to a minute, and steps need not become faster")
 
 
 def check_trainer_config(config: Mapping[str, Any]) -> None:

@@ -126,7 +126,7 @@ def test_a_further_metric_may_be_monitored():
 
 
 @pytest.mark.parametrize(("compiler", "name"), [(None, r"(clan)?g\+\+"), ("nosuch++ -O2", r"nosuch\+\+ -O2")])
-def test_compilation_on_a_cpu_needs_a_compiler(compiler, name, monkeypatch, tmp_path):
+def test_compilation_on_a_cpu_needs_a_compiler(compiler, name, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     if compiler:
@@ -136,3 +136,4 @@ def test_compilation_on_a_cpu_needs_a_compiler(compiler, name, monkeypatch, tmp_
     monkeypatch.setenv("CXX", str(tmp_path / "c++"))
     (tmp_path / "c++").touch(mode=0o755)
     check_compiler("cpu")
+    assert capsys.readouterr().out.startswith("note: compile=true: on a CPU, compiling takes up to a minute, and steps")
