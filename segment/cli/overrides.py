@@ -1,6 +1,7 @@
 """Overrides of the command line: facts about keys, and the quoting that Hydra's grammar needs."""
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ NAMES = (
     "hydra.run.dir", "hydra.sweep.dir", "data.images", "data.masks", "data.image_name", "data.mask_name", "data.url",
     "data.groups.pattern", "data.groups.file", "effect.colour",
     "logger.wandb.name", "logger.wandb.project", "logger.wandb.group",
+    "logger.tensorboard.name", "logger.tensorboard.version",
 )  # fmt: skip
 """Further keys whose value is a name or a path; it is quoted only where Hydra cannot read it."""
 RUN_LENGTH = r"trainer\.max_(epochs|steps|time)"
@@ -101,8 +103,14 @@ def quote(value: str) -> str:
 
 
 def quote_path(override: str) -> str:
-    """Return ``input=a (1).jpg`` as ``input='a (1).jpg'``; other overrides are returned as they are."""
+    """Return ``input=a (1).jpg`` as ``input='a (1).jpg'``; other overrides are returned as they are.
+
+    Hydra makes its own folders, and would call one of them ``~``: this is expanded.
+    """
     key, equals, value = override.partition("=")
+    if key in {"hydra.run.dir", "hydra.sweep.dir"} and value.startswith("~"):
+        value = os.path.expanduser(value)
+        override = f"{key}{equals}{value}"
     if value in {"", "null", "???"} or _is_quoted(value):
         return override
     if key in LITERAL_PATHS:
