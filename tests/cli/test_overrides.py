@@ -40,7 +40,7 @@ def test_the_home_folder_is_expanded_in_hydra_s_folders(monkeypatch):
     monkeypatch.setenv("HOME", "/home/josé")
     assert quote_path("hydra.run.dir=~/a b") == "hydra.run.dir='/home/josé/a b'"
     assert quote_path("hydra.sweep.dir=~/x,y") == "hydra.sweep.dir='/home/josé/x,y'"
-    assert quote_path("hydra.run.dir=a~b") == "hydra.run.dir=a~b"
+    assert quote_path("hydra.run.dir=a~b") == "hydra.run.dir='a~b'"
 
 
 def test_a_folder_that_hydra_cannot_read_is_quoted_and_a_sweep_is_not():
