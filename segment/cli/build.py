@@ -70,7 +70,7 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
             named = re.match(r"Error in call to target '([^']+)'", text)  # Hydra 1.3 names the part within this one
             key = re.search(r"^full_key: (\S+)", text, re.MULTILINE)  # and 1.4 its key
             inner = OmegaConf.select(OmegaConf.create(checked), key[1]) if key else checked
-            part = named[1] if named else inner.get("_target_")
+            part = named[1] if named else (inner or checked).get("_target_")
             cause.add_note(f"error: {part} fails while it is built, see above")
         raise cause from None
 

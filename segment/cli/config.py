@@ -205,7 +205,7 @@ def refuse_foreign_record() -> None:
         ("hydra.sweep.dir", "multirun.yaml", "multirun.yaml"),
     ):
         given = typed_path(key)
-        config = _load_yaml(Path(given, content).expanduser()) if given else None
+        config = _load_yaml(Path(given, content)) if given else None
         if config and isinstance(config, dict) and "trust" not in config:  # all records of ours have it
             raise SegmentError(f"{Path(given or '', record)} is another program's record: choose another {key}")
 

@@ -30,7 +30,7 @@ from segment.cli.config import (
 )
 from segment.cli.help import print_help
 from segment.cli.overrides import override_key, quote_path, split_flags
-from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
+from segment.cli.suggestions import HELP, check_flags, check_overrides, explain_hydra_error
 from segment.cli.targets import drop_foreign_keys, drop_preset_keys
 from segment.cli.versions import VERSION_BASE
 from segment.errors import SegmentError
@@ -38,9 +38,6 @@ from segment.files import printable, printable_lines
 
 OWN_ERRORS = "SEGMENT_OWN_ERRORS"
 """Environment variable: marks that this package, not the user, set HYDRA_FULL_ERROR; child processes read it."""
-
-
-HELP = {"--help", "-h"}
 
 
 def exit_cleanly(run: Callable[[], None]) -> None:
@@ -127,13 +124,13 @@ def _prepare_arguments(name: str, prepare: Callable[[], None] | None) -> bool:
         refuse_null_options(sys.argv[1:])
         if prepare is not None:
             prepare()
+        flags, overrides = split_flags(sys.argv[1:])
+        sys.argv[1:] = [*flags, *(quote_option(quote_path(one), sys.argv[1:]) for one in overrides)]
         refuse_foreign_record()
     except SegmentError as error:
         sys.exit(f"error: {printable(str(error))}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain_hydra_error(error, name)}")
-    flags, overrides = split_flags(sys.argv[1:])
-    sys.argv[1:] = [*flags, *(quote_option(quote_path(one), sys.argv[1:]) for one in overrides)]
     if "HYDRA_FULL_ERROR" not in os.environ:
         os.environ[OWN_ERRORS] = "1"
     if OWN_ERRORS in os.environ:  # with this variable Hydra raises its errors, instead of printing them

@@ -23,7 +23,9 @@ PLUGINS = {"optuna": "search", "submitit_slurm": "slurm"}
 """Options of Hydra's plugins, and the extra that has the plugin."""
 MODES = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
 """Flags of which Hydra takes one, by their short names."""
-ONE_RUN = {"--cfg", "-c", "--help", "-h"}
+HELP = {"--help", "-h"}
+"""Flags that ask for help."""
+ONE_RUN = {"--cfg", "-c", *HELP}
 """Flags that show the configuration of one run."""
 TYPES = {"Integer": "a whole number", "Float": "a number"}
 """OmegaConf's names of types, and the words for them."""

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from hydra._internal.utils import _locate
@@ -66,14 +66,9 @@ def drop_foreign_keys(config: DictConfig, overrides: Sequence[str]) -> None:
         config: the composed configuration, which is changed.
         overrides: of the command line.
     """
-    typed = [override_key(override).lstrip("+") for override in overrides]
+    typed = _typed_keys(overrides)
     for name in (key.removesuffix("._target_") for key in typed if key.endswith("._target_")):
-        table = OmegaConf.select(config, name)
-        taken = argument_names(table["_target_"])
-        for key in [str(key) for key in table if key not in taken and not str(key).startswith("_")]:
-            if not any(f"{one}.".startswith(f"{name}.{key}.") for one in typed):
-                with open_dict(table):
-                    del table[key]
+        _drop_keys(OmegaConf.select(config, name), name, typed, ())
 
 
 def drop_preset_keys(config: DictConfig, bare: DictConfig, overrides: Sequence[str]) -> list[str]:
@@ -89,18 +84,28 @@ def drop_preset_keys(config: DictConfig, bare: DictConfig, overrides: Sequence[s
     Returns:
         The dotted keys that were dropped.
     """
-    typed = [override_key(override).lstrip("+") for override in overrides]
+    typed = _typed_keys(overrides)
     dropped = []
     for name in dict.fromkeys(typed):
         table, own = OmegaConf.select(config, name), OmegaConf.select(bare, name)
-        if not isinstance(table, DictConfig) or "_target_" not in table or not isinstance(own, DictConfig):
-            continue
-        taken = argument_names(table["_target_"])
-        for key in [str(key) for key in table if key not in own and key not in taken]:
-            if not any(f"{one}.".startswith(f"{name}.{key}.") for one in typed):
-                with open_dict(table):
-                    del table[key]
-                dropped.append(f"{name}.{key}")
+        if isinstance(table, DictConfig) and "_target_" in table and isinstance(own, DictConfig):
+            dropped += _drop_keys(table, name, typed, own)
+    return dropped
+
+
+def _typed_keys(overrides: Sequence[str]) -> list[str]:
+    return [override_key(override).lstrip("+") for override in overrides]
+
+
+def _drop_keys(table: DictConfig, name: str, typed: Sequence[str], kept: Container[str]) -> list[str]:
+    """Drop the keys of a table that its class does not take, unless they are typed or kept; return them, dotted."""
+    taken = argument_names(table["_target_"])
+    dropped = []
+    for key in [str(key) for key in table if key not in taken and key not in kept and not str(key).startswith("_")]:
+        if not any(f"{one}.".startswith(f"{name}.{key}.") for one in typed):
+            with open_dict(table):
+                del table[key]
+            dropped.append(f"{name}.{key}")
     return dropped
 
 

@@ -8,6 +8,9 @@ IGNORE = 255
 BACKGROUND = "background"
 """Name of the class that means "no object": overlays leave it clear."""
 
+MAX_NAME = 1000
+"""Largest number of characters of a name: to plot one of a million takes minutes."""
+
 Colour = tuple[int, int, int]
 VOID_COLOUR: Colour = (224, 224, 192)
 """Colour of label 255 in VOC's palette."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from segment.cli.build import build_net, without_weights
-from segment.data.classes import IGNORE, Classes
+from segment.data.classes import IGNORE, MAX_NAME, Classes
 from segment.data.images import Reading
 from segment.data.workers import cores
 from segment.errors import SegmentError
@@ -17,8 +17,6 @@ from segment.records.hub import CONFIG
 from segment.records.hub_folder import read_hub_folder
 from segment.records.trust import MODELS, check_stranger_config
 
-MAX_NAME = 1000
-"""Letters of a class's name."""
 MAX_SETTINGS = 10_000
 """Number of values in the configurations of the net and the data; Hydra takes a minute for a million."""
 

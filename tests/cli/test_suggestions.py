@@ -8,6 +8,13 @@ from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_
 from segment.errors import SegmentError
 
 
+def explanation(overrides: list[str], command: str = "train") -> str:
+    """Return the line that explains the error of Hydra's which these overrides raise."""
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        load_config(overrides, command)
+    return explain_hydra_error(error.value, command)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -34,18 +41,14 @@ from segment.errors import SegmentError
     ],
 )
 def test_suggestions(override, message):
-    with pytest.raises(Exception) as error:  # noqa: PT011 (Hydra's exceptions are explained below)
-        load_config([override])
-    assert explain_hydra_error(error.value, "train") == message
+    assert explanation([override]) == message
 
 
 @pytest.mark.parametrize("flags", [["--cfg", "job"], ["-m", "--help"]])
 def test_flags_that_show_one_run_take_one_value(monkeypatch, flags):
     monkeypatch.setattr("sys.argv", ["train", "model=fcn8s,unet", *flags])
-    with pytest.raises(Exception) as error:  # noqa: PT011
-        load_config(["model=fcn8s,unet"])
     message = "model=fcn8s,unet: several values are a sweep: --cfg and --help show one run, so give one value"
-    assert explain_hydra_error(error.value, "train") == message
+    assert explanation(["model=fcn8s,unet"]) == message
 
 
 @pytest.mark.parametrize(
@@ -63,9 +66,7 @@ def test_flags_that_show_one_run_take_one_value(monkeypatch, flags):
     ],
 )
 def test_an_encoder_for_a_net_that_brings_its_own_is_explained(overrides, message):
-    with pytest.raises(Exception) as error:  # noqa: PT011
-        load_config(overrides)
-    assert explain_hydra_error(error.value, "train").startswith(message)
+    assert explanation(overrides).startswith(message)
 
 
 @pytest.mark.parametrize("override", ["+modle=fcn8s", "++modle.x=1", "+trainre.max_epochs=3", "+zzz=1"])
@@ -81,9 +82,7 @@ def test_added_keys_of_known_groups():
 
 
 def test_a_command_s_own_groups_and_keys_are_suggested():
-    with pytest.raises(Exception) as error:  # noqa: PT011
-        load_config(["model=[fcn8s]"], "summary")
-    assert explain_hydra_error(error.value, "summary") == "model= is not known: did you mean models=?"
+    assert explanation(["model=[fcn8s]"], "summary") == "model= is not known: did you mean models=?"
 
 
 @pytest.mark.parametrize(
@@ -95,9 +94,7 @@ def test_a_command_s_own_groups_and_keys_are_suggested():
     ],
 )
 def test_keys_of_a_group_without_a_default_are_suggested(overrides, message):
-    with pytest.raises(Exception) as error:  # noqa: PT011
-        load_config(overrides, "apply")
-    assert explain_hydra_error(error.value, "apply") == message
+    assert explanation(overrides, "apply") == message
 
 
 @pytest.mark.parametrize(
@@ -114,9 +111,7 @@ def test_keys_of_a_group_without_a_default_are_suggested(overrides, message):
 def test_keys_and_defaults_of_own_yaml_are_explained(tmp_path, overrides, message):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "old.yaml").write_text("defaults:\n  - /loading@_here_: default\n\n_target_: mylab.Data\n")
-    with pytest.raises(Exception) as error:  # noqa: PT011
-        load_config([one.replace("FOLDER", str(tmp_path)) for one in overrides])
-    assert explain_hydra_error(error.value, "train").startswith(message)
+    assert explanation([one.replace("FOLDER", str(tmp_path)) for one in overrides]).startswith(message)
 
 
 def test_an_option_for_a_table_is_refused():

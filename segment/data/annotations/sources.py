@@ -12,15 +12,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from segment.data.annotations.objects import MAX_AREA, MAX_SIDE
-from segment.data.classes import BACKGROUND
+from segment.data.classes import BACKGROUND, MAX_NAME
 from segment.data.file_names import name_key
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.labels import VOID
 from segment.errors import SegmentError
 from segment.files import printable
-
-MAX_LABEL = 1000
-"""Largest number of characters of a label: to plot one of a million takes minutes."""
 
 
 def read_text(path: Path) -> str:
@@ -100,8 +97,8 @@ def read_label(value: Any, name: str) -> str:
         SegmentError: it is no text, empty or very long, or holds control characters or lone surrogates.
     """
     label = str(typed(value, (str, int), name)).strip()
-    if not 0 < len(label) <= MAX_LABEL or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in label):
-        raise SegmentError(f"{name} is {printable(repr(value)[:60])}: expected 1 to {MAX_LABEL} printable characters")
+    if not 0 < len(label) <= MAX_NAME or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in label):
+        raise SegmentError(f"{name} is {printable(repr(value)[:60])}: expected 1 to {MAX_NAME} printable characters")
     return {"_background_": BACKGROUND, "__ignore__": VOID}.get(label, label)
 
 
