@@ -214,7 +214,7 @@ def test_export_at_any_size(kind):
 
 @needs_shared
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "steps"), [("fcn", 150), ("unet", 90)])
+@pytest.mark.parametrize(("kind", "steps"), [("fcn", 200), ("unet", 120)])
 def test_a_net_overfits_four_real_images(kind, steps):
     """A mIoU above 0.95 on four VOC photos shows that nothing is lost between the net and the labels."""
     quarter = VOCDataModule(str(SHARED / "data" / "voc"), crop_size=(96, 128), scale=(0.25, 0.25), flip=0)
