@@ -1,12 +1,14 @@
 """The documentation site: it builds without a warning, fetches nothing from elsewhere, and explains every key."""
 
 import html
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -72,6 +74,16 @@ def test_the_python_of_the_pages_runs(main, tmp_path):
     shutil.copytree("RUN", "runs/unet")
     main("export", "checkpoint=RUN", "output=net.onnx")
     Image.new("RGB", (64, 48)).save("photo.jpg")
+    for kind, mode in (("images", "RGB"), ("masks", "L")):
+        Path("DIR", kind).mkdir(parents=True)
+        for number in range(5):
+            Image.new(mode, (64, 48)).save(Path("DIR", kind, f"{number}.png"))
+    Path("FOLDER").mkdir()
+    np.savez("FOLDER/photo.npz", probabilities=np.zeros((21, 48, 64), np.uint8))
+    for name, mean in (("first", 0.5), ("second", 0.6)):
+        for seed in range(3):
+            Path("runs", name, str(seed)).mkdir(parents=True)
+            Path("runs", name, str(seed), "metrics.json").write_text(json.dumps({"mIoU": mean + seed / 100}))
     published = fcn_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
     torch.save(published.state_dict(), "fcn_resnet50_coco-1167a1af.pth")
     pages = [page.read_text("utf-8") for page in sorted(DOCS.rglob("*.md"))]

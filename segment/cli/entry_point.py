@@ -165,7 +165,8 @@ def _message(error: Exception) -> str | None:
     if type(error).__name__ == "MisconfigurationException":  # raised by Lightning for its arguments
         return " ".join(str(error).split())
     if isinstance(error, ValueError) and "val_check_interval" in str(error):  # likewise
-        return "trainer." + str(error).partition(". If")[0].replace("`", "").strip()
+        text = str(error).partition(". If")[0].replace("`", "").strip()
+        return f"trainer.{text}, or set trainer.check_val_every_n_epoch=null to count across epochs"
     return None
 
 

@@ -94,7 +94,7 @@ def explain_hydra_error(error: Exception, command: str) -> str:
         if match[1].startswith("hydra.launcher.") and match[1] in known:
             return f"{match[1]}= is no key of the chosen hydra/launcher"
         if match[1] in known:  # in the usual YAML, and not in the one that was chosen
-            return f"{match[1]}= is not in the YAML file that is chosen: +{match[1]}= adds it"
+            return f"{match[1]}= is not in the YAML file that is chosen: if its class takes it, +{match[1]}= adds it"
         group, optional = match[1].partition(".")[0], _optional_keys(match[1].partition(".")[0], command)
         if match[1] in optional:
             return f"{match[1]}= is no key of the chosen {group}"

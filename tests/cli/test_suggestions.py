@@ -102,7 +102,7 @@ def test_keys_of_a_group_without_a_default_are_suggested(overrides, message):
     [
         (
             ["loss=border_weighted", "loss.reduction=sum"],
-            "loss.reduction= is not in the YAML file that is chosen: +loss",
+            "loss.reduction= is not in the YAML file that is chosen: if its class takes it, +loss",
         ),
         (["hydra/launcher=basic", "hydra.launcher.jobs=2"], "hydra.launcher.jobs= is no key of the chosen hydra/laun"),
         (["hydra.searchpath=[file://FOLDER]", "data=old"], "the YAML file of data has /loading in its defaults: leave"),
