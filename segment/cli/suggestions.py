@@ -108,7 +108,8 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         if extra := PLUGINS.get(match[2]):
             return f"{match[1]}={match[2]} needs an extra: pip install 'segment-lightning[{extra}]'"
-        return f"{match[1]}={match[2]}: there is no such option{suggestion(match[2], group_options(match[1]), '')}"
+        options = group_options(match[1], sys.argv[1:])
+        return f"{match[1]}={match[2]}: there is no such option{suggestion(match[2], options, '')}"
     if "loading@data appears more than once" in text:
         return "the YAML file of data has /loading in its defaults: leave that line out, every data set gets these keys"
     return " ".join(text.partition("\nSee ")[0].split())

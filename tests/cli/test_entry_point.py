@@ -50,7 +50,11 @@ def test_the_configuration_of_the_command_line(command):
     ("error", "message"),
     [
         (SegmentError("no \x1b[2J mask"), "error: no \\x1b[2J mask"),
-        (ValueError("`val_check_interval` (500) too large. If"), "error: trainer.val_check_interval (500) too large, or set trainer.check_val_every_n_epoch=null to count across epochs"),
+        (
+            ValueError("`val_check_interval` (500) too large. If"),
+            "error: trainer.val_check_interval (500) too large, or set trainer.check_val_every_n_epoch=null to count "
+            "across epochs",
+        ),
         (type("MisconfigurationException", (Exception,), {})("no\n accelerator"), "error: no accelerator"),
         (PermissionError(13, "Permission denied", "a\nb/run.lock"), "error: a\\nb/run.lock: Permission denied"),
     ],

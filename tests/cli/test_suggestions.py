@@ -114,6 +114,14 @@ def test_keys_and_defaults_of_own_yaml_are_explained(tmp_path, overrides, messag
     assert explanation([one.replace("FOLDER", str(tmp_path)) for one in overrides]).startswith(message)
 
 
+def test_own_options_are_suggested(tmp_path, monkeypatch):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "leaf_loss.yaml").write_text("_target_: torch.nn.Identity")
+    monkeypatch.setattr("sys.argv", ["train", "--config-dir", str(tmp_path), "loss=leaf_los"])
+    message = "loss=leaf_los: there is no such option: did you mean leaf_loss?"
+    assert explanation(["--config-dir", str(tmp_path), "loss=leaf_los"]) == message
+
+
 def test_an_option_for_a_table_is_refused():
     with pytest.raises(SegmentError, match=r"^model.encoder= is a table of keys: did you mean model/encoder=res"):
         check_overrides(["model.encoder=resnet50"], "train", {"model/encoder"})
