@@ -15,8 +15,9 @@ import yaml
 from PIL import Image
 from torchvision.models.segmentation import fcn_resnet50
 
-from segment.cli.config import CONF_DIR, LOADER, flatten
+from segment.cli.config import CONF_DIR, flatten
 from segment.cli.help import HIDDEN
+from segment.cli.untrusted_yaml import LOADER
 from tests.conftest import SMALL
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -20,8 +20,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from segment.cli.config import CONF_DIR, LOADER, flatten, load_config, plain
+from segment.cli.config import CONF_DIR, flatten, load_config, plain
 from segment.cli.overrides import quote_path
+from segment.cli.untrusted_yaml import LOADER
 from segment.cli.value_types import check_arguments
 
 ROOT = Path(__file__).parents[1]

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from segment.cli.overrides import config_dirs, quote, quote_path, split_flags, typed_path
+from segment.cli.untrusted_yaml import LOADER, load_untrusted_yaml
 from segment.cli.versions import VERSION_BASE, register_resolver
 from segment.errors import SegmentError
 
@@ -25,16 +26,10 @@ _INSTALLED = Path(__file__).parents[1] / "conf"
 CONF_DIR = str(_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf")
 """Folder of the YAML files: inside the package when installed from a wheel, beside it in a checkout."""
 
-MAX_RECORD = 100_000
-"""Bytes of the YAML files that Hydra writes into a run folder; they have some thousands."""
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Loader of plain data; libyaml's is ten times as fast, where PyYAML has it."""
 NUMBER = re.compile(r"(?<![^\[, ])([-+]?\.?\d[\w.+-]*|true|false)(?=[\],]|$)", re.IGNORECASE)
 """Value, or item of a list, that Hydra reads as a number or as true or false."""
 YAML_ERRORS = (yaml.YAMLError, UnicodeDecodeError)
 """Errors of a YAML file that is damaged."""
-DEEP = r"(?:[\[{][^\[\]{}]*){20}|(?:[-?:]\s+){20}"
-"""Pattern of YAML that is nested deeply; Hydra writes a line for each value."""
 
 
 @contextmanager
@@ -188,7 +183,7 @@ def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def read_hydra_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read from ``.hydra`` a run's configuration and the option chosen in each group; empty where unreadable."""
-    config, choices = _load_yaml(folder / "config.yaml"), _load_yaml(folder / "hydra.yaml")
+    config, choices = load_untrusted_yaml(folder / "config.yaml"), load_untrusted_yaml(folder / "hydra.yaml")
     for key in ("hydra", "runtime", "choices"):
         choices = choices.get(key) if isinstance(choices, dict) else None
     return _fill_in(config, config) if isinstance(config, dict) else {}, choices if isinstance(choices, dict) else {}
@@ -205,27 +200,9 @@ def refuse_foreign_record() -> None:
         ("hydra.sweep.dir", "multirun.yaml", "multirun.yaml"),
     ):
         given = typed_path(key)
-        config = _load_yaml(Path(given, content)) if given else None
+        config = load_untrusted_yaml(Path(given, content)) if given else None
         if config and isinstance(config, dict) and "trust" not in config:  # all records of ours have it
             raise SegmentError(f"{Path(given or '', record)} is another program's record: choose another {key}")
-
-
-def _load_yaml(path: Path) -> Any:
-    """Load untrusted YAML; None if it cannot be read, is nested deeply or has an alias.
-
-    An alias can stand for gigabytes, and the time of the parser grows with the square of the depth.
-    """
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_RECORD:
-            return None
-        text = path.read_text(encoding="utf-8")
-        if re.search(DEEP, text) or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
-            return None
-        content = yaml.load(text, LOADER)
-        repr(content)  # fails for numbers of thousands of digits
-    except Exception:  # an untrusted file may raise anything
-        return None
-    return content
 
 
 def _fill_in(value: Any, config: Any) -> Any:

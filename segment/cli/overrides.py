@@ -45,11 +45,10 @@ FLAGS_WITH_VALUE = {
 }  # fmt: skip
 """Hydra's flags whose value may be the next argument."""
 
-FLAGS = {
-    "--help", "-h", "--hydra-help", "--version", "--run", "-r", "--multirun", "-m", "--resolve", "--info", "-i",
-    "--shell-completion", "-sc",
-}  # fmt: skip
-"""Hydra's other flags."""
+MODES = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
+"""Flags of which Hydra takes one, by their short names."""
+FLAGS = {*FLAGS_WITH_VALUE, *MODES, *MODES.values(), "--help", "-h", "--hydra-help", "--version", "--resolve"}
+"""All of Hydra's flags."""
 
 
 def matches_key(key: str, *patterns: str) -> bool:

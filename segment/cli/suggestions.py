@@ -9,8 +9,9 @@ from pathlib import Path
 import yaml
 from omegaconf import OmegaConf
 
-from segment.cli.config import CONF_DIR, LOADER, command_keys, compose, default_options, flatten, group_options
-from segment.cli.overrides import FLAGS, FLAGS_WITH_VALUE, config_dirs, override_key
+from segment.cli.config import CONF_DIR, command_keys, compose, default_options, flatten, group_options
+from segment.cli.overrides import FLAGS, MODES, config_dirs, override_key
+from segment.cli.untrusted_yaml import LOADER
 from segment.errors import SegmentError
 
 SYNONYMS = {
@@ -21,8 +22,6 @@ SYNONYMS = {
 
 PLUGINS = {"optuna": "search", "submitit_slurm": "slurm"}
 """Options of Hydra's plugins, and the extra that has the plugin."""
-MODES = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
-"""Flags of which Hydra takes one, by their short names."""
 HELP = {"--help", "-h"}
 """Flags that ask for help."""
 ONE_RUN = {"--cfg", "-c", *HELP}
@@ -38,11 +37,10 @@ def check_flags(flags: Sequence[str]) -> None:
         SegmentError: there is no such flag, two of them exclude each other, several folders of YAML are given, or a
             file would never be read.
     """
-    known = {*FLAGS, *FLAGS_WITH_VALUE}
     names = [override_key(flag) for flag in flags if flag.startswith("-")]
     for name in names:
-        if name not in known:
-            raise SegmentError(f"{name} is not known{suggestion(name, known, '')}")
+        if name not in FLAGS:
+            raise SegmentError(f"{name} is not known{suggestion(name, FLAGS, '')}")
     if len(modes := sorted({MODES.get(name, name) for name in names}.intersection(MODES.values()))) > 1:
         raise SegmentError(f"{' and '.join(modes)} are given: expected one of them (--cfg shows one job of a sweep)")
     if len(folders := config_dirs(flags)) > 1:

@@ -12,15 +12,12 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from segment.cli.config import DEEP, LOADER, MAX_RECORD
 from segment.cli.overrides import override_key
 from segment.cli.targets import is_dotted_name, locate, real_name
+from segment.cli.untrusted_yaml import MAX_RECORD, is_bounded_yaml
 from segment.errors import SegmentError
 
 FOLDERS = ("segment.data", "segment.models", "segment.prediction", "segment.training")
@@ -127,30 +124,8 @@ def check_recorded_yaml(folder: str, source: str) -> None:
         SegmentError: a file is too large, nested deeply, or no regular one.
     """
     for path in (path for depth in ("*", "*/*", "*/*/*") for path in Path(folder).glob(f"{depth}.yaml")):
-        if not path.is_file() or path.stat().st_size > MAX_RECORD or not _is_bounded(path.read_bytes()):
+        if not path.is_file() or path.stat().st_size > MAX_RECORD or not is_bounded_yaml(path.read_bytes()):
             raise SegmentError(f"{source}: refused, {str(path)!r:.150} is too large or nested too deep to be read")
-
-
-def _is_bounded(text: bytes) -> bool:
-    """Return whether YAML holds few values, where each alias counts as all that it stands for."""
-    if re.search(DEEP.encode(), text):
-        return False
-    sizes: dict[str | None, int] = {}
-    counts, anchors = [0], [None]
-    with suppress(yaml.YAMLError):  # Hydra will say that it cannot read the file
-        for event in yaml.parse(text, LOADER):
-            if isinstance(event, yaml.CollectionStartEvent):
-                counts.append(1)
-                anchors.append(event.anchor)
-            elif isinstance(event, yaml.ScalarEvent):
-                sizes[event.anchor] = 1
-                counts[-1] += 1
-            elif isinstance(event, yaml.AliasEvent):
-                counts[-1] += sizes.get(event.anchor, MAX_RECORD)  # one that is not known yet runs in a circle
-            elif isinstance(event, yaml.CollectionEndEvent):
-                size = sizes[anchors.pop()] = counts.pop()
-                counts[-1] += size
-    return counts[0] < MAX_RECORD
 
 
 def read_trust(trust: Any) -> list[str]:
