@@ -178,7 +178,7 @@ def test_a_key_of_a_preset_that_the_chosen_option_does_not_take_is_left_out(monk
     seen = []
     entry_point("train", seen.append)
     assert seen[0].loss == {"_target_": "segment.training.DiceLoss"}
-    assert capsys.readouterr().out.startswith("left out loss.class_weights of the experiment: the chosen option does")
+    assert capsys.readouterr().out.startswith("left out loss.parts of the experiment: the chosen option does")
 
 
 def test_ctrl_c_during_the_imports_of_a_command_is_one_line(tmp_path):

@@ -61,9 +61,9 @@ def test_keys_of_another_class_are_dropped_except_those_that_were_typed(override
 @pytest.mark.parametrize(
     ("options", "further", "dropped"),
     [
-        (["loss=dice"], [], ["loss.class_weights"]),
-        (["loss=dice"], ["++loss.class_weights=[1]"], []),  # typed: building it says that Dice takes none
-        (["loss=ohem", "optimizer=sgd"], [], []),  # both take the preset's keys
+        (["loss=dice"], [], ["loss.parts"]),
+        (["loss=dice"], ["++loss.parts.dice=1"], []),  # typed: building it says that Dice takes none
+        (["loss=sum", "optimizer=sgd"], [], []),  # both take the preset's keys
     ],
 )
 def test_keys_of_a_preset_are_dropped_where_another_option_does_not_take_them(options, further, dropped):
