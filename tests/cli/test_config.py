@@ -29,8 +29,6 @@ MISMATCH = r"no feature at stride|needs an encoder with layout|the paper's are"
 def build(overrides: list[str]):
     """Build the parts of a training; the net on torch's meta device, since a VGG16 has 134 million parameters."""
     config = load_config([*overrides, "model.encoder.weights=null", "model.weights=null"])
-    if "parts" in config.loss:
-        config.loss.parts.cross_entropy.class_weights = [1] * 7  # auto: segment.train counts pixels
     with torch.device("meta"):
         net = instantiate(config.model, num_classes=7)
     assert isinstance(net, SegmentationNet)

@@ -173,12 +173,12 @@ def test_a_key_of_a_preset_that_the_chosen_option_does_not_take_is_left_out(monk
     (tmp_path / "conf" / "loss").mkdir(parents=True)
     (tmp_path / "conf" / "loss" / "mine.yaml").write_text("_target_: segment.training.DiceLoss\n")
     flags = ["--config-dir", str(tmp_path / "conf"), f"hydra.run.dir={tmp_path / 'run'}"]
-    monkeypatch.setattr(sys, "argv", ["train", *flags, "experiment=camvid_mobilenet", "loss=mine"])
+    monkeypatch.setattr(sys, "argv", ["train", *flags, "experiment=voc_fcn32s_heavy", "loss=mine"])
     GlobalHydra.instance().clear()
     seen = []
     entry_point("train", seen.append)
     assert seen[0].loss == {"_target_": "segment.training.DiceLoss"}
-    assert capsys.readouterr().out.startswith("left out loss.parts of the experiment: the chosen option does")
+    assert capsys.readouterr().out.startswith("left out loss.reduction of the experiment: the chosen option does")
 
 
 def test_ctrl_c_during_the_imports_of_a_command_is_one_line(tmp_path):

@@ -61,13 +61,13 @@ def test_keys_of_another_class_are_dropped_except_those_that_were_typed(override
 @pytest.mark.parametrize(
     ("options", "further", "dropped"),
     [
-        (["loss=dice"], [], ["loss.parts"]),
-        (["loss=dice"], ["++loss.parts.dice=1"], []),  # typed: building it says that Dice takes none
-        (["loss=sum", "optimizer=sgd"], [], []),  # both take the preset's keys
+        (["loss=dice"], [], ["loss.reduction"]),
+        (["loss=dice"], ["++loss.reduction=mean"], []),  # typed: building it says that Dice takes none
+        (["loss=border_weighted", "optimizer=sgd"], [], []),  # both take the preset's keys
     ],
 )
 def test_keys_of_a_preset_are_dropped_where_another_option_does_not_take_them(options, further, dropped):
-    overrides = ["experiment=camvid_mobilenet", *options, *further]
+    overrides = ["experiment=voc_fcn32s_heavy", *options, *further]
     config = load_config(overrides)
     before = plain(config)
     assert drop_preset_keys(config, load_config(options), overrides) == dropped
