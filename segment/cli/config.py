@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from segment.cli.overrides import config_dirs, quote, quote_path, split_flags, typed_path
+from segment.cli.overrides import ONE_RUN, config_dirs, quote, quote_path, split_flags, typed_path
 from segment.cli.untrusted_yaml import LOADER, load_untrusted_yaml
 from segment.cli.versions import VERSION_BASE, register_resolver
 from segment.errors import SegmentError
@@ -224,7 +224,7 @@ def unique_folder(path: str) -> str:
 
     Two runs that begin in the same second get different folders, since a folder is made only once.
     """
-    if {argument.partition("=")[0] for argument in sys.argv} & {"--help", "-h", "--cfg", "-c", "--info", "-i"}:
+    if {argument.partition("=")[0] for argument in sys.argv} & {*ONE_RUN, "--info", "-i"}:
         return path
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -29,8 +29,8 @@ from segment.cli.config import (
     refuse_null_options,
 )
 from segment.cli.help import print_help
-from segment.cli.overrides import override_key, quote_path, split_flags
-from segment.cli.suggestions import HELP, check_flags, check_overrides, explain_hydra_error
+from segment.cli.overrides import HELP, override_key, quote_path, split_flags
+from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
 from segment.cli.targets import drop_foreign_keys, drop_preset_keys
 from segment.cli.versions import VERSION_BASE
 from segment.errors import SegmentError

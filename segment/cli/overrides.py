@@ -47,7 +47,11 @@ FLAGS_WITH_VALUE = {
 
 MODES = {"-m": "--multirun", "-r": "--run", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
 """Flags of which Hydra takes one, by their short names."""
-FLAGS = {*FLAGS_WITH_VALUE, *MODES, *MODES.values(), "--help", "-h", "--hydra-help", "--version", "--resolve"}
+HELP = {"--help", "-h"}
+"""Flags that ask for help."""
+ONE_RUN = {"--cfg", "-c", *HELP}
+"""Flags that show the configuration of one run."""
+FLAGS = {*FLAGS_WITH_VALUE, *MODES, *MODES.values(), *HELP, "--hydra-help", "--version", "--resolve"}
 """All of Hydra's flags."""
 
 

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from segment.cli.config import CONF_DIR, command_keys, compose, default_options, flatten, group_options
-from segment.cli.overrides import FLAGS, MODES, config_dirs, override_key
+from segment.cli.overrides import FLAGS, MODES, ONE_RUN, config_dirs, override_key
 from segment.cli.untrusted_yaml import LOADER
 from segment.errors import SegmentError
 
@@ -22,10 +22,6 @@ SYNONYMS = {
 
 PLUGINS = {"optuna": "search", "submitit_slurm": "slurm"}
 """Options of Hydra's plugins, and the extra that has the plugin."""
-HELP = {"--help", "-h"}
-"""Flags that ask for help."""
-ONE_RUN = {"--cfg", "-c", *HELP}
-"""Flags that show the configuration of one run."""
 TYPES = {"Integer": "a whole number", "Float": "a number"}
 """OmegaConf's names of types, and the words for them."""
 

@@ -21,7 +21,7 @@ def load_untrusted_yaml(path: Path) -> Any:
     An alias can stand for gigabytes, and the time of the parser grows with the square of the depth.
     """
     try:
-        if not path.is_file() or path.stat().st_size > MAX_RECORD:
+        if not _is_small_file(path):
             return None
         text = path.read_text(encoding="utf-8")
         if re.search(DEEP, text) or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
@@ -33,9 +33,9 @@ def load_untrusted_yaml(path: Path) -> Any:
     return content
 
 
-def is_bounded_yaml(text: bytes) -> bool:
-    """Return whether YAML holds few values, where each alias counts as all that it stands for."""
-    if re.search(DEEP.encode(), text):
+def is_bounded_yaml(path: Path) -> bool:
+    """Return whether a YAML file is small and holds few values, where each alias counts as all that it stands for."""
+    if not _is_small_file(path) or re.search(DEEP.encode(), text := path.read_bytes()):
         return False
     sizes: dict[str | None, int] = {}
     counts, anchors = [0], [None]
@@ -53,3 +53,7 @@ def is_bounded_yaml(text: bytes) -> bool:
                 size = sizes[anchors.pop()] = counts.pop()
                 counts[-1] += size
     return counts[0] < MAX_RECORD
+
+
+def _is_small_file(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= MAX_RECORD

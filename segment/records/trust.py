@@ -17,7 +17,7 @@ from typing import Any
 
 from segment.cli.overrides import override_key
 from segment.cli.targets import is_dotted_name, locate, real_name
-from segment.cli.untrusted_yaml import MAX_RECORD, is_bounded_yaml
+from segment.cli.untrusted_yaml import is_bounded_yaml
 from segment.errors import SegmentError
 
 FOLDERS = ("segment.data", "segment.models", "segment.prediction", "segment.training")
@@ -124,7 +124,7 @@ def check_recorded_yaml(folder: str, source: str) -> None:
         SegmentError: a file is too large, nested deeply, or no regular one.
     """
     for path in (path for depth in ("*", "*/*", "*/*/*") for path in Path(folder).glob(f"{depth}.yaml")):
-        if not path.is_file() or path.stat().st_size > MAX_RECORD or not is_bounded_yaml(path.read_bytes()):
+        if not is_bounded_yaml(path):
             raise SegmentError(f"{source}: refused, {str(path)!r:.150} is too large or nested too deep to be read")
 
 
