@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from segment.cli.config import output_folder, plain
+from segment.cli.config import end_fast_composition, output_folder, plain
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
@@ -61,6 +61,7 @@ class Sweep:
         Raises:
             SystemExit: a job failed, or the sweep was stopped. In a search, all jobs failed.
         """
+        end_fast_composition()  # jobs run for hours, and this process needs its garbage collector
         folder, search = Path(self._hydra.sweep.dir), is_search(self._hydra)
         jobs = sweep_jobs(batch, folder, self._hydra.overrides.task if search else None)
         total = self._hydra.sweeper.n_trials if search else len(jobs)

@@ -1,5 +1,6 @@
 """Every shipped YAML is composed and built."""
 
+import gc
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -158,7 +159,11 @@ def test_the_defaults_that_the_documentation_promises():
 def test_only_our_own_composition_shares_hydra_s_config_store():
     with fast_composition():
         assert ConfigStore.instance().__deepcopy__({}) is ConfigStore.instance()
+        assert not gc.isenabled()
+        load_config(["model=fcn8s"])  # within it
+        assert not gc.isenabled()
     assert not hasattr(ConfigStore, "__deepcopy__")
+    assert gc.isenabled()
 
 
 def test_two_runs_that_begin_in_one_second_have_two_folders(tmp_path, monkeypatch):

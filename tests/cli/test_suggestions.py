@@ -89,8 +89,12 @@ def test_a_command_s_own_groups_and_keys_are_suggested():
     ("overrides", "message"),
     [
         (["effect=recolour", "effect.color=red"], "effect.color= is not known: did you mean effect.colour=?"),
-        (["effect=blur", "effect.colour=red"], "effect.colour= is no key of the chosen effect"),
-        (["effect.colour=red"], "effect.colour= is no key of the chosen effect"),
+        (
+            ["effect=blur", "effect.colour=red"],
+            "effect.colour= is a key of effect/recolour.yaml, which is not chosen: if the class that is chosen takes "
+            "it, +effect.colour= adds it",
+        ),
+        (["effect.opacty=3"], "effect.opacty= is not known: did you mean effect.opacity=?"),
     ],
 )
 def test_keys_of_a_group_without_a_default_are_suggested(overrides, message):
@@ -102,9 +106,22 @@ def test_keys_of_a_group_without_a_default_are_suggested(overrides, message):
     [
         (
             ["loss=border_weighted", "loss.reduction=sum"],
-            "loss.reduction= is not in the YAML file that is chosen: if its class takes it, +loss",
+            "loss.reduction= is a key of loss/cross_entropy.yaml, which is not chosen: if the class that is chosen",
         ),
-        (["hydra/launcher=basic", "hydra.launcher.jobs=2"], "hydra.launcher.jobs= is no key of the chosen hydra/laun"),
+        (["model.architecture=Unet"], "model.architecture= is a key of model/smp.yaml, which is not chosen: if"),
+        (["model.tile=64"], "model.tile= is a key of model/unet_paper.yaml, which is not chosen: if"),
+        (["loss=sum", "loss.parts.dice.smoth=1"], "loss.parts.dice.smoth= is not known"),
+        (
+            ["loss=sum", "loss.parts.ohem.treshold=1"],
+            "loss.parts.ohem.treshold= is not known: did you mean loss.parts.",
+        ),
+        (["data.batchsize=4"], "data.batchsize= is not known: did you mean data.batch_size=?"),
+        (
+            ["hydra/launcher=basic", "hydra.launcher.jobs=2"],
+            "hydra.launcher.jobs= is a key of hydra/launcher/segment",
+        ),
+        (["hydra.swep.dir=x"], "hydra.swep.dir= is not known: did you mean hydra.sweep.dir=?"),
+        (["hydra.sweeper.n_trials=9"], "hydra.sweeper.n_trials= is a key of sweep/"),
         (["hydra.searchpath=[file://FOLDER]", "data=old"], "the YAML file of data has /loading in its defaults: leave"),
     ],
 )
