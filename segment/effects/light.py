@@ -11,6 +11,8 @@ from segment.errors import SegmentError
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """Share of red, green and blue light in the luminance."""
+KEPT_CONTRAST = 0.25
+"""Smallest share of a surface's contrast that stays, however light or dark its new colour is."""
 _CODES = np.arange(256) / 255
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
@@ -38,10 +40,15 @@ def luminance_of(light: np.ndarray) -> np.ndarray:
 
 
 def move_mean(values: np.ndarray, mean: float, target: float) -> np.ndarray:
-    """Return lightness stretched so that ``mean`` becomes ``target``; black, white and the order of values stay."""
+    """Return lightness stretched so that ``mean`` becomes ``target``; black, white and the order of values stay.
+
+    Near black and white, shading would vanish. So the new mean keeps away from them as far as :data:`KEPT_CONTRAST` asks,
+    or less where there is hardly any shading: an even surface becomes as black or white as the target.
+    """
+    least = KEPT_CONTRAST * min(1, float(np.std(values)))
     if target <= mean:
-        return values * (target / mean if mean > 0 else 1)
-    return 100 - (100 - values) * ((100 - target) / (100 - mean))
+        return values * (max(target / mean, least) if mean > 0 else 1)
+    return 100 - (100 - values) * max((100 - target) / (100 - mean), least)
 
 
 def paint(colour: np.ndarray, luminance: np.ndarray) -> np.ndarray:

@@ -30,12 +30,15 @@ def test_recolour_keeps_the_order_of_lightness(colour, opacity):
     painted = recolour(IMAGE, MASK, [2], colour, opacity)
     assert (painted[MASK == 0] == IMAGE[MASK == 0]).all()
     after = lightness(painted)[np.argsort(lightness(IMAGE))]
-    assert (np.maximum.accumulate(after) - after).max() < 100 / 255
+    assert (np.maximum.accumulate(after) - after).max() < 0.509  # no grey level is further from the next
+    assert after.std() > 0.24 * lightness(IMAGE).std()
 
 
 def test_recolour_gives_the_colour():
     grey = np.full((80, 90, 3), 128, np.uint8)
     assert (recolour(grey, MASK, [2], "#b03060")[MASK == 2] == [0xB0, 0x30, 0x60]).all()
+    assert (recolour(grey, MASK, [2], "white")[MASK == 2] == 255).all()
+    assert (recolour(grey, MASK, [2], "black")[MASK == 2] == 0).all()
     assert (recolour(IMAGE, MASK, [1], "red") == IMAGE).all()  # no such pixel
 
 
@@ -45,6 +48,14 @@ def test_retexture_keeps_the_shading(options):
     covered = retexture(photo, MASK, [2], TEXTURE, **options)
     assert (covered[MASK == 0] == photo[MASK == 0]).all()
     assert np.corrcoef(lightness(photo), lightness(covered))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("value", [0, 3, 250, 255])
+def test_shading_stays_under_a_black_or_white_texture(value):
+    photo = np.repeat((110 + 40 * SMOOTH)[..., None], 3, 2).astype(np.uint8)  # weak shading
+    covered = retexture(photo, MASK, [2], np.full((8, 8, 3), value, np.uint8))
+    assert np.corrcoef(lightness(photo), lightness(covered))[0, 1] > 0.9
+    assert abs(lightness(covered).mean() - 100 * (value > 9)) < 16
 
 
 def test_a_texture_lies_where_its_corners_are():
