@@ -1,5 +1,7 @@
 """The worker processes of a loader: their number, their signals, and the memory that they share."""
 
+import atexit
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -28,6 +30,21 @@ def delay_signals(worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # Ctrl-C and Slurm's are for the training process
         signal.signal(number, signal.SIG_IGN)
     sys.excepthook = _without_lost_connections
+
+
+def end_workers() -> None:
+    """Kill the workers that live at the end of the program, as after an error.
+
+    multiprocessing asks them to stop and waits for them, and they take a minute, see :func:`delay_signals`.
+    """
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error
+    for process in workers:
+        process.kill()
+
+
+atexit.register(end_workers)  # before what multiprocessing.util has registered
 
 
 def _without_lost_connections(kind: type[BaseException], error: BaseException, trace: Any) -> None:
