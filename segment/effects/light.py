@@ -42,8 +42,8 @@ def luminance_of(light: np.ndarray) -> np.ndarray:
 def move_mean(values: np.ndarray, mean: float, target: float) -> np.ndarray:
     """Return lightness stretched so that ``mean`` becomes ``target``; black, white and the order of values stay.
 
-    Near black and white, shading would vanish. So the new mean keeps away from them as far as :data:`KEPT_CONTRAST` asks,
-    or less where there is hardly any shading: an even surface becomes as black or white as the target.
+    Near black and white, shading would vanish. So the new mean keeps away from them as far as :data:`KEPT_CONTRAST`
+    asks, or less where there is hardly any shading: an even surface becomes as black or white as the target.
     """
     least = KEPT_CONTRAST * min(1, float(np.std(values)))
     if target <= mean:

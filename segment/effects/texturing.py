@@ -33,7 +33,8 @@ def retexture(
 ) -> np.ndarray:
     """Return the image, uint8 (H,W,3), with a texture on the chosen classes; the shading of the photo stays.
 
-    So a white texture comes out a little darker, and a black one a little lighter, see :func:`segment.effects.recolour`.
+    So a white texture comes out a little darker, and a black one a little lighter, as in
+    :func:`segment.effects.recolour`.
 
     Args:
         image: uint8 (H,W,3).

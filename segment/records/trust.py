@@ -158,7 +158,7 @@ def trust_override(packages: Sequence[str]) -> str:
 def _check_target(target: Any, source: str, folders: Sequence[str], trust: Sequence[str]) -> None:
     if isinstance(target, str) and _is_known(target, folders):
         return
-    package = str(target).partition(".")[0]
+    package = target.partition(".")[0] if isinstance(target, str) else ""
     if is_dotted_name(target) and _is_trusted(target, trust):
         if _is_trusted(name := real_name(locate(target)), trust):
             return

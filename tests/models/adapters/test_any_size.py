@@ -43,6 +43,6 @@ def test_multiple_and_minimum_are_found_by_a_probe(net, rule):
 
 @pytest.mark.parametrize("options", [{"square": True}, {"multiple": 24}, {"minimum": 2000}, {"cells": 2}])
 def test_nets_of_a_fixed_size_are_refused_by_name(options):
-    message = r"^picky takes images of one size or of square ones alone \(.+\): use another net$"
+    message = r"^picky fails at all sizes of images that were tried: .+; a net for one size"
     with pytest.raises(SegmentError, match=message):
         AnySize(Picky(**{"multiple": 8, **options}), 8, "picky")
