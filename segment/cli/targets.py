@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from hydra._internal.utils import _locate
@@ -86,20 +86,11 @@ def drop_preset_keys(config: DictConfig, bare: DictConfig, overrides: Sequence[s
     """
     typed = _typed_keys(overrides)
     dropped = []
-    for name in [one for key in dict.fromkeys(typed) for one in _tables(config, key)]:
-        own = OmegaConf.select(bare, name)
-        if isinstance(own, DictConfig):
-            dropped += _drop_keys(OmegaConf.select(config, name), name, typed, own)
+    for name in dict.fromkeys(typed):
+        table, own = OmegaConf.select(config, name), OmegaConf.select(bare, name)
+        if isinstance(table, DictConfig) and "_target_" in table and isinstance(own, DictConfig):
+            dropped += _drop_keys(table, name, typed, own)
     return dropped
-
-
-def _tables(config: DictConfig, name: str) -> Iterator[str]:
-    """Yield the names of the tables that have a class: the one of this name, and those in it."""
-    table = OmegaConf.select(config, name)
-    if isinstance(table, DictConfig) and "_target_" in table:
-        yield name
-        for key in table:
-            yield from _tables(config, f"{name}.{key}")
 
 
 def _typed_keys(overrides: Sequence[str]) -> list[str]:

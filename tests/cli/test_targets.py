@@ -74,11 +74,3 @@ def test_keys_of_a_preset_are_dropped_where_another_option_does_not_take_them(op
     for name in dropped:
         del before[name.partition(".")[0]][name.partition(".")[2]]
     assert plain(config) == before
-
-
-def test_keys_of_a_preset_within_a_net_are_dropped_likewise():
-    overrides = ["experiment=camvid_mobilenet_long", "model=unet"]
-    config = load_config(overrides)
-    assert drop_preset_keys(config, load_config(["model=unet"]), overrides) == ["model.decoder.skip_strides"]
-    assert config.model.decoder._target_ == "segment.models.UNetDecoder"
-    assert "skip_strides" not in config.model.decoder
