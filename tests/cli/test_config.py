@@ -99,10 +99,12 @@ def test_an_experiment_for_nets_that_bring_their_own_encoder(experiment, model):
 
 @pytest.mark.parametrize("experiment", group_options("experiment"))
 def test_every_experiment_begins_with_its_command_cost_and_expected_score(experiment):
-    head = Path(CONF_DIR, "experiment", f"{experiment}.yaml").read_text().partition("defaults:")[0]
+    path = Path(CONF_DIR, "experiment", f"{experiment}.yaml")
+    head = path.read_text().partition("defaults:")[0]
     assert f"experiment={experiment}" in head
     assert "# cost " in head
     assert "# expected " in head
+    assert "decoder" not in OmegaConf.load(path).get("model", {})
 
 
 def test_each_stage_of_the_fcn_authors_starts_from_the_previous_one():
