@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,6 +148,32 @@ def test_conversion_continues_and_overwrites_nothing(tmp_path):
         claim_folder(tmp_path / "photos", {})
     with pytest.raises(SegmentError, match="several images would be written as 0"):
         convert_pictures([found[0], found[0]], writer, print)
+
+
+@pytest.mark.parametrize("name", ["voc", "masks", "labelme", "cvat"])
+def test_the_files_of_all_images_are_finished_by_the_next_run(tmp_path, name, monkeypatch):
+    """A run may be killed after the last image, before its name is in the lists."""
+    found, output = pictures(tmp_path / "photos", class_maps()), tmp_path / "out"
+    writer = WRITERS[name](output, CLASSES, 0, 0.0, "void")
+    convert_pictures(found, writer, print)
+    expected = {path.relative_to(output): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    own = [*writer.lists(found), output / "cvat.zip"]
+    for path in own:
+        path.unlink(missing_ok=True)
+    assert convert_pictures(found, writer, print) == (0, len(found))
+    edited = next(iter(writer.lists(found)))
+    edited.write_text("edited")
+    convert_pictures(found, writer, print)
+    assert edited.read_text() == "edited"
+    writer.last_file(found[0]).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            convert_pictures(found, writer, print)
+    assert convert_pictures(found, writer, print) == (0, len(found))
+    assert {path.relative_to(output) for path in output.rglob("*") if path.is_file()} == {*expected}
+    archive = Path("cvat.zip")
+    assert all((output / path).read_bytes() == content for path, content in expected.items() if path != archive)
 
 
 def test_a_broken_image_is_reported_and_the_rest_is_written(tmp_path):
