@@ -26,11 +26,8 @@ from segment.data.annotations.sources import (
     split_name,
     typed,
 )
-from segment.data.pairs import Finding
+from segment.data.pairs import Finding, Remark
 from segment.errors import SegmentError
-
-CROWD = "crowd"
-"""Kind of the finding that says what is taken for a crowd."""
 
 
 def is_coco(content: Any) -> bool:
@@ -41,7 +38,7 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
     """Yield the annotation of each image of a file, or the finding that it is broken or its image is missing.
 
     Large objects come before small ones, so that small ones are drawn over them. Where all objects are crowds, none is
-    taken for one: datumaro marks every mask so. A finding of the kind CROWD says it.
+    taken for one: datumaro marks every mask so. A remark says it.
 
     Raises:
         SegmentError: nothing of the file can be read.
@@ -56,7 +53,7 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
     images, categories, items = tables
     names = _category_names(categories, path)
     if crowds := sum(flag(item, "iscrowd") for item in items):
-        yield Finding(CROWD, f"{path}: {_crowd_note(crowds, len(items))}")
+        yield Remark("crowd", f"{path}: {_crowd_note(crowds, len(items))}")
     if crowds == len(items):
         items = [{**item, "iscrowd": 0} for item in items]
     by_image: dict[str, list[Mapping[str, Any]]] = defaultdict(list)

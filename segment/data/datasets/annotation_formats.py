@@ -11,7 +11,7 @@ from segment.data.annotations.labelstudio import is_labelstudio, read_labelstudi
 from segment.data.annotations.masks import CLASS_MASKS, read_layout
 from segment.data.annotations.objects import Annotation
 from segment.data.annotations.sources import ImageFolder, load_json
-from segment.data.annotations.yolo import label_files, read_names, read_yolo
+from segment.data.annotations.yolo import label_files, read_names, read_splits, read_yolo
 from segment.data.classes import BACKGROUND, IGNORE
 from segment.data.datasets.voc import VOC
 from segment.data.downloads.unpack import unpack
@@ -118,8 +118,9 @@ def _labelstudio(folder: ImageFolder) -> Found:
 
 
 def _yolo(folder: ImageFolder) -> Found:
-    names = read_names(folder)
-    return _each(label_files(folder), folder, lambda path: read_yolo(path, folder, names))
+    names, (splits, remarks) = read_names(folder), read_splits(folder)
+    yield from remarks
+    yield from _each(label_files(folder), folder, lambda path: read_yolo(path, folder, names, splits))
 
 
 def _cvat(folder: ImageFolder) -> Found:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segment.data.annotations.sources import ImageFolder
-from segment.data.annotations.yolo import label_files, read_names, read_yolo
+from segment.data.annotations.yolo import label_files, read_names, read_splits, read_yolo
 from segment.data.headers import image_header
 from segment.errors import SegmentError
 from tests.data.annotations.conftest import save_photo
@@ -22,7 +22,7 @@ def make(root, text=f"{SMALL}\n\n{LARGE}\n", names="names:\n  0: person\n  1: 'b
     (root / "data.yaml").write_text(names)
     folder = ImageFolder(root)
     (path,) = label_files(folder)
-    return read_yolo(path, folder, read_names(folder))
+    return read_yolo(path, folder, read_names(folder), read_splits(folder)[0])
 
 
 def test_small_objects_are_drawn_over_large_ones(tmp_path):
@@ -81,7 +81,7 @@ def test_text_of_powershell_is_read(tmp_path):
     make(tmp_path)
     (tmp_path / "labels" / "train" / "a.txt").write_bytes(LARGE.encode("utf-16"))
     folder = ImageFolder(tmp_path)
-    assert read_yolo(*label_files(folder), folder, {0: "person"}).labels() == ["person"]
+    assert read_yolo(*label_files(folder), folder, {0: "person"}, {}).labels() == ["person"]
 
 
 @pytest.mark.parametrize("name", ["labels/train/a.txt", "data.yaml", "classes.txt"])
@@ -92,7 +92,9 @@ def test_a_pipe_or_a_broken_link_is_one_line(tmp_path, name):
     for place in (os.mkfifo, lambda path: path.symlink_to("nothing")):
         place(tmp_path / name)
         with pytest.raises(SegmentError, match=f"cannot read .*{name}: "):
-            read_yolo(tmp_path / "labels" / "train" / "a.txt", ImageFolder(tmp_path), read_names(ImageFolder(tmp_path)))
+            read_yolo(
+                tmp_path / "labels" / "train" / "a.txt", ImageFolder(tmp_path), read_names(ImageFolder(tmp_path)), {}
+            )
         (tmp_path / name).unlink()
 
 
