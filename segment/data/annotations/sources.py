@@ -136,6 +136,7 @@ def read_size(height: Any, width: Any, name: str) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
+CVAT_XML = "is CVAT's own XML, which is not read: export the task as 'Segmentation mask 1.1'"
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",

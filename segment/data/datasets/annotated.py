@@ -75,6 +75,10 @@ class AnnotationDataModule(FolderDataModule):
         self.left_out = [one for one in findings if not isinstance(one, Remark)]
         if not self.annotations:
             raise SegmentError(f"no annotation below {folder.root} can be read: {findings[0].message}")
+        remarks = [
+            *(one for one in findings if isinstance(one, Remark)),
+            *outline_remarks(self.annotations, folder.root),
+        ]
         self.found = Counter(label for one in self.annotations for label in one.labels())
         self.class_of = class_of_labels(self.found, classes, others)
         self.others, self.difficult = others, difficult
@@ -85,7 +89,7 @@ class AnnotationDataModule(FolderDataModule):
         self.layout = f"images and annotations of the format {self.format}"
         self.by_index, self.palette = False, "indices"
         self._noted = False
-        self.remarks = [*(one for one in findings if isinstance(one, Remark)), *self._split_remarks()]
+        self.remarks = [*remarks, *self._split_remarks()]
         for line in [f"classes found: {paste(names)}"] * (classes is None) + [one.message for one in self.remarks]:
             print_once(line)
         self._folder = folder
@@ -199,6 +203,19 @@ class AnnotationDataModule(FolderDataModule):
 
 MASKS = "Segmentation"
 """First part of the names of VOC's folders of masks."""
+
+
+def outline_remarks(annotations: Sequence[Annotation], root: Path) -> list[Remark]:
+    """Return a remark on the objects without an outline, such as boxes.
+
+    Raises:
+        SegmentError: no object has an outline.
+    """
+    empty = [item.is_empty for one in annotations for item in one.objects]
+    count = f"{sum(empty)} of {len(empty)} objects below {root} have no outline, such as boxes"
+    if empty and all(empty):
+        raise SegmentError(f"{count}, which are for detection: outline them")
+    return [Remark("no outline", f"{count}: they have no pixels")] * any(empty)
 
 
 def annotation_notes(annotation: Annotation) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from segment.data.annotations.labelme import is_labelme, read_labelme, read_labe
 from segment.data.annotations.labelstudio import is_labelstudio, read_labelstudio
 from segment.data.annotations.masks import CLASS_MASKS, read_layout
 from segment.data.annotations.objects import Annotation
-from segment.data.annotations.sources import ImageFolder, load_json
+from segment.data.annotations.sources import CVAT_XML, ImageFolder, load_json
 from segment.data.annotations.yolo import label_files, read_names, read_splits, read_yolo
 from segment.data.classes import BACKGROUND, IGNORE
 from segment.data.datasets.voc import VOC
@@ -127,8 +127,8 @@ def _cvat(folder: ImageFolder) -> Found:
     path = next((path for path in folder.files if path.name == "labelmap.txt" and folder.contains(path)), None)
     if path is None:
         own = next((path for path in folder.files if path.name == "annotations.xml"), None)
-        hint = f"{own} is CVAT's own XML, which is not read: " if own else f"no labelmap.txt below {folder.root}: "
-        raise SegmentError(f"{hint}export the task as 'Segmentation mask 1.1'")
+        lacks = f"no labelmap.txt below {folder.root}: export the task as 'Segmentation mask 1.1'"
+        raise SegmentError(f"{own} {CVAT_XML}" if own else lacks)
     table = {tuple(map(int, colour.split("/"))): label for colour, label in read_labelmap(path).items()}
     return read_layout(path.parent, table, folder.root)
 

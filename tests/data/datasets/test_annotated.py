@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import zipfile
 
 import numpy as np
@@ -243,8 +244,10 @@ def test_cvat_unpacked_or_not(tmp_path):
     assert masks[0].sum() == 6 * 16
     (root / "labelmap.txt").unlink()
     (root / "annotations.xml").write_text("<annotations/>")
-    with pytest.raises(SegmentError, match=r"is CVAT's own XML, which is not read: export the task as"):
-        AnnotationDataModule(str(root), "cvat")
+    shutil.rmtree(root / "SegmentationClass")
+    for name in ("cvat", "labelme", None):
+        with pytest.raises(SegmentError, match=r"is CVAT's own XML, which is not read: export the task as"):
+            AnnotationDataModule(str(root), name)
 
 
 def test_broken_files_are_left_out_with_a_line_each(tmp_path, capsys):
@@ -266,6 +269,23 @@ def test_broken_files_are_left_out_with_a_line_each(tmp_path, capsys):
         AnnotationDataModule(str(root / "gone"))
     with pytest.raises(SegmentError, match=r"data.format=x"):
         AnnotationDataModule(str(root), "x")
+
+
+BOXES = """<annotation><filename>{}.jpg</filename><object><name>dog</name><bndbox><xmin>3</xmin><ymin>4</ymin>
+<xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"""
+
+
+def test_boxes_without_outlines_are_refused_or_counted(tmp_path, capsys):
+    for name in "ab":
+        save_photo(tmp_path / f"{name}.jpg")
+        (tmp_path / f"{name}.xml").write_text(BOXES.format(name))
+    with pytest.raises(SegmentError, match=r"2 of 2 objects below .* have no outline, such as boxes, which are for"):
+        AnnotationDataModule(str(tmp_path))
+    write_labelme(tmp_path, 2)
+    data = AnnotationDataModule(str(tmp_path))
+    line = f"2 of 5 objects below {tmp_path} have no outline, such as boxes: they have no pixels"
+    assert capsys.readouterr().out.splitlines()[1:] == [line]
+    assert ("no outline", line) in data.findings()[1]
 
 
 def test_what_segment_check_reports(tmp_path):
