@@ -124,8 +124,8 @@ def write_annotations(work: "Work", output: Path, classes: "Classes", name: str,
         for path, files in work.images.items()
         if (mask := files.path(".png")).is_file()
     ]
-    claim_folder(folder, {"format": name, "tolerance": tolerance, "classes": [*classes.names]})
     writer = WRITERS[name](folder, classes, 0, tolerance, "class")
+    claim_folder(folder, {"format": name, "tolerance": tolerance, "classes": [*classes.names]})
     new, existing = convert_pictures(pictures, writer, lambda message: print(f"skipped: {printable(message)}"))
     print(f"{new} image{'s' * (new != 1)} annotated, {existing} had their annotations already: {folder}")
 

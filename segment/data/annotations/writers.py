@@ -12,15 +12,17 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from segment.console import print_once
 from segment.data.annotations.masks import CLASS_MASKS, OBJECT_MASKS
 from segment.data.annotations.objects import is_void
 from segment.data.annotations.scenes import Picture, Scene, ShownObject
 from segment.data.classes import IGNORE, VOID_COLOUR, Classes, voc_palette
 from segment.data.headers import image_header
 from segment.data.images import read_image
+from segment.data.labelmap import labelmap_names
 from segment.data.labels import VOID
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import first_names, whole_file
 
 SPLIT_LISTS = Path("ImageSets", "Segmentation")
 
@@ -91,10 +93,20 @@ class Writer(ABC):
         splits = sorted({picture.split for picture in pictures})
         return {folder / f"{split}.txt": [one.name for one in pictures if one.split == split] for split in splits}
 
+
+class MaskWriter(Writer):
+    """Writes masks of classes, and ``labelmap.txt`` with names that it can hold."""
+
+    def __init__(self, output: Path, classes: Classes, *args: Any) -> None:
+        super().__init__(output, classes, *args)
+        self.forms = labelmap_names([*classes.names, VOID])
+        if changed := [f"{form} for {name}" for name, form in self.forms.items() if form != name]:
+            print_once(f"note: labelmap.txt has {first_names(changed)}")
+
     def labelmap(self) -> dict[Path, list[str]]:
         """Return the lines of ``labelmap.txt``: names and colours of the classes and of void, as CVAT writes them."""
-        colours = dict(zip((*self.classes.names, VOID), (*self.classes.palette, VOID_COLOUR), strict=True))
-        lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in colours.items()]
+        colours = zip(self.forms.values(), (*self.classes.palette, VOID_COLOUR), strict=True)
+        lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in colours]
         return {self.output / "labelmap.txt": ["# label:color_rgb:parts:actions", *lines]}
 
     def label(self, item: ShownObject) -> int:
@@ -116,7 +128,7 @@ class Writer(ABC):
             image.save(file, "PNG")
 
 
-class MasksWriter(Writer):
+class MasksWriter(MaskWriter):
     """``images/``, ``masks/`` with class indices, ``labelmap.txt`` and lists of the splits, for data=folder."""
 
     def last_file(self, picture: Picture) -> Path:
@@ -130,7 +142,7 @@ class MasksWriter(Writer):
         return {**self.labelmap(), **self.split_lists(self.output, pictures)}
 
 
-class ObjectMasksWriter(Writer):
+class ObjectMasksWriter(MaskWriter):
     """Masks of classes and masks of objects."""
 
     def last_file(self, picture: Picture) -> Path:
@@ -185,7 +197,9 @@ class VOCWriter(ObjectMasksWriter):
             with whole_file(path, "wb") as file:
                 Image.fromarray(pixels).save(file, "JPEG", quality=95)
         with whole_file(self.output / "Annotations" / f"{picture.name}.xml", "wb") as file:
-            tree = ElementTree.ElementTree(_voc_xml(path.name, scene, kept))
+            tree = ElementTree.ElementTree(
+                _voc_xml(path.name, scene, [item._replace(name=self.forms[item.name]) for item in kept])
+            )
             ElementTree.indent(tree)
             tree.write(file, "utf-8")
 
