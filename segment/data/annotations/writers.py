@@ -151,7 +151,8 @@ class ObjectMasksWriter(MaskWriter):
     def write(self, picture: Picture, scene: Scene) -> None:
         labels, kept = self.label_map(scene), self.kept_objects(scene)
         if len(kept) >= IGNORE:
-            raise SegmentError(f"{picture.image} has {len(kept)} objects; a mask of objects holds {IGNORE - 1}")
+            limit = f"a mask of objects holds {IGNORE - 1}: choose the format coco or labelme"
+            raise SegmentError(f"{picture.image} has {len(kept)} objects; {limit}")
         order = {item.number: i for i, item in enumerate(kept, 1)}
         objects = scene.values(lambda item: order.get(item.number, IGNORE)).astype(np.uint8)
         objects[labels == IGNORE] = IGNORE
