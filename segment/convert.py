@@ -43,8 +43,8 @@ def convert(config: DictConfig) -> None:
     pictures = find_pictures(data)
     if output.resolve().is_relative_to(source.resolve()):
         raise SegmentError(f"output={output} lies in input={source}: choose another folder")
-    claim_folder(output, {"input": str(source.absolute()), "classes": [*data.classes.names], **settings})
     writer = WRITERS[config.format](output, data.classes, border, tolerance, difficult)
+    claim_folder(output, {"input": str(source.absolute()), "classes": [*data.classes.names], **settings})
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     left_out: list[str] = []
 

@@ -56,8 +56,9 @@ def predict(config: DictConfig) -> None:
         files.write(segmenter.predict(path, config.probabilities), path, origin)
 
     new, existing = process_inputs(work.images, origin, write)
+    failed = 0
     if config.write is not None:
-        write_annotations(work, output, segmenter.classes, config.write, tolerance)
+        failed = write_annotations(work, output, segmenter.classes, config.write, tolerance)
     if work.images:
         names = ", ".join(f"NAME{suffix}" for suffix in (".png", *extras))
         print(f"{new} image{'s' * (new != 1)} segmented, {existing} had their masks already: {output}/{names}")
@@ -70,6 +71,8 @@ def predict(config: DictConfig) -> None:
     if existing_videos:
         print(f"{existing_videos} of {len(work.videos)} videos were done already: {output}/NAME/000001.png")
     work.require_all(new + existing + new_videos + existing_videos, "segmented")
+    if failed:
+        raise SegmentError(f"{failed} of {len(work.images)} images could not be annotated, see the lines above")
 
 
 def predict_frames(
@@ -102,8 +105,11 @@ def predict_frames(
     print(f"{count - existing} frames segmented, {existing} had their masks already: {printable(written)}")
 
 
-def write_annotations(work: "Work", output: Path, classes: "Classes", name: str, tolerance: float) -> None:
+def write_annotations(work: "Work", output: Path, classes: "Classes", name: str, tolerance: float) -> int:
     """Write the predicted masks as annotations that a tool opens, into a folder of that name; corrected files are kept.
+
+    Returns:
+        Number of masks that could not be written so.
 
     Raises:
         SegmentError: the folder belongs to other predictions, or cannot be written.
@@ -124,10 +130,11 @@ def write_annotations(work: "Work", output: Path, classes: "Classes", name: str,
         for path, files in work.images.items()
         if (mask := files.path(".png")).is_file()
     ]
-    claim_folder(folder, {"format": name, "tolerance": tolerance, "classes": [*classes.names]})
     writer = WRITERS[name](folder, classes, 0, tolerance, "class")
+    claim_folder(folder, {"format": name, "tolerance": tolerance, "classes": [*classes.names]})
     new, existing = convert_pictures(pictures, writer, lambda message: print(f"skipped: {printable(message)}"))
     print(f"{new} image{'s' * (new != 1)} annotated, {existing} had their annotations already: {folder}")
+    return len(pictures) - new - existing
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def test_the_loop_of_the_page(main, tmp_path):
 @pytest.mark.parametrize(
     "name", [pytest.param("labelme", marks=pytest.mark.slow), pytest.param("coco", marks=pytest.mark.slow), "cvat"]
 )
-def test_predictions_open_in_a_tool_and_corrections_are_kept(main, checkpoint, tmp_path, name, capfd):
+def test_predictions_open_in_a_tool_and_corrections_are_kept(main, checkpoint, tmp_path, name, capfd, monkeypatch):
     from segment.data.datasets.annotated import AnnotationDataModule
 
     if name == "coco":
@@ -78,5 +78,25 @@ def test_predictions_open_in_a_tool_and_corrections_are_kept(main, checkpoint, t
         assert (root / "0.json").read_text() == "{}"
         with pytest.raises(SystemExit, match="was converted with other settings"):
             main("predict", *command[:-1], "tolerance=2")
+    if name == "cvat":
+        monkeypatch.setattr("segment.data.annotations.conversion.convert_pictures", lambda *_: (1, 0))
+        with pytest.raises(SystemExit, match="1 of 2 images could not be annotated, see the lines above"):
+            main("predict", *command)
     with pytest.raises(SystemExit, match="expected write=labelme, coco or cvat"):
         main("predict", *command[:-2], "write=gif")
+
+
+def test_masks_with_more_objects_than_the_format_holds_are_counted(tmp_path, capsys):
+    from segment.data.classes import Classes, voc_palette
+    from segment.predict import write_annotations
+    from segment.prediction.output_files import OutputFiles
+    from segment.prediction.work import Work
+
+    mask = np.zeros((40, 60), np.uint8)
+    mask[::2, ::2] = 1
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    images = {save_photo(tmp_path / "a.jpg", size=(60, 40)): OutputFiles(tmp_path / "a", [], "predict")}
+    classes = Classes(("background", "dog"), voc_palette(2))
+    assert write_annotations(Work(images, {}), tmp_path, classes, "cvat", 0.0) == 1
+    line = "a.jpg has 600 objects; a mask of objects holds 254: choose the format coco or labelme"
+    assert line in capsys.readouterr().out

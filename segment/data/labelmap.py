@@ -1,10 +1,31 @@
 """CVAT's table of classes and colours, ``labelmap.txt``."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from segment.data.classes import voc_palette
 from segment.errors import SegmentError
 from segment.files import kind
+
+
+def labelmap_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the form of each name for ``labelmap.txt``, where ":" ends a name and "#" begins a comment.
+
+    Raises:
+        SegmentError: two names would be equal.
+
+    Example:
+        >>> labelmap_names(["person:walking", "#1", "dog"])
+        {'person:walking': 'person-walking', '#1': '-1', 'dog': 'dog'}
+    """
+    forms: dict[str, str] = {}
+    for name in names:
+        form = re.sub("^#|:", "-", name)
+        if other := next((one for one, known in forms.items() if known == form), None):
+            raise SegmentError(f"{other!r} and {name!r} would both be {form!r} in labelmap.txt: rename one of them")
+        forms[name] = form
+    return forms
 
 
 def read_labelmap(path: Path) -> dict[str, str]:

@@ -59,6 +59,10 @@ class Finding(NamedTuple):
     message: str
 
 
+class Remark(Finding):
+    """Finding that a user has to know before a training, although nothing is faulty."""
+
+
 class PairHeaders(NamedTuple):
     """Headers of an image and its mask. The mask's is None if there is no mask, or if its file has no header."""
 

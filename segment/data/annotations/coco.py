@@ -26,11 +26,11 @@ from segment.data.annotations.sources import (
     split_name,
     typed,
 )
-from segment.data.pairs import Finding
+from segment.data.pairs import Finding, Remark
 from segment.errors import SegmentError
 
-CROWD = "crowd"
-"""Kind of the finding that says what is taken for a crowd."""
+KEYPOINTS = "keypoints"
+"""Kind of the remark on a file with keypoints, whose outlines COCO's file of all objects has, too."""
 
 
 def is_coco(content: Any) -> bool:
@@ -41,7 +41,8 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
     """Yield the annotation of each image of a file, or the finding that it is broken or its image is missing.
 
     Large objects come before small ones, so that small ones are drawn over them. Where all objects are crowds, none is
-    taken for one: datumaro marks every mask so. A finding of the kind CROWD says it.
+    taken for one: datumaro marks every mask so. A remark says it. A file without outlines, such as captions, is a
+    remark alone.
 
     Raises:
         SegmentError: nothing of the file can be read.
@@ -54,9 +55,14 @@ def read_coco(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]
         if lost := len(entries) - len(tables[-1]):
             yield Finding("annotation", f"{path}: {lost} of {len(entries)} {key} are no objects in braces")
     images, categories, items = tables
+    if "annotations" not in content or (content["annotations"] and not any(item.get("segmentation") for item in items)):
+        yield Remark("no outline", f"{path} is left out: none of its {len(items)} annotations has an outline")
+        return
+    if any("keypoints" in item for item in items):
+        yield Remark(KEYPOINTS, f"{path} has keypoints: it is read for images that no other file outlines")
     names = _category_names(categories, path)
     if crowds := sum(flag(item, "iscrowd") for item in items):
-        yield Finding(CROWD, f"{path}: {_crowd_note(crowds, len(items))}")
+        yield Remark("crowd", f"{path}: {_crowd_note(crowds, len(items))}")
     if crowds == len(items):
         items = [{**item, "iscrowd": 0} for item in items]
     by_image: dict[str, list[Mapping[str, Any]]] = defaultdict(list)

@@ -18,6 +18,8 @@ WRITERS: dict[str, type[Writer]] = {
 """Writer of each format."""
 RECORD = ".segment_convert.json"
 """File in a folder that was converted into, with the settings of the conversion."""
+UNFINISHED = ".segment_unfinished"
+"""File that is there from the first new image on until the files of all images are written."""
 
 
 def claim_folder(output: Path, settings: dict[str, Any]) -> None:
@@ -48,6 +50,9 @@ def convert_pictures(
 ) -> tuple[int, int]:
     """Write all pictures that are not complete yet, and report why others are skipped.
 
+    The files of all pictures are written again after a new picture. Without one, those that are missing are written, as
+    they may be after an interruption.
+
     Args:
         report: gets a line for each picture that is skipped.
         progress: wraps the pictures, as ``rich.progress.track`` does.
@@ -65,15 +70,23 @@ def convert_pictures(
     new: list[Picture] = []
     for picture in pictures:
         (existing if writer.is_complete(picture) else new).append(picture)
+    marker = writer.output / UNFINISHED
+    changed = marker.exists()
     written = []
-    for picture in progress(new):
-        try:
-            writer.write(picture, picture.scene())
-            written.append(picture)
-        except SegmentError as error:
-            report(str(error))
-        except OSError as error:
-            raise SegmentError(f"cannot write {error.filename}: {error.strerror}") from None
-    if written:
-        writer.finish(sorted([*existing, *written], key=lambda picture: picture.name))
+    try:
+        if new:
+            with whole_file(marker):
+                pass
+        for picture in progress(new):
+            try:
+                writer.write(picture, picture.scene())
+                written.append(picture)
+            except SegmentError as error:
+                report(str(error))
+        if complete := sorted([*existing, *written], key=lambda picture: picture.name):
+            writer.finish(complete, changed or bool(written))
+        if new or changed:
+            marker.unlink()
+    except OSError as error:
+        raise SegmentError(f"cannot write {error.filename}: {error.strerror}") from None
     return len(written), len(existing)

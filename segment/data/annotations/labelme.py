@@ -12,6 +12,7 @@ import numpy as np
 
 from segment.data.annotations.objects import MAX_AREA, AnnotatedObject, Annotation, PackedMask
 from segment.data.annotations.sources import (
+    CVAT_XML,
     ImageFolder,
     flag,
     is_true,
@@ -24,6 +25,7 @@ from segment.data.annotations.sources import (
 )
 from segment.data.headers import open_image
 from segment.errors import SegmentError
+from segment.files import printable
 
 LABELME_SHAPES = {"polygon", "rectangle", "circle", "line", "linestrip", "point", "oriented_rectangle", "mask"}
 
@@ -90,6 +92,13 @@ def read_labelme_xml(path: Path, folder: ImageFolder) -> Annotation:
         SegmentError: it is broken, or its image is missing.
     """
     root = read_xml(path)
+    if root.tag != "annotation":
+        reason = (
+            CVAT_XML
+            if root.tag == "annotations"
+            else f"has <{printable(root.tag[:40])}>; LabelMe's XML has <annotation>"
+        )
+        raise SegmentError(f"{path} {reason}")
     image = folder.find(_text(root, "filename") or path.stem, path)
     sides = [_number(_text(root, f"imagesize/{name}"), str(path)) for name in ("nrows", "ncols")]
     items = [item for item in root.findall("object") if not is_true(_text(item, "deleted"))]

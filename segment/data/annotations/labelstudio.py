@@ -1,7 +1,7 @@
 """Label Studio's JSON export: tasks with polygons, rectangles, ellipses and brush strokes in per cent of the image."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ import numpy as np
 
 from segment.data.annotations.objects import AnnotatedObject, Annotation, PackedMask
 from segment.data.annotations.sources import ImageFolder, load_json, read_label, read_points, read_size, typed
-from segment.data.pairs import Finding
+from segment.data.pairs import Finding, Remark
 from segment.errors import SegmentError
+from segment.files import first_names
 
 LABELS = {"polygonlabels": "polygon", "rectanglelabels": "rectangle", "ellipselabels": "ellipse", "brushlabels": "mask"}
-"""Key of the labels in a result's value, and the shape it stands for."""
+"""Key of the labels in a result's value, and the shape it stands for. The key "labels" stands for any shape."""
+SHAPES = {"points": "polygon", "radiusX": "ellipse", "height": "rectangle", "rle": "mask"}
+"""Key of a result's value by which its shape is known."""
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 """Prefix that Label Studio puts before an uploaded file's name."""
 LEFT_OUT = re.compile(r"[^-\w.]")
@@ -26,13 +29,22 @@ CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 360)), np.sin(np.linspace(0,
 
 
 def is_labelstudio(content: Any) -> bool:
-    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "data" in content[0]
+    first = content[0] if isinstance(content, list) and content else None
+    return isinstance(first, dict) and ("data" in first or is_minimal(first))
+
+
+def is_minimal(task: Any) -> bool:
+    """Return whether a task is one of Label Studio's export JSON-MIN, which has its results among its data."""
+    if not isinstance(task, dict) or "data" in task:
+        return False
+    results = [one for value in task.values() if isinstance(value, list) for one in value]
+    return any(isinstance(one, dict) and "original_width" in one for one in results)
 
 
 def read_labelstudio(path: Path, folder: ImageFolder) -> Iterator[Annotation | Finding]:
     """Yield the annotation of each task, or the finding that it is broken or its image is missing.
 
-    Tasks without an annotation are left out.
+    Tasks without an annotation are left out. A remark counts the regions without a label.
 
     Raises:
         SegmentError: nothing of the file can be read.
@@ -40,12 +52,20 @@ def read_labelstudio(path: Path, folder: ImageFolder) -> Iterator[Annotation | F
     uploaded: dict[str, set[str]] = {}
     for image in folder.images:
         uploaded.setdefault(LEFT_OUT.sub("", image.name.replace(" ", "_")), set()).add(image.name)
-    for task in typed(load_json(path), list, str(path)):
+    tasks = typed(load_json(path), list, str(path))
+    if any(map(is_minimal, tasks)):
+        raise SegmentError(f"{path} is of the kind JSON-MIN: export as JSON, not JSON-MIN")
+    unlabelled: list[str] = []
+    for task in tasks:
         try:
             if results := _results(typed(task, dict, f"{path}: a task"), path):
                 yield _annotation(task, results[0], path, folder, uploaded)
+                unlabelled += [f"task {task.get('id')!r:.40}"] * _count_unlabelled(results[0])
         except SegmentError as error:
             yield Finding("annotation", str(error))
+    if unlabelled:
+        shown = first_names([*dict.fromkeys(unlabelled)])
+        yield Remark("no label", f"{path}: {len(unlabelled)} regions have no label and are background: {shown}")
 
 
 def _results(task: Mapping[str, Any], path: Path) -> list[list[Mapping[str, Any]]]:
@@ -101,11 +121,27 @@ def _find_image(
         return folder.find(names[0], path)
 
 
+def _region(result: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str]:
+    """Return a result's value, the key of its labels, and its shape; empty texts where it has none."""
+    value = result.get("value")
+    value = value if isinstance(value, dict) else {}
+    key = next((key for key in (*LABELS, "labels") if key in value), "")
+    return value, key, LABELS.get(key) or next((shape for own, shape in SHAPES.items() if own in value), "")
+
+
+def _count_unlabelled(results: Iterable[Mapping[str, Any]]) -> int:
+    """Return the number of regions without a label; one of two results with the same place may have the label."""
+    places: dict[bool, list[Any]] = {True: [], False: []}
+    for value, key, shape in map(_region, results):
+        if shape:
+            places[bool(value.get(key))].append({own: value[own] for own in value if own != key})
+    return sum(place not in places[True] for place in places[False])
+
+
 def _objects(result: Mapping[str, Any], size: tuple[int, int] | None, place: str) -> Iterator[AnnotatedObject]:
     """Yield the object of a result once for each label; results of other kinds, such as choices, yield none."""
-    value = result.get("value")
-    key = next((key for key in LABELS if isinstance(value, dict) and key in value), None)
-    if key is None or not isinstance(value, dict):
+    value, key, shape = _region(result)
+    if not (key and shape):
         if (kind := str(result.get("type"))) in LABELS:
             raise SegmentError(f"{place}: a result of the type {kind} has no {kind} in its value")
         return
@@ -113,10 +149,10 @@ def _objects(result: Mapping[str, Any], size: tuple[int, int] | None, place: str
         raise SegmentError(f"{place}: a result lacks original_width and original_height")
     for label in typed(value[key], list, f"{place}: {key}"):
         label = read_label(label, f"{place}: a label")
-        if LABELS[key] == "mask":
+        if shape == "mask":
             yield AnnotatedObject(label, mask=PackedMask.pack(_brush(value, size, place)))
         else:
-            yield AnnotatedObject(label, (_outline(value, LABELS[key], (size[1], size[0]), f"{place}: {label}"),))
+            yield AnnotatedObject(label, (_outline(value, shape, (size[1], size[0]), f"{place}: {label}"),))
 
 
 def _outline(value: Mapping[str, Any], shape: str, size: tuple[int, int], place: str) -> np.ndarray:
@@ -133,9 +169,9 @@ def _outline(value: Mapping[str, Any], shape: str, size: tuple[int, int], place:
 
 def _brush(value: Mapping[str, Any], size: tuple[int, int], place: str) -> np.ndarray:
     """Return the mask bool (H,W) of brush strokes: the fourth channel of an RGBA image, in run lengths."""
-    code = value.get("rle")
-    if value.get("format") != "rle" or not isinstance(code, list):
+    if value.get("format") != "rle":
         raise SegmentError(f"{place}: brush strokes have the format {value.get('format')!r:.40}; expected rle")
+    code = typed(value.get("rle"), list, f"{place}: rle of brush strokes")
     try:
         alpha = decode_brush(np.array(code, np.uint8) if code else np.zeros(0, np.uint8), 4 * size[0] * size[1])[3::4]
     except (ValueError, TypeError, OverflowError, IndexError):

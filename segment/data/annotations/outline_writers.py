@@ -39,9 +39,9 @@ class LabelMeWriter(Writer):
         with whole_file(self.last_file(picture), encoding="utf-8") as file:
             json.dump(content, file, ensure_ascii=False, indent=1)
 
-    def finish(self, pictures: Sequence[Picture]) -> None:
-        if len({picture.split for picture in pictures}) > 1:
-            self.write_lists(self.output, pictures)
+    def lists(self, pictures: Sequence[Picture]) -> dict[Path, list[str]]:
+        found = self.split_lists(self.output, pictures)
+        return found if len(found) > 1 else {}
 
 
 def labelme_shapes(scene: Scene, tolerance: float) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ class COCOWriter(Writer):
             identity = {"id": len(items) + 1, "image_id": len(images), "category_id": self._numbers[item.name]}
             items.append({**identity, **coco_object(scene, item, self.tolerance)})
 
-    def finish(self, pictures: Sequence[Picture]) -> None:
+    def finish(self, pictures: Sequence[Picture], changed: bool) -> None:
         categories = [{"id": i, "name": name, "supercategory": ""} for name, i in self._numbers.items()]
         for split, images in self._images.items():
             content = {"images": images, "categories": categories, "annotations": self._annotations[split]}

@@ -136,14 +136,26 @@ def read_size(height: Any, width: Any, name: str) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+CVAT_XML = "is CVAT's own XML, which is not read: export the task as 'Segmentation mask 1.1'"
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 """Split by its name in a file or folder."""
+SPLIT_FOLDER = re.compile(rf"(?:images?[-_ ]?)?({'|'.join(SPLITS)})(?:[-_ ]?(?:images?|set))?[-_ ]?\d*", re.IGNORECASE)
+"""Name of a folder of a split: train, train2017, val_images, ..."""
 
 
 def split_name(path: Path) -> str | None:
     """Return the split in the name of a file such as ``instances_val2017.json``, or else of its folder."""
     words = [*re.split(r"[^a-z]+", path.stem.lower()), path.parent.name.lower()]
     return next((SPLITS[word] for word in words if word in SPLITS), None)
+
+
+def folder_split(folder: Path) -> str | None:
+    """Return the split that a part of a folder's path names, such as ``images/train2017`` or ``valid/images``."""
+    found = (SPLIT_FOLDER.fullmatch(part) for part in reversed(folder.parts))
+    return next((SPLITS[name[1].lower()] for name in found if name), None)
 
 
 class ImageFolder:

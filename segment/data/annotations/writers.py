@@ -12,15 +12,17 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from segment.console import print_once
 from segment.data.annotations.masks import CLASS_MASKS, OBJECT_MASKS
 from segment.data.annotations.objects import is_void
 from segment.data.annotations.scenes import Picture, Scene, ShownObject
 from segment.data.classes import IGNORE, VOID_COLOUR, Classes, voc_palette
 from segment.data.headers import image_header
 from segment.data.images import read_image
+from segment.data.labelmap import labelmap_names
 from segment.data.labels import VOID
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import first_names, whole_file
 
 SPLIT_LISTS = Path("ImageSets", "Segmentation")
 
@@ -63,9 +65,20 @@ class Writer(ABC):
     def write(self, picture: Picture, scene: Scene) -> None:
         """Write all files of an image."""
 
-    @abstractmethod
-    def finish(self, pictures: Sequence[Picture]) -> None:
-        """Write what belongs to all images, given those that are complete."""
+    def lists(self, pictures: Sequence[Picture]) -> dict[Path, list[str]]:
+        """Return the lines of each text file of all images, given those that are complete."""
+        return {}
+
+    def finish(self, pictures: Sequence[Picture], changed: bool) -> None:
+        """Write the files of all images, given those that are complete.
+
+        Args:
+            changed: also replace files that exist, since they may lack an image.
+        """
+        for path, lines in self.lists(pictures).items():
+            if changed or not path.exists():
+                with whole_file(path, encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in lines)
 
     def copy_image(self, picture: Picture, folder: str = "", suffix: str = "") -> Path:
         """Copy an image, unchanged, under the picture's name."""
@@ -75,16 +88,26 @@ class Writer(ABC):
                 shutil.copyfileobj(source, file)
         return path
 
-    def write_lists(self, folder: Path, pictures: Sequence[Picture]) -> None:
-        """Write a list of names for each split."""
-        for split in sorted({picture.split for picture in pictures}):
-            _write_lines(folder / f"{split}.txt", [one.name for one in pictures if one.split == split])
+    def split_lists(self, folder: Path, pictures: Sequence[Picture]) -> dict[Path, list[str]]:
+        """Return the names of each split, by the path of its list."""
+        splits = sorted({picture.split for picture in pictures})
+        return {folder / f"{split}.txt": [one.name for one in pictures if one.split == split] for split in splits}
 
-    def write_labelmap(self) -> None:
-        """Write the names and colours of the classes and of void, as CVAT does."""
-        colours = dict(zip((*self.classes.names, VOID), (*self.classes.palette, VOID_COLOUR), strict=True))
-        lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in colours.items()]
-        _write_lines(self.output / "labelmap.txt", ["# label:color_rgb:parts:actions", *lines])
+
+class MaskWriter(Writer):
+    """Writes masks of classes, and ``labelmap.txt`` with names that it can hold."""
+
+    def __init__(self, output: Path, classes: Classes, *args: Any) -> None:
+        super().__init__(output, classes, *args)
+        self.forms = labelmap_names([*classes.names, VOID])
+        if changed := [f"{form} for {name}" for name, form in self.forms.items() if form != name]:
+            print_once(f"note: labelmap.txt has {first_names(changed)}")
+
+    def labelmap(self) -> dict[Path, list[str]]:
+        """Return the lines of ``labelmap.txt``: names and colours of the classes and of void, as CVAT writes them."""
+        colours = zip(self.forms.values(), (*self.classes.palette, VOID_COLOUR), strict=True)
+        lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in colours]
+        return {self.output / "labelmap.txt": ["# label:color_rgb:parts:actions", *lines]}
 
     def label(self, item: ShownObject) -> int:
         ignored = item.name == VOID or is_void(item.flags, self.difficult)
@@ -105,7 +128,7 @@ class Writer(ABC):
             image.save(file, "PNG")
 
 
-class MasksWriter(Writer):
+class MasksWriter(MaskWriter):
     """``images/``, ``masks/`` with class indices, ``labelmap.txt`` and lists of the splits, for data=folder."""
 
     def last_file(self, picture: Picture) -> Path:
@@ -115,13 +138,12 @@ class MasksWriter(Writer):
         self.copy_image(picture, "images")
         self.save_mask(self.last_file(picture), self.label_map(scene), self.classes.flat_palette())
 
-    def finish(self, pictures: Sequence[Picture]) -> None:
-        self.write_labelmap()
-        self.write_lists(self.output, pictures)
+    def lists(self, pictures: Sequence[Picture]) -> dict[Path, list[str]]:
+        return {**self.labelmap(), **self.split_lists(self.output, pictures)}
 
 
-class CVATWriter(Writer):
-    """CVAT's "Segmentation mask 1.1": masks of classes and objects, and ``cvat.zip`` of them to import."""
+class ObjectMasksWriter(MaskWriter):
+    """Masks of classes and masks of objects."""
 
     def last_file(self, picture: Picture) -> Path:
         return self.output / CLASS_MASKS / f"{picture.name}.png"
@@ -129,7 +151,8 @@ class CVATWriter(Writer):
     def write(self, picture: Picture, scene: Scene) -> None:
         labels, kept = self.label_map(scene), self.kept_objects(scene)
         if len(kept) >= IGNORE:
-            raise SegmentError(f"{picture.image} has {len(kept)} objects; a mask of objects holds {IGNORE - 1}")
+            limit = f"a mask of objects holds {IGNORE - 1}: choose the format coco or labelme"
+            raise SegmentError(f"{picture.image} has {len(kept)} objects; {limit}")
         order = {item.number: i for i, item in enumerate(kept, 1)}
         objects = scene.values(lambda item: order.get(item.number, IGNORE)).astype(np.uint8)
         objects[labels == IGNORE] = IGNORE
@@ -144,16 +167,25 @@ class CVATWriter(Writer):
     def write_further(self, picture: Picture, scene: Scene, kept: Sequence[ShownObject]) -> None:
         pass
 
-    def finish(self, pictures: Sequence[Picture]) -> None:
-        self.write_labelmap()
-        _write_lines(self.output / SPLIT_LISTS / "default.txt", [picture.name for picture in pictures])
-        with whole_file(self.output / "cvat.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
+
+class CVATWriter(ObjectMasksWriter):
+    """CVAT's "Segmentation mask 1.1": masks of classes and objects, and ``cvat.zip`` of them to import."""
+
+    def lists(self, pictures: Sequence[Picture]) -> dict[Path, list[str]]:
+        return {**self.labelmap(), self.output / SPLIT_LISTS / "default.txt": [picture.name for picture in pictures]}
+
+    def finish(self, pictures: Sequence[Picture], changed: bool) -> None:
+        super().finish(pictures, changed)
+        path = self.output / "cvat.zip"
+        if path.exists() and not changed:
+            return
+        with whole_file(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
             masks = [f"{folder}/{one.name}.png" for one in pictures for folder in (CLASS_MASKS, OBJECT_MASKS)]
             for name in ("labelmap.txt", f"{SPLIT_LISTS.as_posix()}/default.txt", *masks):
                 archive.write(self.output / name, name)
 
 
-class VOCWriter(CVATWriter):
+class VOCWriter(ObjectMasksWriter):
     """VOC's layout: ``JPEGImages/``, both kinds of masks, ``Annotations/`` with difficult objects, ``ImageSets/``."""
 
     def write_further(self, picture: Picture, scene: Scene, kept: Sequence[ShownObject]) -> None:
@@ -166,14 +198,16 @@ class VOCWriter(CVATWriter):
             with whole_file(path, "wb") as file:
                 Image.fromarray(pixels).save(file, "JPEG", quality=95)
         with whole_file(self.output / "Annotations" / f"{picture.name}.xml", "wb") as file:
-            tree = ElementTree.ElementTree(_voc_xml(path.name, scene, kept))
+            tree = ElementTree.ElementTree(
+                _voc_xml(path.name, scene, [item._replace(name=self.forms[item.name]) for item in kept])
+            )
             ElementTree.indent(tree)
             tree.write(file, "utf-8")
 
-    def finish(self, pictures: Sequence[Picture]) -> None:
-        self.write_labelmap()
-        self.write_lists(self.output / SPLIT_LISTS, pictures)
-        _write_lines(self.output / SPLIT_LISTS / "trainval.txt", [picture.name for picture in pictures])
+    def lists(self, pictures: Sequence[Picture]) -> dict[Path, list[str]]:
+        folder = self.output / SPLIT_LISTS
+        names = [picture.name for picture in pictures]
+        return {**self.labelmap(), **self.split_lists(folder, pictures), folder / "trainval.txt": names}
 
 
 def _voc_xml(filename: str, scene: Scene, objects: Sequence[ShownObject]) -> ElementTree.Element:
@@ -195,8 +229,3 @@ def _voc_xml(filename: str, scene: Scene, objects: Sequence[ShownObject]) -> Ele
 def _add(parent: ElementTree.Element, **texts: Any) -> None:
     for name, text in texts.items():
         ElementTree.SubElement(parent, name).text = str(text)
-
-
-def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    with whole_file(path, encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)

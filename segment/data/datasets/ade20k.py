@@ -12,18 +12,17 @@ from segment.data.pairs import Sample
 from segment.errors import SegmentError
 
 
-def _read_classes() -> Classes:
+def _read_classes() -> tuple[Classes, frozenset[str]]:
+    """Return the classes, and all names of stuff, synonyms included."""
     with (files("segment.data.datasets") / "ade20k.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    synonyms = frozenset(name.strip() for row in rows if row["stuff"] == "1" for name in row["name"].split(","))
     names = [row["name"].split(",")[0] for row in rows]
-    return Classes(
-        tuple(names),
-        tuple((int(row["r"]), int(row["g"]), int(row["b"])) for row in rows),
-        frozenset(name for name, row in zip(names, rows, strict=True) if row["stuff"] == "1"),
-    )
+    palette = tuple((int(row["r"]), int(row["g"]), int(row["b"])) for row in rows)
+    return Classes(tuple(names), palette, synonyms & {*names}), synonyms
 
 
-ADE20K = _read_classes()
+ADE20K, STUFF_NAMES = _read_classes()
 
 CHALLENGE = "ADEChallengeData2016"
 """Name of the challenge's folder and archive."""

@@ -15,7 +15,7 @@ from segment.data.annotations.objects import AnnotatedObject, draw_by_pil
 from segment.data.annotations.sources import flag, load_json, read_points, typed
 from segment.data.classes import BACKGROUND, IGNORE, Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule
-from segment.data.datasets.ade20k import ADE20K, SUBFOLDERS
+from segment.data.datasets.ade20k import STUFF_NAMES, SUBFOLDERS
 from segment.data.headers import ImageHeader
 from segment.data.labels import VOID, Labels, index_labels
 from segment.data.pairs import Finding, Sample
@@ -240,7 +240,7 @@ class ADE20KFullDataModule(SegmentationDataModule):
         if not 1 < len(names) < IGNORE:
             raise SegmentError(f"data.classes names {len(names)} classes; expected 2 to 254")
         bases = {name: Selection.parse(self.table[name][0]).names for name in names if name in self.table}
-        stuff = frozenset(name for name, path in bases.items() if path[-1] in ADE20K.stuff and len(path) == 1)
+        stuff = frozenset(name for name, path in bases.items() if path[-1] in STUFF_NAMES and len(path) == 1)
         self.classes = Classes(tuple(names), voc_palette(len(names)), stuff)
         self.others, self.ignore = others, [*ignore]
         self.selections = [(Selection.parse(text), names.index(name)) for name in bases for text in self.table[name]]

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from segment.console import print_once
-from segment.data.annotations.coco import CROWD
 from segment.data.annotations.labels import class_names, class_of_labels, paste, spellings
 from segment.data.annotations.masks import NOT_COUNTED
 from segment.data.annotations.objects import AnnotatedObject, Annotation, DrawnMask, is_void
-from segment.data.annotations.sources import ImageFolder
+from segment.data.annotations.sources import SPLITS, ImageFolder, folder_split
 from segment.data.classes import IGNORE
 from segment.data.dataset import SegmentationDataset
 from segment.data.datasets.annotation_formats import READERS, find_format, read_annotations, unpacked
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.headers import image_header
 from segment.data.labels import VOID
-from segment.data.pairs import Finding, Sample
+from segment.data.pairs import Finding, Remark, Sample
 from segment.errors import SegmentError
 from segment.files import first_names
 
@@ -27,8 +26,8 @@ class AnnotationDataModule(FolderDataModule):
     """Photos and the files of an annotation tool in one folder. Masks are drawn when they are needed.
 
     Class 0 is the background, which is all that no object covers. Splits come from the annotation files where they
-    state them, and otherwise as in :class:`segment.data.datasets.folder.FolderDataModule`. Images without an annotation
-    are not used.
+    state them, from lists as in :class:`segment.data.datasets.folder.FolderDataModule`, or from names of the images'
+    folders; otherwise a fraction is held out. Images without an annotation are not used.
 
     Args:
         root: the folder, or the zip of an export, which is unpacked beside itself.
@@ -73,9 +72,13 @@ class AnnotationDataModule(FolderDataModule):
         found = [*read_annotations(folder, self.format)]
         self.annotations = [one for one in found if isinstance(one, Annotation)]
         findings = [one for one in found if isinstance(one, Finding)]
-        self.left_out = [one for one in findings if one.kind != CROWD]
+        self.left_out = [one for one in findings if not isinstance(one, Remark)]
         if not self.annotations:
-            raise SegmentError(f"no annotation below {folder.root} can be read: {self.left_out[0].message}")
+            raise SegmentError(f"no annotation below {folder.root} can be read: {findings[0].message}")
+        remarks = [
+            *(one for one in findings if isinstance(one, Remark)),
+            *outline_remarks(self.annotations, folder.root),
+        ]
         self.found = Counter(label for one in self.annotations for label in one.labels())
         self.class_of = class_of_labels(self.found, classes, others)
         self.others, self.difficult = others, difficult
@@ -86,8 +89,8 @@ class AnnotationDataModule(FolderDataModule):
         self.layout = f"images and annotations of the format {self.format}"
         self.by_index, self.palette = False, "indices"
         self._noted = False
-        self.crowds = [one for one in findings if one.kind == CROWD]
-        for line in [f"classes found: {paste(names)}"] * (classes is None) + [one.message for one in self.crowds]:
+        self.remarks = [*remarks, *self._split_remarks()]
+        for line in [f"classes found: {paste(names)}"] * (classes is None) + [one.message for one in self.remarks]:
             print_once(line)
         self._folder = folder
 
@@ -100,13 +103,34 @@ class AnnotationDataModule(FolderDataModule):
 
     def samples(self, split: str) -> list[Sample]:
         """Return the annotated images of a split."""
-        splits = {one.split for one in self.annotations} - {None}
-        if len(splits) < 2:
-            return super().samples(split)
-        if split not in splits:
-            shown = ", ".join(sorted(map(str, splits)))
+        name = SPLITS.get(split, split)
+        if name in self._splits.values():
+            return [self._sample(one) for one in self.annotations if self._splits[one.image] == name]
+        if len(stated := {one.split for one in self.annotations} - {None}) > 1:
+            shown = ", ".join(sorted(map(str, stated)))
             raise SegmentError(f"no split {split!r} at data.root={self.root}: its annotations have {shown}")
-        return [self._sample(one) for one in self.annotations if one.split == split]
+        return super().samples(split)
+
+    @cached_property
+    def _splits(self) -> dict[Path, str | None]:
+        """The split of each image by its annotation, or else by its folder; empty if there are fewer than two.
+
+        Lists at the root come before folders.
+        """
+        splits = {
+            one.image: one.split or folder_split(one.image.relative_to(self.root).parent) for one in self.annotations
+        }
+        stated = {one.split for one in self.annotations} - {None}
+        if len(stated) < 2 and any(self._is_split(path) for path in self.root.glob("*.txt")):
+            return {}
+        return splits if len({*splits.values()} - {None}) > 1 else {}
+
+    def _split_remarks(self) -> list[Remark]:
+        """Return a remark on the annotated images that are in no split, where others are in one."""
+        lost = [one.id for one in self.annotations if one.image in self._splits and not self._splits[one.image]]
+        names = ", ".join(sorted(filter(None, {*self._splits.values()})))
+        count = f"{len(lost)} of {len(self.annotations)} annotated images"
+        return [Remark("no split", f"{count} are in none of the splits {names}: {first_names(lost)}")] * bool(lost)
 
     def _pairs(self, images: Path, masks: Path) -> list[Sample]:
         return [self._sample(one) for one in self.annotations if images in one.image.parents]
@@ -126,7 +150,10 @@ class AnnotationDataModule(FolderDataModule):
 
     def findings(self) -> tuple[list[Finding], list[Finding]]:
         """Return the annotations that cannot be read, and what is odd about the others."""
-        notes = [*self.crowds, *(note for annotation in self.annotations for note in annotation_notes(annotation))]
+        notes: list[Finding] = [
+            *self.remarks,
+            *(note for annotation in self.annotations for note in annotation_notes(annotation)),
+        ]
         notes += self._counted[1]
         for group in spellings(self.found):
             if len({self.class_of.get(label, label) for label in group}) == 1:  # merged by data.classes
@@ -176,6 +203,19 @@ class AnnotationDataModule(FolderDataModule):
 
 MASKS = "Segmentation"
 """First part of the names of VOC's folders of masks."""
+
+
+def outline_remarks(annotations: Sequence[Annotation], root: Path) -> list[Remark]:
+    """Return a remark on the objects without an outline, such as boxes.
+
+    Raises:
+        SegmentError: no object has an outline.
+    """
+    empty = [item.is_empty for one in annotations for item in one.objects]
+    count = f"{sum(empty)} of {len(empty)} objects below {root} have no outline, such as boxes"
+    if empty and all(empty):
+        raise SegmentError(f"{count}, which are for detection: outline them")
+    return [Remark("no outline", f"{count}: they have no pixels")] * any(empty)
 
 
 def annotation_notes(annotation: Annotation) -> Iterator[Finding]:

@@ -1,17 +1,19 @@
 """The annotation formats: how a folder shows which one it has, and its reader."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
-from segment.data.annotations.coco import is_coco, read_coco
+from segment.data.annotations.coco import KEYPOINTS, is_coco, read_coco
 from segment.data.annotations.labelme import is_labelme, read_labelme, read_labelme_xml
 from segment.data.annotations.labelstudio import is_labelstudio, read_labelstudio
 from segment.data.annotations.masks import CLASS_MASKS, read_layout
 from segment.data.annotations.objects import Annotation
-from segment.data.annotations.sources import ImageFolder, load_json
-from segment.data.annotations.yolo import label_files, read_names, read_yolo
+from segment.data.annotations.sources import CVAT_XML, ImageFolder, load_json
+from segment.data.annotations.yolo import label_files, read_names, read_splits, read_yolo
 from segment.data.classes import BACKGROUND, IGNORE
 from segment.data.datasets.voc import VOC
 from segment.data.downloads.unpack import unpack
@@ -80,16 +82,24 @@ def read_annotations(folder: ImageFolder, name: str) -> Found:
         SegmentError: there is no file of that format.
     """
     owners: dict[Path, Annotation] = {}
+    twice: dict[tuple[Path, Path], list[Path]] = defaultdict(list)
     empty = True
     for found in READERS[name](folder):
         empty = False
-        if isinstance(found, Annotation) and (other := owners.setdefault(found.image, found)) is not found:
-            found = Finding(
-                "annotation", f"{other.file} and {found.file} both annotate {found.image}: the first is read"
-            )
-        yield found
+        if isinstance(found, Finding) or (other := owners.setdefault(found.image, found)) is found:
+            yield found
+        elif _contents(other) != _contents(found) or not found.objects:
+            twice[other.file, found.file].append(found.image)
+    for (first, second), images in twice.items():
+        shown = images[0] if len(images) == 1 else f"{len(images)} images, such as {images[0]}"
+        yield Finding("annotation", f"{first} and {second} both annotate {shown}: the first is read")
     if empty:
         raise SegmentError(f"no annotation of the format {name} below {folder.root}")
+
+
+def _contents(annotation: Annotation) -> list[Any]:
+    """Return the objects of an annotation in a form that can be compared."""
+    return [(one._replace(outlines=()), [points.tolist() for points in one.outlines]) for one in annotation.objects]
 
 
 def _each(paths: Iterable[Path], folder: ImageFolder, read: Callable[[Path], Annotation | Found]) -> Found:
@@ -110,7 +120,19 @@ def _labelme(folder: ImageFolder) -> Found:
 
 
 def _coco(folder: ImageFolder) -> Found:
-    return _each(folder.with_suffix(".json"), folder, lambda path: read_coco(path, folder))
+    """Yield what the files hold, last those with keypoints or without objects: only images that no other file has."""
+    files = [[*_each([path], folder, lambda path: read_coco(path, folder))] for path in folder.with_suffix(".json")]
+    known: set[Path] = set()
+    for found in sorted(files, key=_comes_last):
+        annotations = [one for one in found if isinstance(one, Annotation)]
+        left_out = {one.id for one in annotations if one.image in known} if _comes_last(found) else ()
+        yield from (one for one in found if not isinstance(one, Annotation) or one.id not in left_out)
+        known |= {one.image for one in annotations}
+
+
+def _comes_last(found: Sequence[Annotation | Finding]) -> bool:
+    kinds = {one.kind for one in found if isinstance(one, Finding)}
+    return KEYPOINTS in kinds or not any(one.objects for one in found if isinstance(one, Annotation))
 
 
 def _labelstudio(folder: ImageFolder) -> Found:
@@ -118,16 +140,17 @@ def _labelstudio(folder: ImageFolder) -> Found:
 
 
 def _yolo(folder: ImageFolder) -> Found:
-    names = read_names(folder)
-    return _each(label_files(folder), folder, lambda path: read_yolo(path, folder, names))
+    names, (splits, remarks) = read_names(folder), read_splits(folder)
+    yield from remarks
+    yield from _each(label_files(folder), folder, lambda path: read_yolo(path, folder, names, splits))
 
 
 def _cvat(folder: ImageFolder) -> Found:
     path = next((path for path in folder.files if path.name == "labelmap.txt" and folder.contains(path)), None)
     if path is None:
         own = next((path for path in folder.files if path.name == "annotations.xml"), None)
-        hint = f"{own} is CVAT's own XML, which is not read: " if own else f"no labelmap.txt below {folder.root}: "
-        raise SegmentError(f"{hint}export the task as 'Segmentation mask 1.1'")
+        lacks = f"no labelmap.txt below {folder.root}: export the task as 'Segmentation mask 1.1'"
+        raise SegmentError(f"{own} {CVAT_XML}" if own else lacks)
     table = {tuple(map(int, colour.split("/"))): label for colour, label in read_labelmap(path).items()}
     return read_layout(path.parent, table, folder.root)
 

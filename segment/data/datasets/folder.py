@@ -117,9 +117,10 @@ class FolderDataModule(SegmentationDataModule):
         places = (*root.glob("*.txt"), *root.glob("*/"), *(root / self.images).glob("*/"))
         others = {path.name for path in places if self._is_split(path)}
         if split not in {"train", "val"} or others:
+            folders = dict.fromkeys(f"{Path(*parts)}/" for parts in ((self.images, split), (split, self.images)))
             raise SegmentError(
-                f"no split {split!r} at data.root={root}: expected {split}.txt, {self.images}/{split}/ or "
-                f"{split}/{self.images}/" + (f"; found {', '.join(sorted(others))}" if others else "")
+                f"no split {split!r} at data.root={root}: expected {split}.txt, {' or '.join(folders)}"
+                + (f"; found {', '.join(sorted(others))}" if others else "")
             )
         samples = self._pairs(root / self.images, root / self.masks)
         if len(samples) < 2:

@@ -8,8 +8,9 @@ import pytest
 
 from segment.data.annotations.coco import decode_counts, read_coco
 from segment.data.annotations.objects import Annotation
+from segment.data.datasets.annotation_formats import read_annotations
 from segment.data.headers import image_header
-from segment.data.pairs import Finding
+from segment.data.pairs import Finding, Remark
 from segment.errors import SegmentError
 from tests.data.annotations.conftest import save_photo
 
@@ -150,6 +151,46 @@ def test_lost_annotations_categories_and_images_are_named(folder):
         ": no such image below : gone.jpg",
         " has 1 annotations of images that it does not list",
     ]
+
+
+@pytest.mark.parametrize("caption", [{"image_id": 1, "caption": "a dog"}, {"image_id": 1, "bbox": [1, 2, 3, 4]}, None])
+def test_a_file_without_outlines_is_one_remark(folder, caption):
+    value = content(caption) if caption else {"images": content()["images"]}
+    (found,) = read(folder, value)
+    assert isinstance(found, Remark)
+    assert f"is left out: none of its {len(value.get('annotations', []))} annotations has an outline" in found.message
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+@pytest.mark.parametrize("second", ["images", "keypoints", "same", "captions"])
+def test_the_file_with_all_outlines_wins_and_the_others_are_a_line_each(folder, order, second):
+    """COCO's and datumaro's folders have several files on the same images."""
+    save_photo(folder().root / "b.jpg")
+    objects = content(item([SQUARE]), item([SQUARE], 90), item([SQUARE], image=2))
+    objects["images"].append({"id": 2, "file_name": "b.jpg"})
+    others = {
+        "images": [],
+        "keypoints": [item([SQUARE], keypoints=[0])],
+        "same": objects["annotations"],
+        "captions": [{"image_id": 1, "caption": "a"}],
+    }
+    for name, value in zip(order, (objects, {**objects, "annotations": others[second]}), strict=True):
+        (folder().root / f"{name}.json").write_text(json.dumps(value))
+    *remarks, first, last = sorted(
+        read_annotations(folder(), "coco"), key=lambda one: ("", "") if isinstance(one, Finding) else (one.id,)
+    )
+    assert (first.labels(), last.labels()) == (["dog", "cat"], ["dog"])
+    assert [type(one) for one in remarks] == [Remark] * (second in {"keypoints", "captions"})
+
+
+def test_two_files_on_the_same_images_are_one_finding(folder):
+    save_photo(folder().root / "b.jpg")
+    for name, category in (("a", 7), ("b", 90)):
+        value = content(item([SQUARE], category), item([SQUARE], category, image=2))
+        value["images"].append({"id": 2, "file_name": "b.jpg"})
+        (folder().root / f"{name}.json").write_text(json.dumps(value))
+    (finding,) = [one for one in read_annotations(folder(), "coco") if isinstance(one, Finding)]
+    assert re.search(r"a.json and .*b.json both annotate 2 images, such as .*a.jpg: the first is read", finding.message)
 
 
 @pytest.mark.parametrize(("name", "split"), [("instances_val2017.json", "val"), ("coco.json", None)])

@@ -2,6 +2,8 @@
 
 import json
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from segment.data.annotations.scenes import Picture, scene_of_labels
 from segment.data.annotations.writers import void_border
 from segment.data.classes import Classes, voc_palette
 from segment.data.datasets.annotated import AnnotationDataModule
+from segment.data.datasets.folder import FolderDataModule
 from segment.errors import SegmentError
 from tests.data.annotations.conftest import save_photo
 
@@ -147,6 +150,55 @@ def test_conversion_continues_and_overwrites_nothing(tmp_path):
         claim_folder(tmp_path / "photos", {})
     with pytest.raises(SegmentError, match="several images would be written as 0"):
         convert_pictures([found[0], found[0]], writer, print)
+
+
+@pytest.mark.parametrize("name", ["voc", "masks", "cvat"])
+def test_names_with_signs_of_labelmaps_are_changed_and_noted(tmp_path, name, capsys):
+    labels = np.full((20, 30), 2, np.uint8)
+    labels[3:9, 4:12] = 1
+    classes = Classes(("background", "person:walking", "#1"), voc_palette(3))
+    scene = scene_of_labels(labels, classes)
+    scene = replace(scene, objects=[one._replace(flags=frozenset({"difficult"})) for one in scene.objects])
+    found = [picture._replace(scene=lambda: scene) for picture in pictures(tmp_path / "photos", [labels] * 2)]
+    convert_pictures(found, WRITERS[name](tmp_path / "out", classes, 0, 0.0, "class"), print)
+    assert capsys.readouterr().out == "note: labelmap.txt has person-walking for person:walking, -1 for #1\n"
+    if name == "masks":
+        assert FolderDataModule(str(tmp_path / "out")).classes.names == ("background", "person-walking", "-1")
+        return
+    for picture in found:
+        (tmp_path / "out" / picture.image.name).write_bytes(picture.image.read_bytes())
+    (tmp_path / "out" / "cvat.zip").unlink(missing_ok=True)
+    data = AnnotationDataModule(str(tmp_path / "out"), "cvat")
+    assert data.counts()["label"] == {"person-walking": 2, "-1": 2}
+    assert data.counts().get("flag", {}) == ({"difficult": 4} if name == "voc" else {})
+    with pytest.raises(SegmentError, match=r"'a:b' and 'a-b' would both be 'a-b' in labelmap.txt: rename one of them"):
+        WRITERS[name](tmp_path / "no", Classes(("background", "a:b", "a-b"), voc_palette(3)), 0, 0.0, "class")
+
+
+@pytest.mark.parametrize("name", ["voc", "masks", "labelme", "cvat"])
+def test_the_files_of_all_images_are_finished_by_the_next_run(tmp_path, name, monkeypatch):
+    """A run may be killed after the last image, before its name is in the lists."""
+    found, output = pictures(tmp_path / "photos", class_maps()), tmp_path / "out"
+    writer = WRITERS[name](output, CLASSES, 0, 0.0, "void")
+    convert_pictures(found, writer, print)
+    expected = {path.relative_to(output): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    own = [*writer.lists(found), output / "cvat.zip"]
+    for path in own:
+        path.unlink(missing_ok=True)
+    assert convert_pictures(found, writer, print) == (0, len(found))
+    edited = next(iter(writer.lists(found)))
+    edited.write_text("edited")
+    convert_pictures(found, writer, print)
+    assert edited.read_text() == "edited"
+    writer.last_file(found[0]).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            convert_pictures(found, writer, print)
+    assert convert_pictures(found, writer, print) == (0, len(found))
+    assert {path.relative_to(output) for path in output.rglob("*") if path.is_file()} == {*expected}
+    archive = Path("cvat.zip")
+    assert all((output / path).read_bytes() == content for path, content in expected.items() if path != archive)
 
 
 def test_a_broken_image_is_reported_and_the_rest_is_written(tmp_path):

@@ -162,6 +162,8 @@ def test_mit_xml(folder):
         (XML.replace("<x>2</x>", "<x>two</x>"), "expected a number, got 'two'"),
         (XML.replace("<x>2</x>", "<x>nan</x>"), "points of car: expected pairs"),
         ("<a>" * 50_000, "cannot read"),
+        ("<html><body>x</body></html>", "a.xml has <html>; LabelMe's XML has <annotation>"),
+        ("<annotations><image/></annotations>", "a.xml is CVAT's own XML, which is not read: export the task as"),
         (XML.replace("<name>car</name>", "<name>car</name><segm><mask>m.png</mask></segm>"), "only polygons are"),
     ],
 )

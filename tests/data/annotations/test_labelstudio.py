@@ -7,9 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from segment.data.annotations.labelstudio import decode_brush, read_labelstudio
+from segment.data.annotations.labelstudio import decode_brush, is_labelstudio, read_labelstudio
 from segment.data.annotations.objects import Annotation
 from segment.data.headers import image_header
+from segment.data.pairs import Remark
+from segment.errors import SegmentError
 from tests.data.annotations.conftest import save_photo
 
 
@@ -107,6 +109,34 @@ def test_an_uploaded_name_lost_its_spaces_and_brackets(folder):
     assert "may be 'IMG 1 (ü).jpg' or 'IMG_1_ü.jpg': rename" in read(folder, one)[0].message
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"points": [[10, 10], [50, 10], [50, 50]]},
+        {"x": 10, "y": 10, "width": 40, "height": 50, "rotation": 0},
+        {"x": 50, "y": 50, "radiusX": 20, "radiusY": 30, "rotation": 0},
+    ],
+)
+def test_labels_beside_a_shape_are_read_and_regions_without_are_counted(folder, value):
+    """The tags <Labels> and <Polygon> give two results for a region."""
+    shape = {**result("polygon", value), "value": value}
+    found, mask = drawn(folder, shape, result("labels", value))
+    assert (found.labels(), bool(mask.any())) == (["dog"], True)
+    other = result("polygonlabels", {"points": [[1, 1], [9, 1], [9, 9]]})
+    found, remark = read(folder, task(shape, shape, other, {**POLYGON, "value": {**value, "polygonlabels": []}}))
+    assert found.labels() == ["dog"]
+    assert isinstance(remark, Remark)
+    assert remark.message.endswith("export.json: 3 regions have no label and are background: task 5")
+
+
+def test_json_min_is_named(folder):
+    value = {**POLYGON["value"], "original_width": 30, "original_height": 20}
+    task = {"id": 1, "image": "/data/upload/1/0123abcd-a.jpg", "label": [value], "annotator": 1}
+    assert [is_labelstudio(one) for one in ([task], [5], [[]], [{}], {}, [{"label": "data"}])] == [True] + [False] * 5
+    with pytest.raises(SegmentError, match=r"export.json is of the kind JSON-MIN: export as JSON, not JSON-MIN"):
+        read(folder, task)
+
+
 def test_the_last_annotation_that_was_not_cancelled_counts(folder):
     results = [[POLYGON], [result("polygonlabels", POLYGON["value"], ["cat"])], []]
     done = [{"result": one, "was_cancelled": i == 2} for i, one in enumerate(results)]
@@ -140,6 +170,7 @@ def test_the_last_annotation_that_was_not_cancelled_counts(folder):
             task({**result("brushlabels", {"format": "rle", "rle": [1]}), "original_width": 99}),
             "is made for 99x20 pixels, but its image",
         ),
+        (task(result("brushlabels", {"format": "rle", "rle": "abc"})), "rle of brush strokes is 'abc': expected list"),
         (task(result("brushlabels", {"format": "png"})), "have the format 'png'; expected rle"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segment.data.annotations.sources import ImageFolder
-from segment.data.annotations.yolo import label_files, read_names, read_yolo
+from segment.data.annotations.yolo import label_files, read_names, read_splits, read_yolo
 from segment.data.headers import image_header
 from segment.errors import SegmentError
 from tests.data.annotations.conftest import save_photo
@@ -22,7 +22,7 @@ def make(root, text=f"{SMALL}\n\n{LARGE}\n", names="names:\n  0: person\n  1: 'b
     (root / "data.yaml").write_text(names)
     folder = ImageFolder(root)
     (path,) = label_files(folder)
-    return read_yolo(path, folder, read_names(folder))
+    return read_yolo(path, folder, read_names(folder), read_splits(folder)[0])
 
 
 def test_small_objects_are_drawn_over_large_ones(tmp_path):
@@ -44,9 +44,20 @@ def test_forms_of_names(tmp_path, names):
     assert make(tmp_path, names=names).labels() == ["person", "big dog"]
 
 
-def test_names_from_a_list_or_none(tmp_path):
+@pytest.mark.parametrize(
+    "names", ["names: {1: big dog, 2: cat}", "names: [~, big dog]", "names:\n-\n- big dog", "\nbig dog\n"]
+)
+def test_the_number_of_a_class_is_its_key_or_place(tmp_path, names):
+    (tmp_path / "classes.txt").write_text(names)
+    assert make(tmp_path, SMALL, names if ":" in names else "").labels() == ["big dog"]
+    with pytest.raises(SegmentError, match=r"class 0 has no name; named are 1"):
+        make(tmp_path, LARGE, names if ":" in names else "")
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "obj.names"])
+def test_names_from_a_list_or_none(tmp_path, name):
     assert make(tmp_path, names="path: .\n").labels() == ["class 0", "class 1"]
-    (tmp_path / "classes.txt").write_text("a\nb\n")
+    (tmp_path / name).write_text("a\nb\n")
     assert make(tmp_path, names="path: .\n").labels() == ["a", "b"]
 
 
@@ -57,7 +68,7 @@ def test_names_from_a_list_or_none(tmp_path):
         ("0 0 0 1 nan 1 0", "expected CLASS"),
         ("0 0 0 1 1 1", "expected CLASS"),
         ("0 0.5 0.5 0.1 0.1", "has a box and no outline"),
-        ("7 0 0 1 1 1 0", "class 7, but 2 names are known"),
+        ("7 0 0 1 1 1 0", "class 7 has no name; named are 0, 1"),
         ("-1 0 0 1 1 1 0", "expected CLASS"),
     ],
 )
@@ -70,7 +81,7 @@ def test_text_of_powershell_is_read(tmp_path):
     make(tmp_path)
     (tmp_path / "labels" / "train" / "a.txt").write_bytes(LARGE.encode("utf-16"))
     folder = ImageFolder(tmp_path)
-    assert read_yolo(*label_files(folder), folder, ["person"]).labels() == ["person"]
+    assert read_yolo(*label_files(folder), folder, {0: "person"}, {}).labels() == ["person"]
 
 
 @pytest.mark.parametrize("name", ["labels/train/a.txt", "data.yaml", "classes.txt"])
@@ -81,11 +92,13 @@ def test_a_pipe_or_a_broken_link_is_one_line(tmp_path, name):
     for place in (os.mkfifo, lambda path: path.symlink_to("nothing")):
         place(tmp_path / name)
         with pytest.raises(SegmentError, match=f"cannot read .*{name}: "):
-            read_yolo(tmp_path / "labels" / "train" / "a.txt", ImageFolder(tmp_path), read_names(ImageFolder(tmp_path)))
+            read_yolo(
+                tmp_path / "labels" / "train" / "a.txt", ImageFolder(tmp_path), read_names(ImageFolder(tmp_path)), {}
+            )
         (tmp_path / name).unlink()
 
 
-@pytest.mark.parametrize("names", ["names: [", "names: {x: y}", "a: &a [x]\nb: *b\n", "[" * 5000])
+@pytest.mark.parametrize("names", ["names: [", "names: {x: y}", "names: cell", "a: &a [x]\nb: *b\n", "[" * 5000])
 def test_broken_names_are_one_line(tmp_path, names):
     with pytest.raises(SegmentError, match=r"cannot read .*data\.yaml"):
         make(tmp_path, names=names)

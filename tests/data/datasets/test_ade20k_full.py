@@ -77,6 +77,12 @@ def test_names_parts_and_attributes(tmp_path, encoding):
     assert mask(tmp_path, ["wheel", "wall"])[WHEEL] == 255  # a part is named with its whole
 
 
+def test_synonyms_of_stuff_are_stuff():
+    classes = ["edifice", "building", "Flooring", "car", "auto", "car/wall", "moving staircase"]
+    found = ADE20KFullDataModule(".", classes).classes
+    assert found.stuff == {"edifice", "building", "Flooring", "moving staircase"}
+
+
 def test_an_instance_mask_is_used_where_it_is(tmp_path):
     stem = write(tmp_path)
     objects = json.loads(stem.with_suffix(".json").read_text())["annotation"]["object"]

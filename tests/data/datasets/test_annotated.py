@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import zipfile
 
 import numpy as np
@@ -132,6 +133,86 @@ def test_coco_and_yolo_have_splits_of_their_own(tmp_path):
         AnnotationDataModule(str(tmp_path / "coco")).samples("test")
 
 
+def test_images_that_no_split_has_are_counted(tmp_path, capsys):
+    for name in ("instances_train", "instances_val", "extra"):
+        save_photo(tmp_path / f"{name}.jpg")
+        content = {
+            "images": [{"id": 1, "file_name": f"{name}.jpg"}],
+            "categories": [{"id": 3, "name": "dog"}],
+            "annotations": [{"image_id": 1, "category_id": 3, "segmentation": [[2, 3, 9, 3, 9, 9]]}],
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    data = AnnotationDataModule(str(tmp_path))
+    line = "1 of 3 annotated images are in none of the splits train, val: extra"
+    assert capsys.readouterr().out.splitlines()[1:] == [line]
+    assert ("no split", line) in data.findings()[1]
+
+
+def yolo(root, *places, entries=""):
+    """Write an image with an object for each place, a folder and a name, and data.yaml."""
+    for place in places:
+        save_photo(root / f"{place}.jpg", size=(30 + len(place), 20))
+        labels = root / f"{place.replace('images/', 'labels/')}.txt"
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        labels.write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    (root / "data.yaml").write_text(f"{entries}names: [dog]\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("folders", "entries"),
+    [
+        (["images/train2017", "images/val2017"], ""),
+        (["train/images", "valid/images"], "train: ../train/images\nval: ../valid/images\n"),
+        (["train/images", "valid/images"], ""),
+        (["images/one", "images/two"], "path: ../data/all\ntrain: images/one\nval: [images/two]\ntest:\n"),
+        (["images/one", "images/two"], "train: /home/ann/images/one\nvalid: /home/ann/images/two\n"),
+        (["images/one", "images/two"], "path: images\ntrain: one\nval: two\n"),
+        (["set/Training", "set/val_images-2"], ""),
+    ],
+)
+def test_yolo_has_the_splits_of_its_yaml_or_folders(tmp_path, folders, entries, capsys):
+    root = yolo(tmp_path, *(f"{folder}/{name}" for folder in folders for name in "abc"), entries=entries)
+    yolo(root, "test/images/a", entries=entries)  # no entry names it
+    data = AnnotationDataModule(str(root), "yolo")
+    assert [sample.id for sample in data.samples("test")] == ["test/a"]
+    for split, folder in zip(("train", "val", "valid"), [*folders, folders[1]], strict=True):
+        assert [sample.image.relative_to(root).as_posix() for sample in data.samples(split)] == [
+            f"{folder}/{name}.jpg" for name in "abc"
+        ]
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_yolo_has_the_splits_of_the_lists_in_its_yaml(tmp_path, capsys):
+    entries = "train: auto_train.txt\nval: auto_val.txt\ntest: test/images\n"
+    root = yolo(tmp_path, "images/a", "images/b", "images/c", "images/d", entries=entries)
+    (root / "auto_train.txt").write_text(
+        "./images/a.jpg\n/home/ann/images/b.jpg\n./images/c.jpg"
+    )  # b: another computer
+    (root / "auto_val.txt").write_text("data\\images\\c.jpg\n./images/gone.jpg\n")
+    assert split_ids(AnnotationDataModule(str(root))) == {"train": ["a", "b"], "val": ["c"]}
+    lines = [line.replace(f"{root}", "DIR") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines == [
+        "DIR/data.yaml: val: auto_val.txt: 1 images are not found: ./images/gone.jpg",
+        "DIR/data.yaml: test: test/images: no folder or list of images below DIR",
+        "DIR/data.yaml: train: auto_train.txt: 1 images are in another split, too",
+        "1 of 4 annotated images are in none of the splits train, val: d",
+    ]
+
+
+@pytest.mark.parametrize("folders", [["images/train", "images/val"], ["Images/train", "Images/validation"]])
+def test_labelme_has_the_splits_of_its_folders(tmp_path, folders):
+    for folder in folders:
+        write_labelme(tmp_path / folder, 3)
+    data = AnnotationDataModule(str(tmp_path))
+    assert [len(data.samples(split)) for split in ("train", "val")] == [3, 3]
+    assert all(folders[1] in sample.id for sample in data.samples("val"))
+    with pytest.raises(
+        SegmentError, match=r"no split 'test' .*: expected test.txt, test/$"
+    ):
+        data.samples("test")
+
+
 def cvat(root, colours=True):
     """Write CVAT's export with a background that is not black."""
     masks = np.zeros((20, 30), np.uint8)
@@ -165,8 +246,10 @@ def test_cvat_unpacked_or_not(tmp_path):
     assert masks[0].sum() == 6 * 16
     (root / "labelmap.txt").unlink()
     (root / "annotations.xml").write_text("<annotations/>")
-    with pytest.raises(SegmentError, match=r"is CVAT's own XML, which is not read: export the task as"):
-        AnnotationDataModule(str(root), "cvat")
+    shutil.rmtree(root / "SegmentationClass")
+    for name in ("cvat", "labelme", None):
+        with pytest.raises(SegmentError, match=r"is CVAT's own XML, which is not read: export the task as"):
+            AnnotationDataModule(str(root), name)
 
 
 def test_broken_files_are_left_out_with_a_line_each(tmp_path, capsys):
@@ -188,6 +271,23 @@ def test_broken_files_are_left_out_with_a_line_each(tmp_path, capsys):
         AnnotationDataModule(str(root / "gone"))
     with pytest.raises(SegmentError, match=r"data.format=x"):
         AnnotationDataModule(str(root), "x")
+
+
+BOXES = """<annotation><filename>{}.jpg</filename><object><name>dog</name><bndbox><xmin>3</xmin><ymin>4</ymin>
+<xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"""
+
+
+def test_boxes_without_outlines_are_refused_or_counted(tmp_path, capsys):
+    for name in "ab":
+        save_photo(tmp_path / f"{name}.jpg")
+        (tmp_path / f"{name}.xml").write_text(BOXES.format(name))
+    with pytest.raises(SegmentError, match=r"2 of 2 objects below .* have no outline, such as boxes, which are for"):
+        AnnotationDataModule(str(tmp_path))
+    write_labelme(tmp_path, 2)
+    data = AnnotationDataModule(str(tmp_path))
+    line = f"2 of 5 objects below {tmp_path} have no outline, such as boxes: they have no pixels"
+    assert capsys.readouterr().out.splitlines()[1:] == [line]
+    assert ("no outline", line) in data.findings()[1]
 
 
 def test_what_segment_check_reports(tmp_path):
