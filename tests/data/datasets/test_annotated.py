@@ -207,9 +207,7 @@ def test_labelme_has_the_splits_of_its_folders(tmp_path, folders):
     data = AnnotationDataModule(str(tmp_path))
     assert [len(data.samples(split)) for split in ("train", "val")] == [3, 3]
     assert all(folders[1] in sample.id for sample in data.samples("val"))
-    with pytest.raises(
-        SegmentError, match=r"no split 'test' .*: expected test.txt, test/$"
-    ):
+    with pytest.raises(SegmentError, match=r"no split 'test' .*: expected test.txt, test/$"):
         data.samples("test")
 
 
