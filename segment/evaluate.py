@@ -115,9 +115,13 @@ def evaluate_predictions(config: DictConfig, folder: RunFolder) -> None:
     data = instantiate(config.data)
     data.prepare_data()
     source = user_path(config.predictions.folder, "predictions")
-    masks = PredictedMasks(source, data.dataset(config.split), data.classes, config.predictions.labels)
+    dataset = data.dataset(config.split)
+    masks = PredictedMasks(source, dataset, data.classes, config.predictions.labels)
     if masks.further:
         print_once(f"note: {len(masks.further)} further files in {source}: {first_names(masks.further)}")
+    truth = {sample.mask.resolve() for sample in dataset.samples if sample.mask}
+    if truth.intersection(path.resolve() for path in masks.files.values()):
+        print_once(f"note: {source} has the data set's own masks, which are compared with themselves")
     write_evaluation(
         config, masks, data, folder, lambda images, _: describe_predictions(data, config.split, masks, images)
     )

@@ -15,7 +15,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    InterpolationKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from segment.cli.config import (
     CONF_DIR,
@@ -162,6 +167,8 @@ def _message(error: Exception) -> str | None:
         return f"{error.full_key} is missing: give {error.full_key}=VALUE on the command line"
     if isinstance(error, InterpolationKeyError):
         return str(error).splitlines()[0]
+    if isinstance(error, ConfigAttributeError) and (removed := [one for one in sys.argv[1:] if one.startswith("~")]):
+        return f"{error.full_key} is missing: {printable(removed[0])} leaves out what this command needs"
     if type(error).__name__ == "MisconfigurationException":  # raised by Lightning for its arguments
         return " ".join(str(error).split())
     if isinstance(error, ValueError) and "val_check_interval" in str(error):  # likewise

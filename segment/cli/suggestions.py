@@ -11,16 +11,19 @@ from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 
 from segment.cli.config import CONF_DIR, command_keys, default_options, flatten, group_options
-from segment.cli.overrides import FLAGS, MODES, ONE_RUN, config_dirs, override_key
+from segment.cli.overrides import FLAGS, MODES, NAMES, ONE_RUN, SWEPT_PATHS, config_dirs, override_key
 from segment.cli.untrusted_yaml import LOADER
 from segment.errors import SegmentError
 
 SYNONYMS = {
     "ckpt": "checkpoint", "epochs": "trainer.max_epochs", "batch_size": "data.batch_size", "lr": "optimizer.lr",
-    "learning_rate": "optimizer.lr", "data.mask_suffix": "data.mask_name",
+    "learning_rate": "optimizer.lr", "data.mask_suffix": "data.mask_name", "dataset": "data", "gpus": "trainer.devices",
+    "trainer.gpus": "trainer.devices", "devices": "trainer.devices", "net": "model", "network": "model",
 }  # fmt: skip
 """Keys of other programs, and the keys that mean the same here."""
 
+PATHS = {*SWEPT_PATHS, *NAMES}
+"""Keys whose value is one path or name, which may hold a comma."""
 PLUGINS = {"optuna": "search", "submitit_slurm": "slurm"}
 """Options of Hydra's plugins, and the extra that has the plugin."""
 TYPES = {"Integer": "a whole number", "Float": "a number"}
@@ -80,6 +83,8 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     if match := re.match(r"Ambiguous value for argument '([^=]+)=(.+)'\n", text):
         is_group = "/" in match[1] or match[1] in default_options(command)
         as_list = "" if is_group else f", or write {match[1]}=[{match[2]}] for a list"
+        if match[1] in PATHS:
+            as_list = f""", or write "{match[1]}='{match[2]}'" for one path"""
         way = "--cfg and --help show one run, so give one value" if ONE_RUN.intersection(sys.argv[1:]) else "add -m"
         return f"{match[1]}={match[2]}: several values are a sweep: {way}{as_list}"
     if re.search("Could not override 'model/encoder'|Invalid Defaults List override '/model/encoder:", text):

@@ -23,6 +23,18 @@ def load_numpy(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
         raise ValueError("it is damaged, or no array of numbers") from None
 
 
+def load_member(arrays: Any, name: str) -> np.ndarray:
+    """Return an array of an ``.npz``.
+
+    Raises:
+        ValueError: it is damaged, or holds Python objects, which could run code.
+    """
+    try:
+        return np.asarray(arrays[name])
+    except Exception:  # as in load_numpy
+        raise ValueError("it is damaged, or no array of numbers") from None
+
+
 def load_plane(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     """Return the array (H,W) of an ``.npy``, or the only one of an ``.npz``. A damaged file may raise anything.
 
@@ -34,7 +46,7 @@ def load_plane(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
         with values as arrays:
             if len(arrays.files) != 1:
                 raise ValueError(f"it has the arrays {', '.join(arrays.files)}, expected one")
-            values = arrays[arrays.files[0]]
+            values = load_member(arrays, arrays.files[0])
     if values.ndim != 2:
         raise ValueError(f"its array has the shape {values.shape}, expected (height, width)")
     return values

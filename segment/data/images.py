@@ -141,6 +141,8 @@ def _read_stored(path: Path) -> Stored:
     with open_image(io.BytesIO(content)) as image:
         if image.mode.startswith("I;16"):
             return Stored(np.asarray(ImageOps.exif_transpose(image))[..., None])
+        if image.mode == "I":
+            raise ValueError("its numbers have 32 bits, or a sign, and an unknown scale: save it with 8 or 16 bits")
         return Stored(np.array(to_rgb(image)))
 
 

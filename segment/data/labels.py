@@ -113,7 +113,12 @@ class Labels:
                 if self._reads_indices and depth == 8 and header.colour in {0, 3} and not may_have_exif(content):
                     return _values_of_8_bits(content, header, rows)
             with open_image(io.BytesIO(content)) as image:
-                depth = getattr(image, "tag_v2", {}).get(258, (depth,))[0]  # of a TIFF
+                tags = getattr(image, "tag_v2", {})  # of a TIFF
+                depth = tags.get(258, (depth,))[0]
+                if tags.get(262) == 0 and depth > 1:  # PIL turns the values around
+                    raise ValueError(
+                        "it is a TIFF in which 0 is white, so its labels may be turned around: save it as PNG"
+                    )
                 image = ImageOps.exif_transpose(image)
                 if self._reads_indices:
                     values = np.array(image, dtype=np.uint8)  # the indices of a palette image

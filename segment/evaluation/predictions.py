@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segment.data.array_masks import load_numpy
+from segment.data.array_masks import load_member, load_numpy
 from segment.data.classes import IGNORE, Classes
 from segment.data.dataset import SegmentationDataset
 from segment.data.file_names import nfc
-from segment.data.headers import open_image
+from segment.data.headers import check_regular, open_image
 from segment.data.labels import Labels, ranges
 from segment.errors import SegmentError
 from segment.files import first_names, walk
@@ -205,13 +205,14 @@ def load_array(path: Path) -> np.ndarray:
         SegmentError: the file cannot be read, or it is not clear which array is meant.
     """
     try:
+        check_regular(path)
         content = load_numpy(path, "r")
         if isinstance(content, np.ndarray):
             return content
         with content:
             names = [name for name in ARRAYS if name in content] or content.files
             if len(names) == 1:
-                return content[names[0]]
+                return load_member(content, names[0])
     except Exception as error:  # a damaged file makes NumPy and zipfile raise all kinds of errors
         raise SegmentError(f"cannot read {path}: {error}") from None
     raise SegmentError(f"{path} has the arrays {', '.join(names)}: expected {' or '.join(ARRAYS)}")

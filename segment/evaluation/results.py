@@ -118,16 +118,23 @@ def mean_over_groups(per_class: Mapping[str, float | None], classes: Classes) ->
     return {key: sum(group) / len(group) if group else None for key, group in values.items()}
 
 
-def result_notes(evaluation: Evaluation) -> list[str]:
-    """Return notes for a reader of the metrics: nothing was counted, or the net predicts a single class."""
+def result_notes(evaluation: Evaluation, of_net: bool = True) -> list[str]:
+    """Return notes for a reader of the metrics: nothing was counted, or a single class is predicted.
+
+    Args:
+        of_net: whether a net predicted, which could be trained further.
+    """
     if not evaluation.confusion.any():
         return ["no pixel of the split is labelled, so that it has no mIoU; see segment.check"]
     predicted = np.flatnonzero(evaluation.confusion.sum(0))
     true = np.flatnonzero(evaluation.confusion.sum(1))
     if len(predicted) == 1 and len(true) > 1:
+        name = evaluation.classes.names[predicted[0]]
+        if not of_net:
+            return [f"the predictions have {name!r} for every pixel"]
         return [
-            f"the net predicts {evaluation.classes.names[predicted[0]]!r} for every pixel: train longer, try another "
-            "optimizer.lr or loss.class_weights, and look at the masks with segment.check"
+            f"the net predicts {name!r} for every pixel: train longer, try another optimizer.lr or loss.class_weights, "
+            "and look at the masks with segment.check"
         ]
     return []
 
@@ -166,5 +173,6 @@ def write_results(
     # If the output is piped into a file, rich would wrap lines at 80 columns, and break paths that a user copies.
     Console(soft_wrap=True, highlight=False).print(evaluation_table(metrics))
     covered = [metrics["mIoU_interval_covers"]] if metrics["mIoU_interval"] else []
-    for note in filter(None, (*covered, metrics["mIoU_interval_note"], *result_notes(evaluation))):
+    notes = result_notes(evaluation, of_net="predictions" not in metrics)
+    for note in filter(None, (*covered, metrics["mIoU_interval_note"], *notes)):
         print(f"note: {note}")

@@ -108,15 +108,15 @@ def check_content(content: Any, path: Any, limit: int = MAX_VALUES) -> None:
     """Check all values of a loaded file, where a shared reference counts each time.
 
     Raises:
-        SegmentError: there are too many values, they are nested too deep, or a tensor is sparse or larger than its
-            storage.
+        SegmentError: there are too many values, they are nested too deep, or a tensor is sparse, larger than its
+            storage, or without one.
     """
     waiting, number = [(content, 0)], 0
     while waiting:
         value, depth = waiting.pop()
         if isinstance(value, Tensor):
-            if value.layout != torch.strided or value.nbytes > value.untyped_storage().nbytes():
-                raise SegmentError(f"{path}: refused, it holds a sparse or expanded tensor, expected plain ones")
+            if value.is_meta or value.layout != torch.strided or value.nbytes > value.untyped_storage().nbytes():
+                raise SegmentError(f"{path}: refused, it holds a sparse, expanded or empty tensor, expected plain ones")
             continue
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         number += len(parts)

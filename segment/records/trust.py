@@ -11,7 +11,7 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ PATH_KEYS = {"dirpath", "save_dir", "default_root_dir"}
 """Keys by which Lightning's classes write into folders of their own."""
 NAME_KEYS = ("filename", "name", "version", "sub_dir")
 """Keys of callbacks and loggers whose values become parts of a path."""
+LOGGER_KEYS = {
+    "_target_", "name", "version", "project", "group", "tags", "offline", "id", "prefix", "sub_dir", "log_graph",
+    "default_hp_metric", "flush_logs_every_n_steps",
+}  # fmt: skip
+"""Keys of loggers that may come from a file. Others send the metrics, and the user's key, to an address of its own."""
 REFUSED_KEYS = r"hydra([./@].*)?|trust|data\.(download|url|checksum)|(.*[./])?(dirpath|save_dir|default_root_dir)"
 """Keys that no recorded override may set: they run code, download, or write elsewhere."""
 
@@ -101,6 +106,23 @@ def check_file_names(config: Mapping[str, Any], source: str) -> None:
                 shown = key == "name" and "WandbLogger" in str(part.get("_target_"))  # on wandb's pages alone
                 if re.search(r"/|\.\.", value) and not shown:
                     raise SegmentError(f"{source}: refused, {key}={value:.100} in {group} is no plain file name")
+
+
+def check_loggers(config: Mapping[str, Any], source: str, typed: Container[str]) -> None:
+    """Check that a configuration from a file does not choose where loggers send what they log.
+
+    Args:
+        typed: keys that the user typed.
+
+    Raises:
+        SegmentError: a logger has another key than :data:`LOGGER_KEYS`.
+    """
+    loggers = config.get("logger")
+    for name, part in loggers.items() if isinstance(loggers, Mapping) else ():
+        for key in part if isinstance(part, Mapping) else ():
+            full = f"logger.{name}.{key}"
+            if key not in LOGGER_KEYS and part[key] is not None and full not in typed and f"+{full}" not in typed:
+                raise SegmentError(f"{source}: refused, {full:.100}= is not used from a file: type +{full:.100}=")
 
 
 def check_recorded_overrides(overrides: Sequence[Any], source: str) -> None:

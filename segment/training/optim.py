@@ -1,5 +1,6 @@
 """Optimisers with parameter groups, and schedules composed of torch's schedulers."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ def build_optimizer(build: Callable[..., Optimizer], net: nn.Module) -> Optimize
             with the net, as :func:`optimizer_with_groups`. Either may be a ``functools.partial``.
 
     Raises:
-        SegmentError: an argument is missing or wrong, or the result is no optimiser.
+        SegmentError: an argument or a learning rate is missing or wrong, or the result is no optimiser.
     """
     called = getattr(build, "func", build)
     of_torch = isinstance(called, type) and issubclass(called, Optimizer)
@@ -84,6 +85,12 @@ def build_optimizer(build: Callable[..., Optimizer], net: nn.Module) -> Optimize
         raise SegmentError(f"optimizer: {error}") from error
     if not isinstance(optimizer, Optimizer):
         raise SegmentError(f"optimizer: expected an Optimizer of torch, got a {type(optimizer).__name__}")
+    for group in optimizer.param_groups:
+        if not 0 <= float(group["lr"]) < math.inf:
+            raise SegmentError(
+                f"optimizer: the learning rate of {group.get('name', 'the parameters')} is {float(group['lr'])}, "
+                "expected a finite number from 0: see optimizer.lr, encoder_factor and bias_factor"
+            )
     return optimizer
 
 

@@ -28,6 +28,7 @@ from segment.records.folder import RunFolder
 from segment.records.provenance import changed_keys, read_provenance
 from segment.records.trust import (
     check_file_names,
+    check_loggers,
     check_recorded_overrides,
     check_recorded_yaml,
     check_stranger_config,
@@ -151,16 +152,17 @@ def apply_recorded_overrides() -> None:
             flags = [*flags, *(f"--config-dir={path}" for path in record["config_dirs"])]
         sys.argv[1:] = [*flags, *recorded_overrides(record, keys), *overrides, *place]
         with guarded_resolvers(given, str(folder.path)):
-            check_recorded_config(str(folder.path), typed)
+            check_recorded_config(str(folder.path), typed, keys)
     sys.argv += slurm_overrides()
 
 
-def check_recorded_config(source: str, typed: Sequence[str]) -> None:
+def check_recorded_config(source: str, typed: Sequence[str], keys: Set[str]) -> None:
     """Check the configuration that the overrides and YAML of a record compose, before anything is built.
 
     Args:
         source: the run folder, for the error message.
         typed: flags and sweep of the user's own; all overrides of Hydra's settings are the user's, too.
+        keys: keys of all overrides of the user's own.
 
     Raises:
         SegmentError: the configuration names a class that is not trusted, or changes Hydra's own settings.
@@ -171,6 +173,7 @@ def check_recorded_config(source: str, typed: Sequence[str]) -> None:
     swept = settings.get("mode") != "RUN"  # a sweep's jobs have further overrides, which nothing checks
     check_stranger_config(config, source, trust=read_trust(typed_list("trust")))
     check_file_names(config, source)
+    check_loggers(config, source, keys)
     for key, value in flatten(settings):
         fixed = (FIXED_SETTINGS, r"sweeper\..*") if swept else (FIXED_SETTINGS,)
         if value != usual.get(key) and matches_key(key, *fixed):

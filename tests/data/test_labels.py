@@ -80,6 +80,12 @@ def test_a_masks_own_orientation_is_applied(tmp_path, kind, mode):
     assert mask_header(tmp_path / f"mask.{kind}").size == (2, 3)
 
 
+def test_a_tiff_whose_zero_is_white_is_refused(tmp_path):
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "mask.tif", tiffinfo={262: 0})
+    with pytest.raises(SegmentError, match=r"mask.tif: in this TIFF 0 is white|in which 0 is white"):
+        read(index_labels(2), tmp_path / "mask.tif")
+
+
 def test_colours_of_grey_masks_with_transparency(tmp_path):
     Image.fromarray(np.array([[0, 9]], np.uint8)).convert("LA").save(tmp_path / "mask.png")
     assert read(Labels({(0, 0, 0): 0, (9, 9, 9): 1}), tmp_path / "mask.png")[0] == [[0, 1]]

@@ -1,5 +1,6 @@
 """Masks of any program: which files are read, what their values mean, and what is refused."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -154,6 +155,7 @@ def test_missing_files_are_named(tmp_path):
         (lambda v: v + 254, "y.npy", "holds the value 256, which is no class"),
         (lambda v: v + 0.5, "y.npy", r"y.npy is float64 \(5, 7\): expected class indices \(H,W\) or prob"),
         (lambda v: np.array([{}]), "y.npy", "cannot read .*y.npy: it is damaged, or no array of numbers$"),
+        (lambda v: {"a": np.array([{}])}, "y.npz", "cannot read .*y.npz: it is damaged, or no array of numbers$"),
         (lambda v: {"a": v}, "y.npz", r"y.npz is int64 \(5, 7\): expected probabilities \(classes,H,W\)$"),
         (
             lambda v: scores(v).astype(str),
@@ -177,6 +179,15 @@ def test_what_is_refused(tmp_path, make, name, message):
     (tmp_path / "y.png").unlink()
     save(tmp_path, make, name, name)
     with pytest.raises(SegmentError, match=message):
+        read(tmp_path)(IMAGE, "y")
+
+
+@pytest.mark.parametrize("suffix", ["png", "npy", "npz"])
+def test_a_named_pipe_is_not_opened(tmp_path, suffix):
+    save(tmp_path, grey)
+    (tmp_path / "y.png").unlink()
+    os.mkfifo(tmp_path / f"y.{suffix}")
+    with pytest.raises(SegmentError, match=r"cannot read .*: it is not a regular file$"):
         read(tmp_path)(IMAGE, "y")
 
 

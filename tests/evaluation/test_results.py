@@ -142,6 +142,9 @@ def test_notes_on_a_net_of_one_class_and_on_a_split_without_labels():
     accumulator.update(torch.zeros_like(truth), truth)
     [note] = result_notes(accumulator.pop_result(1, 1))
     assert note.startswith("the net predicts 'road' for every pixel: train longer")
+    accumulator.update(torch.zeros_like(truth), truth)
+    [note] = result_notes(accumulator.pop_result(1, 1), of_net=False)
+    assert note == "the predictions have 'road' for every pixel"
     accumulator.update(truth, truth)
     assert result_notes(accumulator.pop_result(1, 1)) == []
     accumulator.update(truth, torch.full_like(truth, 255))

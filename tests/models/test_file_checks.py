@@ -85,7 +85,11 @@ def test_values_without_end_are_refused(make):
         check_content({"content": make()}, "a.ckpt", 10_000)
 
 
-@pytest.mark.parametrize("weight", [torch.eye(3).to_sparse(), torch.zeros(1).expand(10**9)], ids=["sparse", "expanded"])
+@pytest.mark.parametrize(
+    "weight",
+    [torch.eye(3).to_sparse(), torch.zeros(1).expand(10**9), torch.zeros(2, device="meta")],
+    ids=["sparse", "expanded", "meta"],
+)
 def test_tensors_that_are_larger_than_their_bytes_are_refused(tmp_path, weight):
     refusal(saved(tmp_path / "a.ckpt", {"weight": weight}))
 

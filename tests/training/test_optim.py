@@ -141,5 +141,15 @@ def test_an_optimizer_of_torchs_kind_gets_the_trained_parameters():
     assert seen == [net]
     with pytest.raises(SegmentError, match=r"^optimizer: Invalid learning rate: -1"):
         build_optimizer(functools.partial(torch.optim.SGD, lr=-1), net)
+    for rate in (float("inf"), float("nan")):
+        with pytest.raises(
+            SegmentError, match=r"^optimizer: the learning rate of the parameters is (inf|nan), expected"
+        ):
+            build_optimizer(functools.partial(torch.optim.SGD, lr=rate), net)
+    factor = functools.partial(
+        optimizer_with_groups, algorithm=torch.optim.SGD, lr=1, weight_decay=0, encoder_factor=-1
+    )
+    with pytest.raises(SegmentError, match=r"^optimizer: the learning rate of encoder/\w+ is -1"):
+        build_optimizer(factor, Net())
     with pytest.raises(SegmentError, match=r"^optimizer: expected an Optimizer of torch, got a str"):
         build_optimizer(lambda net: "none", net)

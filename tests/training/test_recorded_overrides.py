@@ -32,6 +32,10 @@ def command_line(monkeypatch, *arguments):
         "+callbacks.evil={_target_:mylab.Callback}",
         "+callbacks.evil={_target_:lightning.pytorch.callbacks.ModelCheckpoint,dirpath:/tmp}",
         "model._target_=os.system",
+        "+logger.x={_target_:lightning.pytorch.loggers.WandbLogger,settings:{base_url:http://127.0.0.1:1}}",
+        "+logger.x={_target_:lightning.pytorch.loggers.WandbLogger,entity:evil}",
+        "+logger.x={_target_:lightning.pytorch.loggers.WandbLogger,dir:/tmp}",
+        "+logger.x={_target_:lightning.pytorch.loggers.MLFlowLogger,tracking_uri:http://127.0.0.1:1}",
         "hydra.job.env_set={LD_PRELOAD:x}",
         "seed=0,1",
     ],
@@ -41,6 +45,15 @@ def test_evil_overrides_are_refused(tmp_path, monkeypatch, key, override):
     with pytest.raises(SegmentError) as error:
         command_line(monkeypatch, f"{key}={folder}")
     assert "\n" not in str(error.value)
+
+
+def test_where_a_logger_sends_its_values_is_typed_again(tmp_path, monkeypatch):
+    folder = write_record(tmp_path / "run", ["logger=wandb", "logger.wandb.project=leaves", "+logger.wandb.entity=lab"])
+    with pytest.raises(
+        SegmentError, match=r"logger.wandb.entity= is not used from a file: type \+logger.wandb.entity=$"
+    ):
+        command_line(monkeypatch, f"repeat={folder}")
+    assert "+logger.wandb.entity=lab" in command_line(monkeypatch, f"repeat={folder}", "+logger.wandb.entity=lab")
 
 
 @pytest.mark.parametrize(
