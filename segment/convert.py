@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from segment.cli.build import instantiate
 from segment.cli.entry_point import entry_point
 from segment.cli.value_types import check_value
-from segment.errors import SegmentError
+from segment.errors import NoSplitError, SegmentError
 from segment.files import printable, user_path
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
@@ -68,6 +68,7 @@ def find_pictures(data: "SegmentationDataModule") -> "list[Picture]":
     """
     from segment.data.annotations.scenes import Picture, scene_of_annotation
     from segment.data.datasets.annotated import AnnotationDataModule
+    from segment.data.datasets.folder import FolderDataModule
 
     pictures: dict[Path, Picture] = {}
     errors = []
@@ -75,6 +76,9 @@ def find_pictures(data: "SegmentationDataModule") -> "list[Picture]":
         try:
             dataset = data.make_dataset(split, None)
         except SegmentError as error:
+            is_missing = isinstance(error, NoSplitError) or (split == "test" and not isinstance(data, FolderDataModule))
+            if not is_missing:  # such as a list that names an image that is not there
+                raise
             errors.append(error)
             continue
         for index, sample in enumerate(dataset.samples):

@@ -14,3 +14,7 @@ class SegmentError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rsplit("segment.errors.SegmentError: ", maxsplit=1)[-1].strip())
+
+
+class NoSplitError(SegmentError):
+    """The data set has no split of the given name."""

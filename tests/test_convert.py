@@ -51,6 +51,15 @@ def test_images_without_a_split_are_converted(main, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_list_with_a_wrong_line_is_refused(main, tmp_path):
+    write_labelme(tmp_path / "photos", 4)
+    main("convert", f"input={tmp_path}/photos", f"output={tmp_path}/masks", "format=masks")
+    (tmp_path / "masks" / "val.txt").write_text("00\nnowhere\n")
+    with pytest.raises(SystemExit, match=r"^error: .*val.txt lists 'nowhere'"):
+        main("convert", "data=folder", f"input={tmp_path}/masks", f"output={tmp_path}/voc")
+    assert not (tmp_path / "voc").exists()
+
+
 def test_mistakes(main, tmp_path, capfd):
     root = write_labelme(tmp_path / "photos")
     (root / "00.json").write_text("{")

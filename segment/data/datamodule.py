@@ -29,7 +29,7 @@ from segment.data.pairs import Finding, PairHeaders, Sample, check_headers
 from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_signals
-from segment.errors import SegmentError
+from segment.errors import NoSplitError, SegmentError
 
 MAX_WORKERS = 1024
 """Loader processes of a training process."""
@@ -159,7 +159,7 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
 
     def samples(self, split: str) -> list[Sample]:
         """Return the files of a split: "train", "val", "test" or one of the data set's own."""
-        raise SegmentError(f"{type(self).__name__} has no split {split!r}")
+        raise NoSplitError(f"{type(self).__name__} has no split {split!r}")
 
     def split_samples(self, split: str) -> list[Sample]:
         """Return the files of a split as training uses it: with ``folds``, the fold that is held out, or the others."""

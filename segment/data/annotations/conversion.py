@@ -9,6 +9,7 @@ from typing import Any
 from segment.data.annotations.outline_writers import COCOWriter, LabelMeWriter
 from segment.data.annotations.scenes import Picture
 from segment.data.annotations.writers import CVATWriter, MasksWriter, VOCWriter, Writer
+from segment.data.images import read_failure
 from segment.errors import SegmentError
 from segment.files import whole_file
 
@@ -83,10 +84,14 @@ def convert_pictures(
                 written.append(picture)
             except SegmentError as error:
                 report(str(error))
+            except OSError as error:
+                if error.errno is not None:  # of the disk; PIL's errors have no number
+                    raise
+                report(f"cannot read the image {picture.image}: {read_failure(error)}")
         if complete := sorted([*existing, *written], key=lambda picture: picture.name):
             writer.finish(complete, changed or bool(written))
         if new or changed:
-            marker.unlink()
+            marker.unlink(missing_ok=True)  # another process may write into the folder, too
     except OSError as error:
-        raise SegmentError(f"cannot write {error.filename}: {error.strerror}") from None
+        raise SegmentError(f"cannot write {error.filename or writer.output}: {error.strerror}") from None
     return len(written), len(existing)

@@ -19,6 +19,8 @@ LABELS = {"polygonlabels": "polygon", "rectanglelabels": "rectangle", "ellipsela
 """Key of the labels in a result's value, and the shape it stands for. The key "labels" stands for any shape."""
 SHAPES = {"points": "polygon", "radiusX": "ellipse", "height": "rectangle", "rle": "mask"}
 """Key of a result's value by which its shape is known."""
+PLACE = ("points", "x", "y", "width", "height", "rotation", "radiusX", "radiusY", "rle")
+"""Keys of a result's value that say where its shape lies; a text or a choice of the region has them, too."""
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 """Prefix that Label Studio puts before an uploaded file's name."""
 LEFT_OUT = re.compile(r"[^-\w.]")
@@ -134,7 +136,7 @@ def _count_unlabelled(results: Iterable[Mapping[str, Any]]) -> int:
     places: dict[bool, list[Any]] = {True: [], False: []}
     for value, key, shape in map(_region, results):
         if shape:
-            places[bool(value.get(key))].append({own: value[own] for own in value if own != key})
+            places[bool(value.get(key))].append([value.get(own) for own in PLACE])
     return sum(place not in places[True] for place in places[False])
 
 

@@ -209,8 +209,9 @@ class ImageFolder:
             if not path.is_file():
                 found = self._by_name.get(name_key(parts.name), [])
                 beside = [one for one in found if one.parent == near]
+                ending = [one for one in found if one.as_posix().endswith(f"/{parts}")]
                 own_split = [one for one in found if split_name(one.parent) == split_name(source)]
-                found = beside or (own_split if len(found) > 1 else found)
+                found = beside or (ending if len(ending) == 1 else own_split if len(found) > 1 else found)
                 if len(found) != 1:
                     some = f"{len(found)} images of that name" if found else "no such image"
                     raise SegmentError(f"{source}: {some} below {self.root}: {printable(name[:200])}")

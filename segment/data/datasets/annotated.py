@@ -18,7 +18,7 @@ from segment.data.datasets.folder import FolderDataModule
 from segment.data.headers import image_header
 from segment.data.labels import VOID
 from segment.data.pairs import Finding, Remark, Sample
-from segment.errors import SegmentError
+from segment.errors import NoSplitError, SegmentError
 from segment.files import first_names
 
 
@@ -106,24 +106,25 @@ class AnnotationDataModule(FolderDataModule):
         name = SPLITS.get(split, split)
         if name in self._splits.values():
             return [self._sample(one) for one in self.annotations if self._splits[one.image] == name]
-        if len(stated := {one.split for one in self.annotations} - {None}) > 1:
-            shown = ", ".join(sorted(map(str, stated)))
-            raise SegmentError(f"no split {split!r} at data.root={self.root}: its annotations have {shown}")
+        if self._splits:
+            shown = ", ".join(sorted(filter(None, {*self._splits.values()})))
+            raise NoSplitError(f"no split {split!r} at data.root={self.root}: its annotated images have {shown}")
         return super().samples(split)
 
     @cached_property
     def _splits(self) -> dict[Path, str | None]:
-        """The split of each image by its annotation, or else by its folder; empty if there are fewer than two.
+        """The split of each image by its annotation, or else by its folder; empty if they divide the images nowhere.
 
-        Lists at the root come before folders.
+        Lists at the root come before folders. Annotation files that state one split for some images divide them from
+        the others; a folder does so only beside one of another split, since its name may be a chance.
         """
         splits = {
             one.image: one.split or folder_split(one.image.relative_to(self.root).parent) for one in self.annotations
         }
-        stated = {one.split for one in self.annotations} - {None}
-        if len(stated) < 2 and any(self._is_split(path) for path in self.root.glob("*.txt")):
+        stated = {one.split for one in self.annotations}
+        if len(stated - {None}) < 2 and any(self._is_split(path) for path in self.root.glob("*.txt")):
             return {}
-        return splits if len({*splits.values()} - {None}) > 1 else {}
+        return splits if len(stated) > 1 or len({*splits.values()} - {None}) > 1 else {}
 
     def _split_remarks(self) -> list[Remark]:
         """Return a remark on the annotated images that are in no split, where others are in one."""

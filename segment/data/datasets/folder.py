@@ -19,7 +19,7 @@ from segment.data.labelmap import read_labelmap
 from segment.data.labels import Labels, parse_classes
 from segment.data.pairs import Sample
 from segment.data.unknown_values import count_unknown
-from segment.errors import SegmentError
+from segment.errors import NoSplitError, SegmentError
 
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
 """Names by which a list or folder is recognised as a split."""
@@ -118,13 +118,13 @@ class FolderDataModule(SegmentationDataModule):
         others = {path.name for path in places if self._is_split(path)}
         if split not in {"train", "val"} or others:
             folders = dict.fromkeys(f"{Path(*parts)}/" for parts in ((self.images, split), (split, self.images)))
-            raise SegmentError(
+            raise NoSplitError(
                 f"no split {split!r} at data.root={root}: expected {split}.txt, {' or '.join(folders)}"
                 + (f"; found {', '.join(sorted(others))}" if others else "")
             )
         samples = self._pairs(root / self.images, root / self.masks)
         if len(samples) < 2:
-            raise SegmentError(
+            raise NoSplitError(
                 f"{root / self.images} has one image: expected at least one for training and one for validation"
             )
         # Ordered by a hash of the name, so that adding images moves few of the others to another split.

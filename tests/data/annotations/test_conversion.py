@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from segment.data.annotations.conversion import WRITERS, claim_folder, convert_pictures
@@ -205,8 +205,13 @@ def test_a_broken_image_is_reported_and_the_rest_is_written(tmp_path):
     def broken():
         raise SegmentError("no")
 
-    found, lines = pictures(tmp_path / "photos", class_maps()[:2]), []
+    def unknown():
+        raise UnidentifiedImageError("cannot identify image file 'a'")
+
+    found, lines = pictures(tmp_path / "photos", class_maps()[:3]), []
     writer = WRITERS["coco"](tmp_path / "out", CLASSES, 0, 0.0, "void")
-    assert convert_pictures([found[0]._replace(scene=broken), found[1]], writer, lines.append) == (1, 0)
-    assert lines == ["no"]
-    assert len(json.loads((tmp_path / "out/annotations/instances_train.json").read_text())["images"]) == 1
+    faulty = [found[0]._replace(scene=broken), found[1]._replace(scene=unknown)]
+    assert convert_pictures([*faulty, found[2]], writer, lines.append) == (1, 0)
+    assert lines == ["no", f"cannot read the image {found[1].image}: it is no image, or of an unknown kind"]
+    [path] = (tmp_path / "out" / "annotations").glob("*.json")
+    assert len(json.loads(path.read_text())["images"]) == 1

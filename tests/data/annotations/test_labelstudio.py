@@ -122,6 +122,9 @@ def test_labels_beside_a_shape_are_read_and_regions_without_are_counted(folder, 
     shape = {**result("polygon", value), "value": value}
     found, mask = drawn(folder, shape, result("labels", value))
     assert (found.labels(), bool(mask.any())) == (["dog"], True)
+    text = {"type": "textarea", "value": {**value, "text": ["old"]}}
+    [found] = read(folder, task(shape, result("labels", value), text))  # a text of the region is no region
+    assert found.labels() == ["dog"]
     other = result("polygonlabels", {"points": [[1, 1], [9, 1], [9, 9]]})
     found, remark = read(folder, task(shape, shape, other, {**POLYGON, "value": {**value, "polygonlabels": []}}))
     assert found.labels() == ["dog"]

@@ -109,6 +109,31 @@ def test_splits_come_from_lists_folders_or_the_files(tmp_path):
     assert split_ids(AnnotationDataModule(str(folders)))["val"] == ["val/00", "val/01"]
 
 
+def test_no_split_is_made_from_images_of_others(tmp_path):
+    for split in ("train", "test"):
+        write_labelme(tmp_path / "folders" / "images" / split, 3)
+    data = AnnotationDataModule(str(tmp_path / "folders"), val_fraction=0.5)
+    assert len(data.samples("train")) == len(data.samples("test")) == 3
+    with pytest.raises(SegmentError, match=r"^no split 'val' at .*: its annotated images have test, train$"):
+        data.samples("val")
+
+
+def test_one_split_that_a_file_states_is_kept_apart(tmp_path):
+    pytest.importorskip("pycocotools")
+    for part, names in (("default", "ab"), ("test", "ef")):
+        images = [{"id": i, "file_name": f"{name}.jpg", "height": 20, "width": 30} for i, name in enumerate(names)]
+        for name in names:
+            save_photo(tmp_path / f"{name}.jpg")
+        outline = {"image_id": 0, "category_id": 3, "segmentation": [[2, 3, 9, 3, 9, 9]], "iscrowd": 0}
+        content = {"images": images, "categories": [{"id": 3, "name": "dog"}], "annotations": [outline]}
+        (tmp_path / f"instances_{part}.json").write_text(json.dumps(content))
+    data = AnnotationDataModule(str(tmp_path))
+    assert [sample.id for sample in data.samples("test")] == ["e", "f"]
+    for split in ("train", "val"):
+        with pytest.raises(SegmentError, match=f"^no split '{split}' at .*: its annotated images have test$"):
+            data.samples(split)
+
+
 def test_coco_and_yolo_have_splits_of_their_own(tmp_path):
     pytest.importorskip("pycocotools")
     for split in ("train", "val"):
@@ -129,7 +154,7 @@ def test_coco_and_yolo_have_splits_of_their_own(tmp_path):
         assert (data.format, data.classes.names) == (name, ("background", "dog"))
         assert split_ids(data) == {split: [f"{split}/{split}"] for split in ("train", "val")}
         assert data.dataset("val")[0]["mask"].unique().tolist() == [0, 1]
-    with pytest.raises(SegmentError, match=r"no split 'test' .*: its annotations have train, val"):
+    with pytest.raises(SegmentError, match=r"no split 'test' .*: its annotated images have train, val"):
         AnnotationDataModule(str(tmp_path / "coco")).samples("test")
 
 
@@ -207,7 +232,7 @@ def test_labelme_has_the_splits_of_its_folders(tmp_path, folders):
     data = AnnotationDataModule(str(tmp_path))
     assert [len(data.samples(split)) for split in ("train", "val")] == [3, 3]
     assert all(folders[1] in sample.id for sample in data.samples("val"))
-    with pytest.raises(SegmentError, match=r"no split 'test' .*: expected test.txt, test/$"):
+    with pytest.raises(SegmentError, match=r"no split 'test' .*: its annotated images have train, val$"):
         data.samples("test")
 
 
