@@ -31,6 +31,12 @@ NUMBER = re.compile(r"(?<![^\[, ])([-+]?\.?\d[\w.+-]*|true|false)(?=[\],]|$)", r
 """Value, or item of a list, that Hydra reads as a number or as true or false."""
 YAML_ERRORS = (yaml.YAMLError, UnicodeDecodeError)
 """Errors of a YAML file that is damaged."""
+LONG_NUMBER = "a number of the command line or of a YAML file has more than 4300 digits"
+
+
+def is_long_number(error: Exception) -> bool:
+    """Return whether Python refused to read a number of thousands of digits, which takes it long."""
+    return "integer string conversion" in str(error)
 
 
 @contextmanager
@@ -79,6 +85,10 @@ def compose(arguments: Sequence[str], name: str) -> DictConfig:
             return hydra.compose(name, searched, return_hydra_config=True)
         except YAML_ERRORS as error:
             raise damaged_yaml(error) from None
+        except ValueError as error:
+            if is_long_number(error):
+                raise SegmentError(LONG_NUMBER) from None
+            raise
 
 
 def damaged_yaml(error: Exception) -> SegmentError:

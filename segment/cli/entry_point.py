@@ -24,10 +24,12 @@ from omegaconf.errors import (
 
 from segment.cli.config import (
     CONF_DIR,
+    LONG_NUMBER,
     YAML_ERRORS,
     damaged_yaml,
     end_fast_composition,
     fast_composition,
+    is_long_number,
     load_config,
     quote_option,
     refuse_foreign_record,
@@ -113,6 +115,8 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], Any], prepare: Calla
             raise
         sys.exit(f"error: {printable(str(damaged_yaml(error)))}")
     except (ValueError, NotImplementedError, AssertionError) as error:
+        if is_long_number(error):
+            sys.exit(f"error: {LONG_NUMBER}")
         if not _is_raised_by(error, "optuna", "hydra_plugins.hydra_optuna_sweeper"):
             raise
         reason = " ".join(str(error).split()) or "expected choice(), interval(), range() or values, got another range"

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
-from segment.cli.config import refuse_foreign_record, refuse_null_options
+from segment.cli.config import load_config, refuse_foreign_record, refuse_null_options
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.errors import SegmentError
 
@@ -114,6 +114,15 @@ def test_an_unknown_option_of_a_list_is_one_message(monkeypatch):
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit, match=r"^error: callbacks=emma: there is no such option"):
         entry_point("train", print)
+
+
+def test_a_number_that_python_does_not_read_is_one_message(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", f"seed={'1' * 5000}"])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit, match=r"^error: a number of the command line or of a YAML file has more than 4300"):
+        entry_point("train", print)
+    with pytest.raises(SegmentError, match=r"^a number of the command line"):
+        load_config(sys.argv[1:])
 
 
 @pytest.mark.parametrize("override", ["+metrics=3", "metrics=[f1,3]", "model=true"])
