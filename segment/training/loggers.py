@@ -21,7 +21,7 @@ def build_loggers(config: Any, start: RunStart, loggers: list) -> None:
         loggers: gets each logger before the next one is built, so that all are ended if one fails.
 
     Raises:
-        SegmentError: wandb cannot start.
+        SegmentError: a logger cannot start.
     """
     folder = start.folder
     # First in the list: ModelCheckpoint without a dirpath saves below the first logger, which must be the run folder.
@@ -35,10 +35,11 @@ def build_loggers(config: Any, start: RunStart, loggers: list) -> None:
         try:
             logger.log_hyperparams(plain(config))
         except Exception as error:
-            if "wandb" not in type(error).__module__ + type(logger).__module__:  # its settings raise pydantic's errors
-                raise
             loggers.remove(logger)
+            reason = " ".join(str(error.__cause__ or error).split())[:150]
+            if "wandb" not in type(error).__module__ + type(logger).__module__:  # its settings raise pydantic's errors
+                raise SegmentError(f"the {type(logger).__name__} cannot start: {reason}") from error
             raise SegmentError(
-                f"logger=wandb cannot start ({' '.join(str(error).split())[:150]}): log in with `wandb login`, or set "
-                "the environment variable WANDB_MODE=offline"
+                f"logger=wandb cannot start ({reason}): log in with `wandb login`, or set the environment variable "
+                "WANDB_MODE=offline"
             ) from None

@@ -23,3 +23,11 @@ def test_settings_that_wandb_refuses_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(SegmentError, match=r"^logger=wandb cannot start \(1 validation error mode\): log in with"):
         build_loggers(config, RunStart(RunFolder(tmp_path)), loggers)
     assert len(loggers) == 1
+
+
+def test_another_logger_that_cannot_start_is_one_line(tmp_path):
+    part = {"_target_": "lightning.pytorch.loggers.TensorBoardLogger", "log_dir": "x"}  # it sets log_dir itself
+    loggers = []
+    with pytest.raises(SegmentError, match=r"^the TensorBoardLogger cannot start: .*multiple values .*'log_dir'$"):
+        build_loggers(OmegaConf.create({"logger": {"tensorboard": part}}), RunStart(RunFolder(tmp_path)), loggers)
+    assert len(loggers) == 1

@@ -17,7 +17,7 @@ from segment.files import first_names
 
 LABELS = {"polygonlabels": "polygon", "rectanglelabels": "rectangle", "ellipselabels": "ellipse", "brushlabels": "mask"}
 """Key of the labels in a result's value, and the shape it stands for. The key "labels" stands for any shape."""
-SHAPES = {"points": "polygon", "radiusX": "ellipse", "height": "rectangle", "rle": "mask"}
+SHAPE_KEYS = {"points": "polygon", "radiusX": "ellipse", "height": "rectangle", "rle": "mask"}
 """Key of a result's value by which its shape is known."""
 PLACE = ("points", "x", "y", "width", "height", "rotation", "radiusX", "radiusY", "rle")
 """Keys of a result's value that say where its shape lies; a text or a choice of the region has them, too."""
@@ -128,7 +128,7 @@ def _region(result: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str]:
     value = result.get("value")
     value = value if isinstance(value, dict) else {}
     key = next((key for key in (*LABELS, "labels") if key in value), "")
-    return value, key, LABELS.get(key) or next((shape for own, shape in SHAPES.items() if own in value), "")
+    return value, key, LABELS.get(key) or next((shape for own, shape in SHAPE_KEYS.items() if own in value), "")
 
 
 def _count_unlabelled(results: Iterable[Mapping[str, Any]]) -> int:
