@@ -102,15 +102,18 @@ def header_notes(headers: Mapping[Sample, PairHeaders], reading: Reading) -> lis
     turned = [sample.image for sample, pair in headers.items() if pair.turned_with_image and pair.fits_both_ways]
     if reading.mask_exif == "image":
         turned = []
+    alone = [sample.image for sample, pair in headers.items() if pair.mask_turned_alone]
     texts = {
         "frames": "have several pages or frames: the first one is read",
         "bands": "have more bands than red, green and blue: the first three are read, and data.bands=[0,1,2] chooses",
         "two bands": "have two bands: the first is read as grey, and data.bands=[0,1,1] chooses",
         "EXIF": "are turned by their EXIF orientation: their masks are read as drawn on the turned images, and "
         "data.mask_exif=image is for masks that are drawn on the stored pixels",
+        "mask EXIF": "have masks with an EXIF orientation, which turns the mask alone: if that is wrong, save the "
+        "masks without it",
     }
     return [
         Finding(kind, f"{len(found)} of {len(headers)} images, such as {found[0]}, {text}")
-        for (kind, text), found in zip(texts.items(), (frames, more, grey, turned), strict=True)
+        for (kind, text), found in zip(texts.items(), (frames, more, grey, turned, alone), strict=True)
         if found
     ]

@@ -135,6 +135,11 @@ def _lossy(image: Image.Image, file: IO[bytes]) -> str:
             if chunk.startswith(b"VP8 "):
                 return "lossy WebP"
             file.seek((int.from_bytes(chunk[4:], "little") + 1) // 2 * 2, 1)
+    if image.format == "JPEG2000":
+        file.seek(0)
+        start = file.read(4096)
+        at = start.find(b"\xff\x52")  # the segment that names the wavelet; 0 is the one that rounds
+        return "lossy JPEG 2000" if at >= 0 and start[at + 13 : at + 14] == b"\0" else ""
     return "JPEG" if image.format == "JPEG" else ""
 
 

@@ -75,6 +75,11 @@ class PairHeaders(NamedTuple):
         return self.mask is not None and self.mask.orientation == 1 and self.image.orientation != 1
 
     @property
+    def mask_turned_alone(self) -> bool:
+        """True if the mask has an EXIF orientation of its own, and its image has none."""
+        return self.mask is not None and self.mask.orientation != 1 and self.image.orientation == 1
+
+    @property
     def fits_both_ways(self) -> bool:
         """True if the sizes do not tell whether the mask is drawn on the image as stored or on the upright one."""
         width, height = self.image.size

@@ -139,6 +139,7 @@ def test_a_threshold_that_makes_no_sense(tmp_path):
     [
         (".jpg", {}, "JPEG"),
         (".webp", {}, "lossy WebP"),
+        (".png", {"format": "JPEG2000", "irreversible": True}, "lossy JPEG 2000"),
         (".webp", {"exif": Image.Exif().tobytes()}, "lossy WebP"),
         (".tif", {"compression": "jpeg"}, "JPEG in a TIFF"),
     ],

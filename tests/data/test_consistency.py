@@ -259,6 +259,16 @@ def test_turns_that_may_not_be_the_masks_are_named(tmp_path, orientation):
     assert "EXIF" not in {note.kind for note in examine(settled, ["train", "val"]).notes}
 
 
+def test_masks_that_are_turned_alone_are_named(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    data = folder(tmp_path, [Image.fromarray(VALUES)] * 4)
+    mask = tmp_path / "masks/2.png"
+    Image.open(mask).save(mask, exif=exif)
+    [note] = [note for note in examine(data, ["train", "val"]).notes if note.kind == "mask EXIF"]
+    assert re.search(r"^1 of 4 images, such as .*2.png, have masks with an EXIF orientation, which turns", note.message)
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
 def test_further_frames_are_named(tmp_path, suffix):
     frames = [Image.fromarray(VALUES * n) for n in (40, 80)]
