@@ -92,7 +92,6 @@ def explain_hydra_error(error: Exception, command: str) -> str:
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         known = _known_keys(command)
         if files := known.get(match[1]):
-            files = list(dict.fromkeys(files))
             named = ", ".join(files[:3]) + ", ..." * (len(files) > 3)
             hint = f"if the class that is chosen takes it, +{match[1]}= adds it"
             return f"{match[1]}= is a key of {named}, which is not chosen: {hint}"
@@ -150,10 +149,9 @@ def _known_keys(command: str) -> dict[str, list[str]]:
     others = [folder for folder in groups if _inside(folder).parts[0] != "experiment"]  # which has keys of the others
     options = [path for folder in others for path in sorted(folder.glob("*.yaml"))]
     for path in [Path(CONF_DIR, f"{command}.yaml"), *options]:
-        for key in _file_keys(path, ".".join(_inside(path.parent).parts)):
-            parts = key.split(".")
-            for end in range(1, len(parts) + 1):
-                known.setdefault(".".join(parts[:end]), []).append(str(_inside(path)))
+        parts = [key.split(".") for key in _file_keys(path, ".".join(_inside(path.parent).parts))]
+        for key in {".".join(names[:end]) for names in parts for end in range(1, len(names) + 1)}:
+            known.setdefault(key, []).append(str(_inside(path)))
     return known | {str(_inside(folder)): [] for folder in groups}
 
 

@@ -1,5 +1,6 @@
 """The LightningDataModule that all data sets share."""
 
+import atexit
 import hashlib
 import math
 import signal
@@ -28,8 +29,10 @@ from segment.data.layout import DiskLayout
 from segment.data.pairs import Finding, PairHeaders, Sample, check_headers
 from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
-from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_signals
+from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_signals, end_workers
 from segment.errors import NoSplitError, SegmentError
+
+atexit.register(end_workers)  # after torch's import of multiprocessing.util, so that it runs before that one's hook
 
 MAX_WORKERS = 1024
 """Loader processes of a training process."""

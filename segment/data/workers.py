@@ -1,7 +1,5 @@
 """The worker processes of a loader: their number, their signals, and the memory that they share."""
 
-import atexit
-import multiprocessing.util
 import os
 import signal
 import sys
@@ -37,14 +35,13 @@ def end_workers() -> None:
 
     multiprocessing asks them to stop and waits for them, and they take a minute, see :func:`delay_signals`.
     """
-    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    from multiprocessing import active_children  # here, since --help needs none of it
+
+    workers = [process for process in active_children() if process.daemon]
     if workers:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error
     for process in workers:
         process.kill()
-
-
-atexit.register(end_workers)  # before what multiprocessing.util has registered
 
 
 def _without_lost_connections(kind: type[BaseException], error: BaseException, trace: Any) -> None:

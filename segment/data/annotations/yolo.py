@@ -27,10 +27,10 @@ def label_files(folder: ImageFolder) -> list[Path]:
     ]
 
 
-def read_names(folder: ImageFolder) -> dict[int, str]:
+def read_names(folder: ImageFolder, file: "DataYAML | None") -> dict[int, str]:
     """Return the names of the classes by number, from data.yaml or a similar file, classes.txt or obj.names."""
-    if found := _data_yaml(folder):
-        return found.names
+    if file:
+        return file.names
     for path in folder.files:
         if path.name in {"classes.txt", "obj.names"} and folder.contains(path):
             return _by_number(enumerate(read_text(path).splitlines()))
@@ -50,7 +50,7 @@ class DataYAML(NamedTuple):
     entries: dict[str, Any]
 
 
-def _data_yaml(folder: ImageFolder) -> DataYAML | None:
+def find_data_yaml(folder: ImageFolder) -> DataYAML | None:
     """Return the first YAML file that names classes."""
     paths = (path for suffix in (".yaml", ".yml") for path in folder.with_suffix(suffix) if folder.contains(path))
     return next((found for found in map(_read_yaml, paths) if found.names), None)
@@ -70,14 +70,14 @@ def _read_yaml(path: Path) -> DataYAML:
         raise SegmentError(f"cannot read {path}: {str(error).splitlines()[0][:200]}") from None
 
 
-def read_splits(folder: ImageFolder) -> tuple[dict[Path, str], list[Remark]]:
+def read_splits(folder: ImageFolder, file: DataYAML | None) -> tuple[dict[Path, str], list[Remark]]:
     """Return the split of each image that data.yaml names by its folder or list, and remarks on faulty entries.
 
     An image of several splits is used for validation or test, not for training.
     """
     splits: dict[Path, str] = {}
     remarks: list[Remark] = []
-    if (file := _data_yaml(folder)) is None:
+    if file is None:
         return splits, remarks
     for split in ("val", "test", "train"):
         values = [file.entries[key] for key in SPLITS if SPLITS[key] == split and key in file.entries]

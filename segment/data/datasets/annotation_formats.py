@@ -13,7 +13,7 @@ from segment.data.annotations.labelstudio import is_labelstudio, read_labelstudi
 from segment.data.annotations.masks import CLASS_MASKS, read_layout
 from segment.data.annotations.objects import Annotation
 from segment.data.annotations.sources import CVAT_XML, ImageFolder, load_json
-from segment.data.annotations.yolo import label_files, read_names, read_splits, read_yolo
+from segment.data.annotations.yolo import find_data_yaml, label_files, read_names, read_splits, read_yolo
 from segment.data.classes import BACKGROUND, IGNORE
 from segment.data.datasets.voc import VOC
 from segment.data.downloads.unpack import unpack
@@ -140,7 +140,8 @@ def _labelstudio(folder: ImageFolder) -> Found:
 
 
 def _yolo(folder: ImageFolder) -> Found:
-    names, (splits, remarks) = read_names(folder), read_splits(folder)
+    file = find_data_yaml(folder)
+    names, (splits, remarks) = read_names(folder, file), read_splits(folder, file)
     yield from remarks
     yield from _each(label_files(folder), folder, lambda path: read_yolo(path, folder, names, splits))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from segment.data.annotations.sources import SPLITS
 from segment.data.classes import IGNORE
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.dataset import SegmentationDataset
@@ -21,7 +22,7 @@ from segment.data.pairs import Sample
 from segment.data.unknown_values import count_unknown
 from segment.errors import NoSplitError, SegmentError
 
-SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
+SPLIT_NAMES = {*SPLITS, "trainval"}
 """Names by which a list or folder is recognised as a split."""
 
 

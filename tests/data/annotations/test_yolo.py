@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segment.data.annotations.sources import ImageFolder
-from segment.data.annotations.yolo import label_files, read_names, read_splits, read_yolo
+from segment.data.annotations.yolo import find_data_yaml, label_files, read_names, read_splits, read_yolo
 from segment.data.headers import image_header
 from segment.errors import SegmentError
 from tests.data.annotations.conftest import save_photo
@@ -22,7 +22,8 @@ def make(root, text=f"{SMALL}\n\n{LARGE}\n", names="names:\n  0: person\n  1: 'b
     (root / "data.yaml").write_text(names)
     folder = ImageFolder(root)
     (path,) = label_files(folder)
-    return read_yolo(path, folder, read_names(folder), read_splits(folder)[0])
+    file = find_data_yaml(folder)
+    return read_yolo(path, folder, read_names(folder, file), read_splits(folder, file)[0])
 
 
 def test_small_objects_are_drawn_over_large_ones(tmp_path):
@@ -91,10 +92,9 @@ def test_a_pipe_or_a_broken_link_is_one_line(tmp_path, name):
     (tmp_path / name).unlink(missing_ok=True)
     for place in (os.mkfifo, lambda path: path.symlink_to("nothing")):
         place(tmp_path / name)
+        folder = ImageFolder(tmp_path)
         with pytest.raises(SegmentError, match=f"cannot read .*{name}: "):
-            read_yolo(
-                tmp_path / "labels" / "train" / "a.txt", ImageFolder(tmp_path), read_names(ImageFolder(tmp_path)), {}
-            )
+            read_yolo(tmp_path / "labels" / "train" / "a.txt", folder, read_names(folder, find_data_yaml(folder)), {})
         (tmp_path / name).unlink()
 
 
