@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import track
 
 from segment.cli.build import instantiate
-from segment.cli.config import output_folder, plain
+from segment.cli.config import plain
 from segment.cli.entry_point import entry_point
 from segment.cli.overrides import override_key
+from segment.cli.run_folder import output_folder
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
 from segment.files import printable, printable_lines, whole_file

@@ -15,9 +15,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from segment.cli.build import instantiate
-from segment.cli.config import output_folder
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key, typed_list, typed_path
+from segment.cli.run_folder import output_folder
 from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import first_names, shown, user_path

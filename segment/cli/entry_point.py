@@ -32,11 +32,11 @@ from segment.cli.config import (
     is_long_number,
     load_config,
     quote_option,
-    refuse_foreign_record,
     refuse_null_options,
 )
 from segment.cli.help import print_help
 from segment.cli.overrides import HELP, override_key, quote_path, split_flags
+from segment.cli.run_folder import refuse_foreign_record
 from segment.cli.suggestions import check_flags, check_overrides, explain_hydra_error
 from segment.cli.targets import drop_foreign_keys, drop_preset_keys
 from segment.cli.versions import VERSION_BASE

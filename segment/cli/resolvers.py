@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf.resolvers import oc
 
-from segment.cli.config import unique_folder
+from segment.cli.run_folder import unique_folder
 from segment.cli.versions import register_resolver
 from segment.errors import SegmentError
 

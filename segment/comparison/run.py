@@ -8,8 +8,9 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from segment.cli.config import flatten, read_hydra_record
+from segment.cli.config import flatten
 from segment.cli.overrides import REPEATED, WITHOUT_EFFECT, matches_key
+from segment.cli.run_folder import read_hydra_record
 from segment.comparison.names import net_name
 from segment.errors import SegmentError
 from segment.evaluation.intervals import mean_iou

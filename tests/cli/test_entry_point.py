@@ -13,8 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
-from segment.cli.config import load_config, refuse_foreign_record, refuse_null_options
+from segment.cli.config import load_config, refuse_null_options
 from segment.cli.entry_point import entry_point, silence_known_warnings
+from segment.cli.run_folder import refuse_foreign_record
 from segment.errors import SegmentError
 
 

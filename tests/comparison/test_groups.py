@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from segment.cli.config import read_hydra_record
+from segment.cli.run_folder import read_hydra_record
 from segment.comparison.groups import shortest_names
 from tests.comparison.conftest import change_metrics, random_pixels, write_run
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from segment.cli.config import read_hydra_record
+from segment.cli.run_folder import read_hydra_record
 from segment.comparison.run import read_run
 from segment.errors import SegmentError
 from segment.records.checkpoint import load_checkpoint
