@@ -10,15 +10,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from segment.cli.build import build_later, build_metrics, build_net, instantiate
-from segment.cli.config import output_folder, plain
+from segment.cli.config import plain
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.overrides import override_key
+from segment.cli.run_folder import output_folder
 from segment.cli.value_types import check_seed, check_value
 from segment.errors import SegmentError
 from segment.files import shown, whole_file
 from segment.records.folder import RunFolder
 from segment.records.trust import MODELS, check_file_names, needed_trust, trust_override
-from segment.sweeps.launcher import in_fresh_process
+from segment.sweeps.other_launchers import in_fresh_process
 from segment.sweeps.settings import prepare_sweep
 from segment.training.processes import watch_first_process
 from segment.training.resume import RunStart, apply_recorded_overrides, find_start

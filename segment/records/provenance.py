@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import (
     Any,
@@ -131,6 +130,8 @@ def git(*arguments: str) -> str | None:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that metrics depend on."""
+    from importlib.metadata import version  # here and not above: --help need not wait for it
+
     own = {"python": platform.python_version(), "segment": __version__}
     return {**own, **{name: version(name) for name in PACKAGES}}
 

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,38 @@ from segment.errors import SegmentError
 
 DEVICE = r"[0-9]+|(GPU|MIG)-\S+"
 """Pattern of a device in ``CUDA_VISIBLE_DEVICES``: an index, or the UUID of a GPU or of a part of one."""
+
+
+@dataclass
+class Limits:
+    """The number of jobs that run at once, and the devices that are divided among them.
+
+    Attributes:
+        jobs: number of jobs.
+        devices: names of the devices; empty to let each job see all of them.
+        per_device: number of jobs that may share a device.
+
+    Example:
+        >>> Limits(4, ["0", "1"]).at_once(1), Limits(4, ["0", "1"]).at_once(2), Limits(4, ["0", "1"]).at_once(0)
+        (2, 1, 4)
+    """
+
+    jobs: int = 1
+    devices: list[str] = field(default_factory=list)
+    per_device: int = 1
+
+    @property
+    def one_by_one(self) -> bool:
+        """True if a job runs as it would alone, with its output on the screen."""
+        return self.jobs == 1 and not self.devices
+
+    def at_once(self, devices: int) -> int:
+        """Return the number of jobs that run at once.
+
+        Args:
+            devices: number of devices that each job takes.
+        """
+        return min(self.jobs, len(self.devices) * self.per_device // devices) if devices else self.jobs
 
 
 def visible_devices() -> list[str]:

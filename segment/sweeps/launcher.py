@@ -1,8 +1,6 @@
 """Sweeps and searches: what Hydra's sweepers start, and the table of the results."""
 
-import functools
 import logging
-import os
 import re
 import signal
 import sys
@@ -10,19 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from segment.cli.config import end_fast_composition, output_folder, plain
+from segment.cli.config import end_fast_composition, plain
 from segment.display.grid import Grid, screen_table
 from segment.errors import SegmentError
-from segment.records.folder import RunFolder
 from segment.records.job_status import JobRecord
+from segment.sweeps.devices import Limits
 from segment.sweeps.jobs import Job, job_command, sweep_jobs
-from segment.sweeps.process import run_job
-from segment.sweeps.queue import JobQueue, Limits
+from segment.sweeps.queue import JobQueue
 from segment.sweeps.settings import check_search, is_search, search_limits
 
 
@@ -134,33 +129,3 @@ def print_job_table(jobs: Sequence[Job], search: bool) -> None:
     elif failed:
         again = "delete their folders to run them again" if search else "the same command runs them again"
         raise SegmentError(f"{len(failed)} of {len(jobs)} jobs failed (see {failed[0].folder.job_log}); {again}")
-
-
-def in_fresh_process(module: str, task: Callable[[DictConfig], None]) -> Callable[[DictConfig], float | None]:
-    """Return a task that runs each job of another launcher (submitit, joblib) in a fresh process, too.
-
-    The process has the job's own command line, which Lightning's DDP repeats. On Slurm it is part of the job's step.
-    The task returns the mIoU of the job, which an optimising sweeper reads.
-
-    Args:
-        module: module of the command, for ``python -m``.
-        task: runs a single run in this process.
-    """
-
-    @functools.wraps(task)
-    def job(config: DictConfig) -> float | None:
-        hydra_config = HydraConfig.get()
-        if hydra_config.mode is not RunMode.MULTIRUN:
-            task(config)
-            return None
-        folder, overrides = RunFolder(output_folder()), list(hydra_config.overrides.task)
-        start = job_command(module, hydra_config, overrides, folder)
-        record = Job(overrides, "", folder).record
-        if record is None or not record.is_settled(again=not is_search(hydra_config)):
-            first = os.environ.get("SLURM_PROCID", "0") == "0"  # of the processes in the step
-            record = run_job(start, folder, overrides, recorded=first)
-        if record.state != "done":
-            raise SegmentError(f"{folder.path.name}: {record.reason}")
-        return Job(overrides, "", folder).mean_iou
-
-    return job

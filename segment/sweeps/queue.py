@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -14,44 +14,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from segment.data.workers import cores
 from segment.files import printable
 from segment.records.job_status import JobRecord, utc_now
-from segment.sweeps.devices import devices_needed, hold_devices, processes_of
+from segment.sweeps.devices import Limits, devices_needed, hold_devices, processes_of
 from segment.sweeps.jobs import Job
 from segment.sweeps.process import JobProcess, job_lock, stop_jobs
 
 POLL = 0.1
 """Seconds between two looks at the jobs."""
-
-
-@dataclass
-class Limits:
-    """The number of jobs that run at once, and the devices that are divided among them.
-
-    Attributes:
-        jobs: number of jobs.
-        devices: names of the devices; empty to let each job see all of them.
-        per_device: number of jobs that may share a device.
-
-    Example:
-        >>> Limits(4, ["0", "1"]).at_once(1), Limits(4, ["0", "1"]).at_once(2), Limits(4, ["0", "1"]).at_once(0)
-        (2, 1, 4)
-    """
-
-    jobs: int = 1
-    devices: list[str] = field(default_factory=list)
-    per_device: int = 1
-
-    @property
-    def one_by_one(self) -> bool:
-        """True if a job runs as it would alone, with its output on the screen."""
-        return self.jobs == 1 and not self.devices
-
-    def at_once(self, devices: int) -> int:
-        """Return the number of jobs that run at once.
-
-        Args:
-            devices: number of devices that each job takes.
-        """
-        return min(self.jobs, len(self.devices) * self.per_device // devices) if devices else self.jobs
 
 
 @dataclass

@@ -13,8 +13,7 @@ from segment.cli.config import compose
 from segment.cli.overrides import override_key, split_flags
 from segment.cli.value_types import as_typed
 from segment.errors import SegmentError
-from segment.sweeps.devices import visible_devices
-from segment.sweeps.queue import Limits
+from segment.sweeps.devices import Limits, visible_devices
 
 SWEEP_SETTINGS = r"[+~]*(sweep=|hydra[./])"
 """Pattern of the overrides that set how a sweep runs."""

@@ -9,7 +9,8 @@ import pytest
 
 from segment.data.workers import cores
 from segment.sweeps import queue
-from segment.sweeps.queue import Limits, thread_count
+from segment.sweeps.devices import Limits
+from segment.sweeps.queue import thread_count
 from tests.sweeps.conftest import job_records, running_in, until
 
 AT_ONCE = ("hydra.launcher.jobs=4",)

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from segment.errors import SegmentError
-from segment.sweeps.queue import Limits
+from segment.sweeps.devices import Limits
 from segment.sweeps.settings import check_search, find_limits, prepare_sweep, search_limits
 
 SENSIBLE = {
