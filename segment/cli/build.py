@@ -136,7 +136,10 @@ def build_metrics(config: Any, num_classes: int) -> dict[str, Any]:
         if not isinstance(table, Mapping) or "_target_" not in table:
             raise SegmentError(f"metrics.{name} is no metric: expected a table with _target_, its class")
         takes = "num_classes" in argument_names(table["_target_"])
-        metrics[name] = instantiate({**({"num_classes": num_classes} if takes else {}), **table})
+        table = {**({"num_classes": num_classes} if takes else {}), **table}
+        if table.get("validate_args") is False:  # then torchmetrics leaves its arguments unchecked, too
+            instantiate({**table, "validate_args": True})
+        metrics[name] = instantiate(table)
     return metrics
 
 

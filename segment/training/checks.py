@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from segment.cli.value_types import as_typed
 from segment.console import print_once
@@ -90,7 +90,8 @@ def check_callbacks(callbacks: Sequence[Any], metrics: Collection[str] = ()) -> 
         metrics: names of the further metrics; one that gives several values logs them as ``val/NAME/KEY``.
 
     Raises:
-        SegmentError: a monitored metric is not logged or is compared the wrong way, or two callbacks are alike.
+        SegmentError: a monitored metric is not logged or is compared the wrong way, a patience is below 1, or two
+            callbacks are alike.
     """
     further = [f"val/{name}" for name in metrics]
     known = all(type(callback).__module__.startswith(("segment.", "lightning.")) for callback in callbacks)
@@ -104,6 +105,8 @@ def check_callbacks(callbacks: Sequence[Any], metrics: Collection[str] = ()) -> 
         elif monitor and known and not monitor.startswith("lr-") and "/".join(monitor.split("/")[:2]) not in further:
             logged = ", ".join([*MONITORS, *further])
             raise SegmentError(f"callbacks: {name}'s monitor={monitor} is not logged, expected {logged}")
+        if isinstance(callback, EarlyStopping) and callback.patience < 1:
+            raise SegmentError(f"callbacks: {name} has patience={callback.patience}: expected 1 or more validations")
     keys = [saver.state_key for saver in callbacks if isinstance(saver, ModelCheckpoint)]
     if len({*keys}) < len(keys):
         raise SegmentError("callbacks: two ModelCheckpoints are alike: they have to differ in monitor, mode or time")

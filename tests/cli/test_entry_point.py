@@ -198,3 +198,13 @@ def test_ctrl_c_during_the_imports_of_a_command_is_one_line(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "interrupted\n")
     assert sys.excepthook.__module__ != "segment"  # a program that imports the package keeps its own
+
+
+@pytest.mark.parametrize("printer", ["print", "__import__('rich.console').console.Console().print"])
+def test_a_closed_pipe_ends_a_command_without_a_word(printer):
+    code = f"from segment.cli.entry_point import exit_cleanly\nexit_cleanly(lambda: {printer}('x\\n' * 10_000))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")

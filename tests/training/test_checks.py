@@ -37,6 +37,10 @@ from tests.training.test_trainer import build
             "EarlyStopping's monitor=val/miou",
         ),
         (
+            "callbacks=[default,early_stopping] callbacks.early_stopping.patience=0",
+            "callbacks: EarlyStopping has patience=0: expected 1 or more validations",
+        ),
+        (
             "+callbacks.b={_target_:lightning.pytorch.callbacks.ModelCheckpoint,monitor:val/mIoU,mode:max}",
             "callbacks: two ModelCheckpoints are alike",
         ),

@@ -126,3 +126,5 @@ def test_metrics_are_built_with_the_number_of_classes():
     assert build_metrics(None, 5) == {}
     with pytest.raises(SegmentError, match=r"metrics\.f1 is no metric: expected a table with _target_"):
         build_metrics({"f1": "dice"}, 5)
+    with pytest.raises(SegmentError, match=r"^MulticlassF1Score: Expected argument `average` .* but got foo$"):
+        build_metrics({"f1": {**f1, "average": "foo", "validate_args": False}}, 5)
