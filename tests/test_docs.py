@@ -71,6 +71,7 @@ def test_every_key_is_on_a_page(site):
 @pytest.mark.slow
 def test_the_python_of_the_pages_runs(main, tmp_path):
     pytest.importorskip("onnxruntime")
+    transformers = pytest.importorskip("transformers")
     main("train", *SMALL, "data.train_size=4", "data.val_size=2", "trainer.max_epochs=1", "hydra.run.dir=RUN")
     shutil.copytree("RUN", "runs/unet")
     main("export", "checkpoint=RUN", "output=net.onnx")
@@ -87,6 +88,12 @@ def test_the_python_of_the_pages_runs(main, tmp_path):
             Path("runs", name, str(seed), "metrics.json").write_text(json.dumps({"mIoU": mean + seed / 100}))
     published = fcn_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
     torch.save(published.state_dict(), "fcn_resnet50_coco-1167a1af.pth")
+    for name in ("train-volume.tif", "train-labels.tif"):
+        Image.new("L", (64, 48)).save(name, save_all=True, append_images=[Image.new("L", (64, 48))])
+    segformer = transformers.SegformerConfig(num_labels=150)
+    of_hub = "nvidia/segformer-b0-finetuned-ade-512-512"  # a folder of that name comes before the hub
+    transformers.SegformerForSemanticSegmentation(segformer).save_pretrained(of_hub)
+    transformers.SegformerImageProcessor().save_pretrained(of_hub)
     pages = [page.read_text("utf-8") for page in sorted(DOCS.rglob("*.md"))]
     blocks = [found for page in pages for found in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)]
     assert len(blocks) >= 5

@@ -15,6 +15,8 @@ class DiskLayout:
     root: Path
     layout: str = "its images and masks"
     """Description of the expected folders below ``root``, for error messages."""
+    downloadable: bool = False
+    """True if ``data.download=true`` fetches it."""
 
     def location(self) -> dict[str, str]:
         """Return the absolute ``root``, for a checkpoint that will be evaluated from another working directory."""
@@ -48,7 +50,8 @@ class DiskLayout:
         """
         path = self.find_folder(*parts)
         if path is None:
-            raise SegmentError(f"no data set at data.root={self.root}: expected {self.layout} there")
+            way = "; data.download=true downloads it" * self.downloadable
+            raise SegmentError(f"no data set at data.root={self.root}: expected {self.layout} there{way}")
         return path
 
     def read_list(self, path: Path) -> list[str]:

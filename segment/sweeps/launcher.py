@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +71,8 @@ class Sweep:
             JobQueue(jobs, self._command, self._limits, self._trainer, first, total, again=not search).run()
             if len(self._jobs) >= total:
                 print_job_table(self._jobs, search)
+                output = shlex.join([str(folder), "--output", str(folder / "report")])
+                print(f"next           python -m segment.report {output}")
         except SegmentError as error:
             sys.exit(f"error: {error}")
         finally:

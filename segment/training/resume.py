@@ -134,7 +134,7 @@ def apply_recorded_overrides() -> None:
         if record is None:
             raise SegmentError(
                 f"{key}={value}: expected a run folder{' or a checkpoint in one' * (key == 'resume')}, "
-                f"but {folder.provenance} is missing"
+                f"but {folder.provenance} is missing: start a training anew that was stopped before it began"
             )
         check_recorded_overrides([*record["overrides"]], str(folder.path))
         flags, overrides = split_flags(sys.argv[1:])

@@ -20,7 +20,10 @@ def test_a_root_may_be_a_link_or_relative(voc_root, tmp_path, monkeypatch):
 
 
 def test_missing_root(tmp_path):
-    with pytest.raises(SegmentError, match=r"no data set at data.root=.*nowhere.*VOCdevkit/VOC2012"):
+    with pytest.raises(
+        SegmentError,
+        match=r"no data set at data.root=.*nowhere.*VOCdevkit/VOC2012.* there; data.download=true downloads it$",
+    ):
         VOCDataModule(str(tmp_path / "nowhere")).setup("fit")
 
 

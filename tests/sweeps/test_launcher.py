@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,10 +42,11 @@ def test_jobs_that_fail_stop_no_other_and_are_the_only_ones_to_run_again(sweep, 
     assert job_records(tmp_path)["seed=2"].reason == ""
 
 
-def test_values_of_any_kind_arrive_and_make_one_folder_each(sweep, tmp_path):
+def test_values_of_any_kind_arrive_and_make_one_folder_each(sweep, tmp_path, capfd):
     roots = """data.root='a, b/[c]={d}',"it's",'~/ü=x'"""
     code, jobs = sweep("data=voc", roots, "+trainer.x={a:[1,2]}", "model/encoder=vgg16,vgg16")
     assert code == 0
+    assert re.search(r"\nnext +python -m segment.report (\S*sweep) --output \1/report\n", capfd.readouterr().out)
     assert len(jobs) == 6
     folders = [path.parent for path in (tmp_path / "sweep").rglob("job.json")]
     assert len(folders) == 6

@@ -48,6 +48,7 @@ class ADE20KDataModule(SegmentationDataModule):
     """
 
     name = "ade20k"
+    downloadable = True
     classes = ADE20K
     layout = f"{CHALLENGE}/ with images/{{training,validation}} and annotations/{{training,validation}}"
     official_sizes = {"train": 20210, "val": 2000}

@@ -48,6 +48,7 @@ class CamVidDataModule(SegmentationDataModule):
     """
 
     name = "camvid"
+    downloadable = True
     classes = CAMVID
     layout = "CamVid in SegNet's layout (train/, trainannot/, train.txt, val/, ...)"
     official_sizes = {"train": 367, "val": 101, "test": 233}

@@ -50,6 +50,7 @@ class VOCDataModule(SegmentationDataModule):
     """
 
     name = "voc"
+    downloadable = True
     classes = VOC
 
     def __init__(self, root: str, year: int = 2012, **loading: Any) -> None:
