@@ -123,11 +123,23 @@ def clear_parts(paths: Iterable[Path]) -> None:
     names = {(path.parent, _part_name(path)) for path in paths}
     for folder in {folder for folder, _ in names}:
         for part in folder.glob(".*.part"):
-            with suppress(OSError):
-                if (folder, part.name.split(".")[1]) in names and part.is_file() and not part.is_symlink():
-                    with part.open("r+b") as file:
-                        if _lock(file):
-                            part.unlink()
+            if (folder, part.name.split(".")[1]) in names:
+                _delete_unlocked(part)
+
+
+def clear_parts_below(folder: Path) -> None:
+    """Delete the ``.part`` files that killed processes left anywhere in a folder of ours."""
+    for part in folder.rglob(".*.part"):
+        if re.fullmatch(r"\.[0-9a-f]{16}\.\d+\.part", part.name):
+            _delete_unlocked(part)
+
+
+def _delete_unlocked(part: Path) -> None:
+    with suppress(OSError):
+        if part.is_file() and not part.is_symlink():
+            with part.open("r+b") as file:
+                if _lock(file):
+                    part.unlink()
 
 
 def _part_name(path: Path) -> str:

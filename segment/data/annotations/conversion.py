@@ -11,7 +11,7 @@ from segment.data.annotations.scenes import Picture
 from segment.data.annotations.writers import CVATWriter, MasksWriter, VOCWriter, Writer
 from segment.data.images import read_failure
 from segment.errors import SegmentError
-from segment.files import whole_file
+from segment.files import clear_parts_below, whole_file
 
 WRITERS: dict[str, type[Writer]] = {
     "voc": VOCWriter, "masks": MasksWriter, "coco": COCOWriter, "labelme": LabelMeWriter, "cvat": CVATWriter,
@@ -73,6 +73,8 @@ def convert_pictures(
         (existing if writer.is_complete(picture) else new).append(picture)
     marker = writer.output / UNFINISHED
     changed = marker.exists()
+    if changed:
+        clear_parts_below(writer.output)
     written = []
     try:
         if new:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,9 @@ def _coco(folder: ImageFolder) -> Found:
     """Yield what the files hold, last those with keypoints or without objects: only images that no other file has."""
     files = [[*_each([path], folder, lambda path: read_coco(path, folder))] for path in folder.with_suffix(".json")]
     known: set[Path] = set()
-    for found in sorted(files, key=_comes_last):
+    for comes_last, found in sorted(((_comes_last(found), found) for found in files), key=itemgetter(0)):
         annotations = [one for one in found if isinstance(one, Annotation)]
-        left_out = {one.id for one in annotations if one.image in known} if _comes_last(found) else ()
+        left_out = {one.id for one in annotations if one.image in known} if comes_last else ()
         yield from (one for one in found if not isinstance(one, Annotation) or one.id not in left_out)
         known |= {one.image for one in annotations}
 
