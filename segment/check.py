@@ -22,11 +22,20 @@ from segment.files import printable, printable_lines, whole_file
 from segment.records.folder import RunFolder
 
 if TYPE_CHECKING:  # torch takes seconds, and --help needs none of it
+    import numpy as np
+
+    from segment.data.datamodule import SegmentationDataModule
     from segment.data.doctor import DataReport
     from segment.data.pairs import Finding
 
 SHOWN = 5
 """Number of findings of one kind on the screen; check.json has all."""
+
+MASKS_SHOWN = 8
+"""Number of images of check_masks.png, of all splits."""
+MASK_TITLES = ("image", "mask", "both")
+PICTURE_SIDE = 600
+"""Pixels of a picture in check_masks.png, about: larger images are thinned out."""
 
 COUNTS_SHOWN = 40
 """Number of rows of a table of counts on the screen; check.json has all."""
@@ -51,7 +60,7 @@ def check(config: DictConfig) -> None:
 def check_data(config: DictConfig, folder: RunFolder) -> None:
     """Examine the data set, write the report into the folder and print it; see :func:`check`."""
     from segment.data.doctor import examine
-    from segment.display.figures import save_figure
+    from segment.display.figures import save_figure, side_by_side
     from segment.display.plots import class_shares
 
     data = instantiate(config.data)
@@ -62,13 +71,16 @@ def check_data(config: DictConfig, folder: RunFolder) -> None:
     if not report.splits:
         raise SegmentError(report.problems[0].message)
     classes = [*data.classes.names, "void"]
-    folder.claim(folder.data_report, folder.data_plot)
+    folder.claim(folder.data_report, folder.data_plot, folder.data_masks)
     with whole_file(folder.data_report) as file:
         file.write(json.dumps(report.to_json(data.classes.names), indent=2) + "\n")
     shares = {name: report.shares(name, len(data.classes)) for name in report.splits}
     plotted = any(any(values) for values in shares.values())
     if plotted:
         save_figure(class_shares(shares, classes), folder.data_plot)
+    masks = mask_rows(data, [*report.splits])
+    if masks:
+        save_figure(side_by_side(masks, MASK_TITLES, data.classes, panel=3.0), folder.data_masks)
     console = Console(soft_wrap=True, highlight=False)
     console.print(screen_table(sizes_grid(report)))
     console.print(screen_table(shares_grid(shares, classes)))
@@ -77,13 +89,38 @@ def check_data(config: DictConfig, folder: RunFolder) -> None:
     for title, findings in (("notes", report.notes), ("problems", report.problems)):
         console.print(*finding_lines(title, findings), sep="\n", markup=False)
     plot = f", {folder.data_plot.name} plots the shares" if plotted else ""
+    pictures = f", {folder.data_masks.name} shows some masks over their images" if masks else ""
     written = printable(f"{folder.path}: {folder.data_report.name}")
-    console.print(f"written to {written} has all findings{plot}", markup=False)
+    console.print(f"written to {written} has all findings{plot}{pictures}", markup=False)
     if report.problems:
         raise SegmentError(
             f"found {len(report.problems)} problem{'s' if len(report.problems) > 1 else ''} that would spoil "
             "a training or its metrics; see above"
         )
+
+
+def mask_rows(data: "SegmentationDataModule", splits: Sequence[str]) -> "list[tuple[np.ndarray, ...]]":
+    """Return image, mask and both together of some images of the splits, as they are read for a training.
+
+    Images that cannot be read are left out, and so are those without a mask.
+    """
+    from segment.display.pictures import overlay
+    from segment.evaluation.examples import spread_indices
+
+    rows: list[tuple[np.ndarray, ...]] = []
+    for split in splits:
+        with suppress(SegmentError):
+            dataset = data.dataset(split)
+            for index in spread_indices(len(dataset), max(1, MASKS_SHOWN // len(splits))):
+                with suppress(SegmentError):
+                    item = dataset[index]
+                    step = max(1, max(item["mask"].shape) // PICTURE_SIDE)
+                    image, mask = (
+                        item["image"].permute(1, 2, 0).numpy()[::step, ::step],
+                        item["mask"].numpy()[::step, ::step],
+                    )
+                    rows.append((image, mask, overlay(image, mask, data.classes)))
+    return rows
 
 
 def sizes_grid(report: "DataReport") -> Grid:

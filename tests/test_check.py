@@ -5,12 +5,15 @@ import runpy
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from segment.check import SHOWN, finding_lines, shares_grid, sizes_grid
+from segment.check import SHOWN, finding_lines, mask_rows, shares_grid, sizes_grid
+from segment.data import FolderDataModule
 from segment.data.doctor import DataReport, SplitTotals
 from segment.data.pairs import Finding
+from segment.display.pictures import overlay
 
 
 @pytest.mark.slow
@@ -19,6 +22,7 @@ def test_clean_and_faulty_data(folder_root, main, capsys):
     main("check", *words)
     assert "problems: none" in capsys.readouterr().out
     assert (folder_root / "report" / "check.png").stat().st_size > 5000
+    assert (folder_root / "report" / "check_masks.png").stat().st_size > 5000
     (folder_root / "val/masks/1.png").unlink()
     image = folder_root / "train/images/2.jpg"
     image.write_bytes(image.read_bytes()[:-300])
@@ -29,7 +33,7 @@ def test_clean_and_faulty_data(folder_root, main, capsys):
     assert content["splits"]["train"]["pixels"]["a"] == 600
 
 
-@pytest.mark.parametrize("name", ["check.json", "check.png"])
+@pytest.mark.parametrize("name", ["check.json", "check.png", "check_masks.png"])
 def test_a_file_of_the_user_s_stays(main, tmp_path, name):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / name).write_text("the user's")
@@ -46,6 +50,19 @@ def test_a_check_that_reads_nothing_leaves_no_folder(tmp_path, monkeypatch, mist
     with pytest.raises(SystemExit, match=r"error: (no data set at data.root=nowhere|data.classes names 1 classes)"):
         runpy.run_module("segment.check", run_name="__main__")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_masks_are_shown_over_their_images_and_what_cannot_be_read_is_left_out(folder_root):
+    data = FolderDataModule(str(folder_root), ["a", "b", "c"])
+    rows = mask_rows(data, ["train", "val", "nowhere"])
+    assert len(rows) == 2 + 2
+    dataset = data.dataset("train")
+    for row, index in zip(rows, (0, len(dataset) - 1), strict=False):
+        image, mask = dataset[index]["image"].permute(1, 2, 0).numpy(), dataset[index]["mask"].numpy()
+        for one, other in zip(row, (image, mask, overlay(image, mask, data.classes)), strict=True):
+            np.testing.assert_array_equal(one, other)
+    dataset.samples[0].image.write_bytes(b"broken")
+    assert len(mask_rows(data, ["train"])) < len(dataset)
 
 
 def test_the_table_of_sizes_has_the_most_common_ones():

@@ -53,7 +53,8 @@ def search_results(runs: Sequence[Run]) -> list[SearchResult]:
     for folder, jobs in sweeps.items():
         values = [override_values(job) for job, _ in jobs]
         scores = np.array([score for _, score in jobs])
-        columns = {key: [one.get(key, "") for one in values] for key in dict.fromkeys(k for one in values for k in one)}
+        keys = dict.fromkeys(key for one in values for key in one if key != "data.fold")  # a fold is no choice
+        columns = {key: [one.get(key, "") for one in values] for key in keys}
         found = {key: importance(column, scores) for key, column in columns.items() if len({*column}) > 1}
         if found and len(jobs) >= MIN_RUNS:
             ranked = dict(sorted(found.items(), key=lambda item: -(item[1] or 0)))

@@ -124,7 +124,7 @@ def examine(
     if report.unknown:
         pixels = sum(one.total for one in report.unknown) + sum(int(s.pixels.sum()) for s in report.splits.values())
         report.add_problem("unknown values", unknown_message(report.unknown, data.labels, pixels))
-    _check_leakage(images, report)
+    _check_leakage(images, data, report)
     _check_classes(data, report)
     used = {path for sample in samples for path in (sample.image, sample.mask)}
     _check_unused_images(samples, used, report)
@@ -166,13 +166,18 @@ def _check_list(name: str, ids: Sequence[str], data: SegmentationDataModule, rep
         report.add_note("number", f"{name}: {len(ids)} samples; as published it has {official}")
 
 
-def _check_leakage(images: dict[str, dict[str, str]], report: DataReport) -> None:
-    """Report images of one split that are also in another, under the same name or another."""
+def _check_leakage(images: dict[str, dict[str, str]], data: SegmentationDataModule, report: DataReport) -> None:
+    """Report images of one split that are also in another, under the same name or another, and groups likewise."""
     for first, second in combinations(images, 2):
         shared = [(images[first][key], images[second][key]) for key in images[first] if key in images[second]]
         if shared:
             names = [a if a == b else f"{a} (there {b})" for a, b in shared]
             report.add_problem("leakage", f"{len(shared)} images of {first} are in {second}, too: {_some(names)}")
+        try:
+            if groups := data.shared_groups(first, second):
+                report.add_note("leakage", groups)
+        except SegmentError as error:
+            report.add_problem("groups", str(error))
 
 
 def _check_unused_images(samples: Sequence[Sample], used: Set[Path | None], report: DataReport) -> None:

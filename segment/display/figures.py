@@ -39,13 +39,14 @@ def side_by_side(
     """Draw each image beside its masks, as in figure 6 of Long et al. (2015), with a legend.
 
     Args:
-        rows: for each image, uint8 (H,W,3) RGB followed by masks of class indices (H,W); 255 is void.
+        rows: for each image, uint8 (H,W,3) RGB followed by masks of class indices (H,W), of which 255 is void, or by
+            further images.
         titles: titles of the columns.
         panel: width of one picture, in inches.
     """
     ratios = [min(row[0].shape[0] / row[0].shape[1], 1.6) for row in rows]
     colours = class_colours(classes)
-    seen = sorted(set().union(*(np.unique(mask).tolist() for row in rows for mask in row[1:])))
+    seen = sorted(set().union(*(np.unique(one).tolist() for row in rows for one in row if one.ndim == 2)))
     legend = [
         Patch(
             facecolor=tuple(colours[label] / 255),
@@ -62,8 +63,8 @@ def side_by_side(
     figure = Figure(figsize=(width, height), layout=layout)
     axes = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": ratios})
     for line, row in zip(axes, rows, strict=True):
-        for axis, picture in zip(line, (row[0], *(colours[mask] for mask in row[1:])), strict=True):
-            axis.imshow(picture, interpolation="nearest")
+        for axis, one in zip(line, row, strict=True):
+            axis.imshow(one if one.ndim == 3 else colours[one], interpolation="nearest")
             axis.set_axis_off()
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(textwrap.fill(escape_figure(title), int(panel * 11)), fontsize=10)

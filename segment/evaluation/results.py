@@ -133,8 +133,8 @@ def result_notes(evaluation: Evaluation, of_net: bool = True) -> list[str]:
         if not of_net:
             return [f"the predictions have {name!r} for every pixel"]
         return [
-            f"the net predicts {name!r} for every pixel: train longer, try another optimizer.lr or loss.class_weights, "
-            "and look at the masks with segment.check"
+            f"the net predicts {name!r} for every pixel: train longer, try another optimizer.lr or loss=sum, and look "
+            "at the masks with segment.check"
         ]
     return []
 

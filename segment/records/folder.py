@@ -66,6 +66,7 @@ class RunFolder:
         self.job_lock = path / "job.lock"
         self.data_report = path / "check.json"
         self.data_plot = path / "check.png"
+        self.data_masks = path / "check_masks.png"
         self.voc_archive = path / "results.tgz"
         self.ade20k_archive = path / "results.zip"
         self.written = path / "written.txt"

@@ -40,8 +40,11 @@ def test_a_report_has_the_importance_and_the_best_line(tmp_path, report):
         rate, loss = 0.001 * i, ["cross_entropy", "dice"][i % 2]
         config = {"optimizer.lr": rate, "loss": loss}
         folder = write_run(tmp_path / "sweep" / str(i), config, mIoU=0.4 + 0.1 * (i % 2))
-        JobRecord([f"optimizer.lr={rate}", f"loss={loss}", "sweep=search"], "done").write(folder.job_status)
+        overrides = [f"optimizer.lr={rate}", f"loss={loss}", "sweep=search", f"data.fold={i % 2}"]
+        JobRecord(overrides, "done").write(folder.job_status)
     text, _ = report(tmp_path)
     lines = [line for line in text.splitlines() if line.startswith("│ loss ")]
     assert [part.strip() for part in lines[0].strip("│ ").split("│")] == ["loss", "100.0", "dice"]
-    assert "best of sweep: python -m segment.train optimizer.lr=0.001 loss=dice sweep=search hydra.mode=RUN" in text
+    line = "best of sweep: python -m segment.train optimizer.lr=0.001 loss=dice sweep=search data.fold=1 hydra.mode=RUN"
+    assert line in text
+    assert "│ data.fold" not in text  # a fold is no choice

@@ -1,5 +1,6 @@
 """Cross-validation: each image is held out once, groups stay together, and a test split is never touched."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from segment.data.datasets.camvid import CamVidDataModule
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.datasets.shapes import ShapesDataModule
+from segment.data.doctor import examine
 from segment.data.folds import assign_folds, read_folds
 from segment.errors import SegmentError
 from segment.evaluation.results import describe_data
@@ -74,6 +76,21 @@ def test_each_image_is_held_out_once_and_groups_stay_together(photos):
         assert {*data.image_groups("val")} == {id[0] for id in val}
         held_out += val
     assert sorted(held_out) == IDS
+
+
+def test_groups_that_are_in_two_splits_are_named(photos, capsys):
+    data = FolderDataModule(str(photos), ["a", "b", "c"], groups={"pattern": "^(.)_"}, crop_size=[8, 8])
+    train, val = ({id[0] for id in (one.id for one in data.split_samples(split))} for split in ("train", "val"))
+    assert (shared := sorted(train & val))
+    data.setup("fit")
+    found = re.findall("^note: (.+): groups in train and in val .*optimistic$", capsys.readouterr().out, re.MULTILINE)
+    assert found == [", ".join(shared[:3]) + ", ..." * (len(shared) > 3)]
+    report = examine(data, ["train", "val"])
+    assert [note.kind for note in report.notes if "groups in train" in note.message] == ["leakage"]
+    assert folder(photos, 1).shared_groups("train", "val") == ""
+    assert FolderDataModule(str(photos), ["a", "b", "c"], groups={"block": 2}).shared_groups("train", "val") == ""
+    wrong = FolderDataModule(str(photos), ["a", "b", "c"], groups={"pattern": "^(x)"})
+    assert [one.kind for one in examine(wrong, ["train", "val"]).problems] == ["groups"]
 
 
 def test_blocks_are_those_of_all_images(photos):
