@@ -198,7 +198,10 @@ def test_strange_files_stop_nothing(main, checkpoint, tmp_path, capfd):
         (["input=photos", "output=best.ckpt"], "output=best.ckpt: it is a file, expected a folder"),
         (["input=photos", "output=o", "device=nonsense"], "device=nonsense: "),
         (["input=photos", "output=o", "inference.window=[64]"], r"inference.window=\[64\]: expected"),
-        (["input=photos", "output=o", "checkpoint=photos"], "photos/checkpoints/best.ckpt does not exist"),
+        (
+            ["input=photos", "output=o", "checkpoint=photos"],
+            "checkpoint=photos: expected a run folder with checkpoints/best.ckpt",
+        ),
     ],
 )
 def test_mistakes_are_one_line(main, checkpoint, tmp_path, overrides, message):

@@ -50,8 +50,10 @@ OWN_ERRORS = "SEGMENT_OWN_ERRORS"
 def exit_cleanly(run: Callable[[], None]) -> None:
     """Run a command; Ctrl-C and a closed pipe (``| head -1``) end it without a traceback."""
     try:
-        run()
-        sys.stdout.flush()
+        try:
+            run()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)

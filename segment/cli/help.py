@@ -71,24 +71,25 @@ def key_comments(folders: Sequence[str], command: str, options: Mapping[str, Any
     found: dict[str, str] = {}
     for folder in folders:
         found = dict(file_comments(Path(folder, f"{command}.yaml"))) | found
+    chosen, others = list[tuple[str, Path]](), list[tuple[str, Path]]()
     for name, option in options.items():
         group, _, package = name.partition("@")
         prefix = package or group.replace("/", ".")
         places = [Path(folder, group) for folder in folders]
-        chosen = [path for place in places for path in _lineage(place, option)]
-        others = [path for place in places for path in sorted(place.glob("*.yaml"))]
-        for path in dict.fromkeys([*chosen, *others]):
-            with suppress(OSError, *YAML_ERRORS):  # of an option that is not chosen: Hydra has read the others
-                found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
+        chosen += [(prefix, path) for path in _lineage(places, option)]
+        others += [(prefix, path) for place in places for path in sorted(place.glob("*.yaml"))]
+    for prefix, path in dict.fromkeys([*chosen, *others]):
+        with suppress(OSError, *YAML_ERRORS):  # of an option that is not chosen: Hydra has read the others
+            found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
     return found
 
 
-def _lineage(folder: Path, option: Any) -> list[Path]:
+def _lineage(places: Sequence[Path], option: Any) -> list[Path]:
     """Return the file of an option and those that it extends, each before the ones that it extends."""
-    path = folder / f"{option}.yaml"
-    content = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
+    path = next((path for place in places if (path := place / f"{option}.yaml").is_file()), None)
+    content = (yaml.safe_load(path.read_text(encoding="utf-8")) if path else None) or {}
     parents = [item for item in content.get("defaults", ()) if isinstance(item, str) and item != "_self_"]
-    return [path, *(one for parent in parents for one in _lineage(folder, parent))] if content else []
+    return [path, *(one for parent in parents for one in _lineage(places, parent))] if path and content else []
 
 
 def file_comments(path: Path) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from segment.errors import SegmentError
+
 LITERAL_PATHS = (
     "input", "output", "checkpoint", "predictions.folder", "resume", "repeat",
     "effect.texture", "effect.background",
@@ -26,7 +28,8 @@ NAMES = (
 RUN_LENGTH = r"trainer\.max_(epochs|steps|time)"
 """Keys that set how long a run trains."""
 UNREADABLE_NAME = r"[^\s,:\[\]{}'\"](?:[^,:\[\]{}'\"]*[^\s,:\[\]{}'\"])?"
-"""A name in a list or table of classes, without the spaces around it."""
+QUOTED = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
+"""Patterns of a name in a list or table of classes: without quotes and the spaces around it, and in quotes."""
 WITHOUT_EFFECT = (
     r"resume|repeat|trust|tune(\..*)?|hydra(\..*)?|checkpoint(\..*)?|logger(\..*)?"
     r"|callbacks(\.(?!(best|ema|early_stopping|stop_hopeless)(\.|$)).*)?"
@@ -109,6 +112,9 @@ def quote_path(override: str) -> str:
     """Return ``input=a (1).jpg`` as ``input='a (1).jpg'``; other overrides are returned as they are.
 
     Hydra makes its own folders, and would call one of them ``~``: this is expanded.
+
+    Raises:
+        SegmentError: a table of classes has a key that Hydra cannot read.
     """
     key, equals, value = override.partition("=")
     if key in {"hydra.run.dir", "hydra.sweep.dir"} and value.startswith("~"):
@@ -122,9 +128,20 @@ def quote_path(override: str) -> str:
     if (name not in {*SWEPT_PATHS, *NAMES, "data.classes"}) or _is_readable(override):
         return override
     if name == "data.classes":  # a list or a table: quote each name that Hydra cannot read
-        return f"{key}{equals}{re.sub(UNREADABLE_NAME, lambda match: quote(match[0]), value)}"
+        quoted = f"{key}{equals}{re.sub(f'{QUOTED}|({UNREADABLE_NAME})', _quote_bare, value)}"
+        if not _is_readable(quoted) and re.search(r"['\"]\s*:", quoted):
+            raise SegmentError(
+                f"{override}: on the command line, what stands before a colon is of ASCII letters, digits, spaces, - "
+                "and /: write the table into a YAML file, for --config-dir"
+            )
+        return quoted
     quoted = quote(value)
     return f"{key}{equals}{quoted.replace(chr(92) + '${', '${') if name.startswith('hydra.') else quoted}"
+
+
+def _quote_bare(found: re.Match[str]) -> str:
+    """Quote a name unless Hydra reads it as it is: the keys of a table, such as 255, must not be quoted."""
+    return quote(found[1]) if found[1] and not _is_readable(f"name={found[1]}") else found[0]
 
 
 def typed_path(key: str, arguments: Sequence[str] | None = None) -> str | None:

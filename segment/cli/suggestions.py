@@ -11,7 +11,7 @@ from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 
 from segment.cli.config import CONF_DIR, command_keys, default_options, flatten, group_options
-from segment.cli.overrides import FLAGS, MODES, NAMES, ONE_RUN, SWEPT_PATHS, config_dirs, override_key
+from segment.cli.overrides import FLAGS, FLAGS_WITH_VALUE, MODES, NAMES, ONE_RUN, SWEPT_PATHS, config_dirs, override_key
 from segment.cli.untrusted_yaml import LOADER
 from segment.errors import SegmentError
 
@@ -41,11 +41,17 @@ def check_flags(flags: Sequence[str]) -> None:
     for name in names:
         if name not in FLAGS:
             raise SegmentError(f"{name} is not known{suggestion(name, FLAGS, '')}")
+    if flags and flags[-1] in FLAGS_WITH_VALUE:
+        raise SegmentError(f"{flags[-1]} needs a value{', such as job' * (flags[-1] in ONE_RUN)}")
+    if "--resolve" in names and not ONE_RUN.intersection(names):
+        raise SegmentError("--resolve shows a configuration: expected --cfg job beside it")
     if len(modes := sorted({MODES.get(name, name) for name in names}.intersection(MODES.values()))) > 1:
         raise SegmentError(f"{' and '.join(modes)} are given: expected one of them (--cfg shows one job of a sweep)")
     if len(folders := config_dirs(flags)) > 1:
         raise SegmentError(f"--config-dir is given {len(folders)} times, and Hydra reads one folder: give one")
     for folder in folders:
+        if not Path(folder).is_dir():
+            raise SegmentError(f"--config-dir {folder} is no folder")
         twins = [Path(folder, path.relative_to(CONF_DIR)) for path in Path(CONF_DIR).rglob("*.yaml")]
         if (found := [str(path) for path in twins if path.is_file()]) and not Path(folder).samefile(CONF_DIR):
             raise SegmentError(f"{found[0]} has the name of a file of this package, which Hydra takes first: rename it")

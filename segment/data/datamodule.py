@@ -22,7 +22,7 @@ from segment.data.consistency import find_bits, header_notes, palette_problem
 from segment.data.dataset import Batch, SegmentationDataset, identity_collate
 from segment.data.downloads.fetch import Release, download_missing
 from segment.data.folds import DividedImages, divide, read_folds
-from segment.data.image_groups import group_images
+from segment.data.image_groups import group_images, shared_groups
 from segment.data.images import Reading
 from segment.data.labels import Labels, index_labels
 from segment.data.layout import DiskLayout
@@ -31,7 +31,6 @@ from segment.data.samplers import EvalSampler, TrainSampler
 from segment.data.transforms import train_transform
 from segment.data.workers import PREFETCH, check_shared_memory, cores, delay_signals, end_workers
 from segment.errors import NoSplitError, SegmentError
-from segment.files import first_names
 
 atexit.register(end_workers)  # after torch's import of multiprocessing.util, so that it runs before that one's hook
 
@@ -287,8 +286,9 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             self.require_masks(self.val_split, val)
             self.image_groups(self.val_split)  # training would be over when its evaluation found a mistake
             self._note_shared_images(val)
-            if shared := self.shared_groups(self.train_split, self.val_split):
-                print_once(f"note: {shared}, so scores on {self.val_split} are optimistic")
+            ids = ([dataset.id(i) for i in range(len(dataset))] for dataset in (train, val))
+            if shared := shared_groups(*ids, **self.groups):
+                print_once(f"note: {self.train_split} and {self.val_split} share {shared}; the score is optimistic")
             if self.num_workers and self.crop_size is not None:
                 image_bytes = math.prod(self.crop_size) * 4  # three channels and the mask
                 check_shared_memory(self.batch_size * image_bytes * self.num_workers * PREFETCH)
@@ -316,15 +316,6 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             return np.array([of_image[sample.id] for sample in dataset.samples]) if of_all else None
         groups = group_images([dataset.id(i) for i in range(len(dataset))], **self.groups)
         return None if groups is None else np.array(groups)
-
-    def shared_groups(self, first: str, second: str) -> str:
-        """Return which groups have images in both splits, as a line; empty if none. Folds keep groups together."""
-        if self.groups.get("block") is not None:  # blocks are counted in each split
-            return ""
-        one, other = self.image_groups(first), self.image_groups(second)
-        shared = sorted({*map(str, one)} & {*map(str, other)}) if one is not None and other is not None else []
-        way = "write lists of the splits, or set data.folds, which keep groups together"
-        return f"{first_names(shared)}: groups in {first} and in {second} ({way})" if shared else ""
 
     def training_fingerprints(self) -> list[str]:
         """Return all fingerprints of the training images, for a checkpoint's metadata.

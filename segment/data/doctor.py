@@ -13,6 +13,7 @@ from segment.data.classes import IGNORE
 from segment.data.consistency import header_notes
 from segment.data.datamodule import SegmentationDataModule
 from segment.data.file_names import MASK_SUFFIXES, name_key
+from segment.data.image_groups import group_images, shared_groups
 from segment.data.images import IMAGE_SUFFIXES
 from segment.data.inspection import PairSummary, summarize_pairs
 from segment.data.pairs import Finding, PairHeaders, Sample
@@ -124,7 +125,8 @@ def examine(
     if report.unknown:
         pixels = sum(one.total for one in report.unknown) + sum(int(s.pixels.sum()) for s in report.splits.values())
         report.add_problem("unknown values", unknown_message(report.unknown, data.labels, pixels))
-    _check_leakage(images, data, report)
+    _check_leakage(images, report)
+    _check_groups(images, data, report)
     _check_classes(data, report)
     used = {path for sample in samples for path in (sample.image, sample.mask)}
     _check_unused_images(samples, used, report)
@@ -166,18 +168,26 @@ def _check_list(name: str, ids: Sequence[str], data: SegmentationDataModule, rep
         report.add_note("number", f"{name}: {len(ids)} samples; as published it has {official}")
 
 
-def _check_leakage(images: dict[str, dict[str, str]], data: SegmentationDataModule, report: DataReport) -> None:
-    """Report images of one split that are also in another, under the same name or another, and groups likewise."""
+def _check_leakage(images: dict[str, dict[str, str]], report: DataReport) -> None:
+    """Report images of one split that are also in another, under the same name or another."""
     for first, second in combinations(images, 2):
         shared = [(images[first][key], images[second][key]) for key in images[first] if key in images[second]]
         if shared:
             names = [a if a == b else f"{a} (there {b})" for a, b in shared]
             report.add_problem("leakage", f"{len(shared)} images of {first} are in {second}, too: {_some(names)}")
-        try:
-            if groups := data.shared_groups(first, second):
-                report.add_note("leakage", groups)
-        except SegmentError as error:
-            report.add_problem("groups", str(error))
+
+
+def _check_groups(images: dict[str, dict[str, str]], data: SegmentationDataModule, report: DataReport) -> None:
+    """Report a rule for groups that does not fit the images, and groups that have images in two splits."""
+    ids = {name: [*found.values()] for name, found in images.items()}
+    try:
+        for of_split in ids.values():
+            group_images(of_split, **data.groups)
+        for first, second in combinations(ids, 2):
+            if shared := shared_groups(ids[first], ids[second], **data.groups):
+                report.add_note("leakage", f"{first} and {second} share {shared}")
+    except SegmentError as error:
+        report.add_problem("groups", str(error))
 
 
 def _check_unused_images(samples: Sequence[Sample], used: Set[Path | None], report: DataReport) -> None:
@@ -227,7 +237,9 @@ def _check_classes(data: SegmentationDataModule, report: DataReport) -> None:
             report.add_problem("only void", f"{name}: no mask has a labelled pixel")
         elif len(present) == 1:
             hint = (
-                ": if 255 is a class, name it with data.classes={0:background,255:NAME}" if split.pixels[IGNORE] else ""
+                ": if 255 is a class, name it with data.classes={0:background,255:NAME}"
+                if split.pixels[IGNORE]
+                else ": are these the right masks, and does data.classes name their values?"
             )
             report.add_problem("one class", f"{name}: all labelled pixels are {names[present[0]]!r}{hint}")
         absent = [label for i, label in enumerate(names) if not split.pixels[i]]

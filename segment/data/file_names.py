@@ -154,9 +154,12 @@ def _no_pairs(images: Path, masks: Path, image_name: NamePattern, mask_name: Nam
         return SegmentError(f"no image in {images} ({', '.join(sorted(IMAGE_SUFFIXES))})")
     if not mask:
         return SegmentError(f"no mask in {masks} ({', '.join(sorted(MASK_SUFFIXES))}){polygon_hint(masks, images)}")
+    way = f"set {suggest_patterns(image, mask)}"
+    if "/" in mask and "/" not in image:
+        way = f"lay images and masks in folders alike, or set data.masks={masks.name}/{mask.rpartition('/')[0]}"
     return SegmentError(
         f"no image in {images} has a mask in {masks} by data.image_name={image_name.text} and data.mask_name="
-        f"{mask_name.text}: for {image} and {mask}, set {suggest_patterns(image, mask)}"
+        f"{mask_name.text}: for {image} and {mask}, {way}"
     )
 
 

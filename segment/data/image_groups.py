@@ -4,10 +4,11 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from segment.data.file_names import nfc
 from segment.errors import SegmentError
-from segment.files import user_path
+from segment.files import first_names, readable_file
 
 
 def group_images(
@@ -34,7 +35,7 @@ def group_images(
     if pattern is not None:
         return _by_pattern(ids, pattern)
     if file is not None:
-        return _by_file(ids, user_path(file, "data.groups.file"))
+        return _by_file(ids, readable_file(file, "data.groups.file"))
     if block is None:
         return None
     if type(block) is not int or block < 1:
@@ -44,6 +45,20 @@ def group_images(
     )
     blocks = {id: f"block {position // block}" for position, id in enumerate(order)}
     return [blocks[id] for id in ids]
+
+
+def shared_groups(first: Sequence[str], second: Sequence[str], **rules: Any) -> str:
+    """Return which groups have images in both of two splits, as words for a message; empty if none.
+
+    Args:
+        first, second: ids of the images.
+        rules: see :func:`group_images`. Blocks are counted in each split, so that none is in both.
+    """
+    if rules.get("block") is not None:
+        return ""
+    shared = sorted({*(group_images(first, **rules) or ())} & {*(group_images(second, **rules) or ())})
+    way = "write lists of the splits, or set data.folds, which keep groups together"
+    return f"images of the groups {first_names(shared)}: {way}" if shared else ""
 
 
 def _by_pattern(ids: Sequence[str], pattern: str) -> list[str]:

@@ -114,7 +114,7 @@ class Labels:
                     return _values_of_8_bits(content, header, rows)
             with open_image(io.BytesIO(content)) as image:
                 tags = getattr(image, "tag_v2", {})  # of a TIFF
-                depth = tags.get(258, (depth,))[0]
+                depth = tags.get(258, (1,))[0] if tags else depth  # 1 is TIFF's default
                 if tags.get(262) == 0 and depth > 1:  # PIL turns the values around
                     raise ValueError(
                         "it is a TIFF in which 0 is white, so its labels may be turned around: save it as PNG"
@@ -199,11 +199,10 @@ def parse_classes(
     labels = {value: IGNORE if name == VOID else names.index(name) for value, name in values.items()}
     if threshold is not None:
         low, *_, high = (label for _, label in sorted(labels.items()) if label != IGNORE)
-        if len(names) != 2 or low == high or not 0 < threshold <= 255:
-            raise SegmentError(
-                f"data.threshold={threshold:g}: expected a brightness up to 255 and two classes in data.classes, not "
-                f"{len(names)}"
-            )
+        if len(names) != 2 or low == high:
+            raise SegmentError(f"data.threshold={threshold:g}: expected two classes in data.classes, not {len(names)}")
+        if not 0 < threshold <= 255:
+            raise SegmentError(f"data.threshold={threshold:g}: expected a brightness above 0 and up to 255")
         labels = {value: high if value >= threshold else low for value in range(256)}
     return Classes(tuple(names), colours), Labels(labels, names, threshold)
 

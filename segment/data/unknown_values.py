@@ -1,5 +1,7 @@
 """Values of masks that a data set's table lacks: their counts, and one message for all of them."""
 
+import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +16,8 @@ from segment.errors import SegmentError
 
 ROWS = 40
 """Number of values that the message lists."""
+MAX_VALUES = 256
+"""Number of values from which on there is no table to paste: they are no classes."""
 SOFT = 4
 """Number of unknown values from which masks may be soft or lossy."""
 
@@ -67,12 +71,17 @@ def unknown_message(found: Sequence[UnknownValues], labels: Labels, total: int) 
     ]
     if len(pixels) > ROWS:
         rows.append(f"    # and {len(pixels) - ROWS} more")
-    elif labels.names:
+    if labels.names and len(labels.table) + len(pixels) <= MAX_VALUES:
         names = {IGNORE: VOID, **dict(enumerate(labels.names))}
-        known = [f"{as_key(value, labels)}:{names[label]}" for value, label in labels.table.items()]
+        known = [f"{as_key(value, labels)}:{_quoted(names[label])}" for value, label in labels.table.items()]
         table = ",".join([*known, *(key.replace(" ", "") for key in keys)])
         rows.append(f"  {shlex.quote(f'data.classes={{{table}}}')}")
     return "\n".join([head, *rows])
+
+
+def _quoted(name: str) -> str:
+    """Quote a name for Hydra's grammar if it has characters that mean something there."""
+    return name if re.fullmatch(r"[\w-]+( [\w-]+)*", name) else json.dumps(name, ensure_ascii=False)
 
 
 def as_key(value: int | Colour, labels: Labels) -> str:

@@ -128,7 +128,10 @@ def result_notes(evaluation: Evaluation, of_net: bool = True) -> list[str]:
         return ["no pixel of the split is labelled, so that it has no mIoU; see segment.check"]
     predicted = np.flatnonzero(evaluation.confusion.sum(0))
     true = np.flatnonzero(evaluation.confusion.sum(1))
-    if len(predicted) == 1 and len(true) > 1:
+    if len(true) == 1:
+        only = evaluation.classes.names[true[0]]
+        return [f"all labelled pixels of the split are {only!r}, so its scores say little; see segment.check"]
+    if len(predicted) == 1:
         name = evaluation.classes.names[predicted[0]]
         if not of_net:
             return [f"the predictions have {name!r} for every pixel"]

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from segment.data.png import unpack_png
 from segment.errors import SegmentError
-from segment.files import clear_parts, whole_file
+from segment.files import clear_parts, kind, whole_file
 from segment.prediction.segmenter import Segmentation
 
 TEXT_KEY = "segment"
@@ -195,7 +195,7 @@ def prepare_folder(output: Path, plan: Mapping[Path, OutputFiles]) -> None:
             if os.path.realpath(target) in inputs:
                 raise SegmentError(f"output={output}: {target} would overwrite an input; choose another folder")
         files.refuse_foreign(names(files.journal))
-    if output.is_file():
-        raise SegmentError(f"output={output}: it is a file, expected a folder")
+    if output.exists() and not output.is_dir():
+        raise SegmentError(f"output={output}: it is {kind(output)}, expected a folder")
     output.mkdir(parents=True, exist_ok=True)
     clear_parts(path for files in plan.values() for path in files.targets())

@@ -27,8 +27,13 @@ def checkpoint_path(given: Any, key: str = "checkpoint") -> Path:
         path = path.with_name(CONFIG)
     elif path.is_dir():
         best = RunFolder(path).best_checkpoint
-        shared = not best.is_file() and any((path / name).is_file() for name in (CONFIG, WEIGHTS))
-        path = path / CONFIG if shared else best
+        shared = [path / CONFIG] if any((path / name).is_file() for name in (CONFIG, WEIGHTS)) else []
+        found = [one for one in (best, path / best.name) if one.is_file()] or shared
+        if not found:
+            raise SegmentError(f"{key}={path}: expected a run folder with checkpoints/{best.name}, or a checkpoint")
+        path = found[0]
+    elif "://" in str(given):
+        raise SegmentError(f"{key}={given}: expected a file, a run folder or {SCHEME}USER/NAME: download it first")
     return readable_file(path, key)
 
 

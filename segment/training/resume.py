@@ -121,6 +121,8 @@ def apply_recorded_overrides() -> None:
     """
     keys = {override_key(argument) for argument in sys.argv[1:]}
     for key in ("resume", "repeat"):
+        if f"{key}=" in sys.argv[1:]:  # an empty variable of the shell
+            raise SegmentError(f"{key} is empty: give {key}=RUN")
         value = typed_path(key)
         if value is None or value == "auto" or (key == "resume" and "hydra.run.dir" in keys):
             continue

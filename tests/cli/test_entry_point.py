@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
+from segment.__main__ import list_commands
 from segment.cli.config import load_config, refuse_null_options
 from segment.cli.entry_point import entry_point, silence_known_warnings
 from segment.cli.run_folder import refuse_foreign_record
@@ -200,9 +201,17 @@ def test_ctrl_c_during_the_imports_of_a_command_is_one_line(tmp_path):
     assert sys.excepthook.__module__ != "segment"  # a program that imports the package keeps its own
 
 
-@pytest.mark.parametrize("printer", ["print", "__import__('rich.console').console.Console().print"])
+def test_the_list_of_commands_takes_no_command(capsys):
+    list_commands(["--help"])
+    assert "segment.train" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"^error: segment takes no 'train': python -m segment.COMMAND runs a command"):
+        list_commands(["train", "model=unet"])
+
+
+@pytest.mark.parametrize("printer", ["exit", "print", "__import__('rich.console').console.Console().print"])
 def test_a_closed_pipe_ends_a_command_without_a_word(printer):
-    code = f"from segment.cli.entry_point import exit_cleanly\nexit_cleanly(lambda: {printer}('x\\n' * 10_000))"
+    code = "from segment.cli.entry_point import exit_cleanly\n"
+    code += f"exit_cleanly(lambda: (print('x'), {printer}('x\\n' * 10_000)))"
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, timeout=60)

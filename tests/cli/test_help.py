@@ -36,6 +36,16 @@ def test_each_key_of_each_command_is_explained(capsys, command):
     assert not any(line != line.rstrip() for line in text.splitlines())
 
 
+def test_the_chosen_options_explain_a_key_before_others_do(capsys, tmp_path):
+    text = help_of(capsys, "train", "data=folder", "data.root=x")
+    assert "length in pixels of the image's shorter side at scale 1" in text  # conf/data/ade20k_full.yaml differs
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mydata.yaml").write_text("defaults: [folder, _self_]\n")
+    mine = help_of(capsys, "train", "data=mydata", "data.root=x", "--config-dir", str(tmp_path))
+    (line,) = [line for line in text.splitlines() if line.startswith("  data.classes=")]
+    assert line in mine
+
+
 SHARED = {"data": "loading", "model": "net"}
 """Groups whose options get further keys from a folder of their own."""
 GROUPS = (

@@ -13,6 +13,7 @@ from segment.cli.overrides import (
     quote_path,
     typed_path,
 )
+from segment.errors import SegmentError
 
 
 @pytest.mark.parametrize(
@@ -78,3 +79,14 @@ def test_the_sets_of_keys():
     assert not matches_key("data.batch_size", WITHOUT_EFFECT, RUN_LENGTH, ROUNDING, REPEATED)
     assert matches_key("data.seed", REPEATED)
     assert matches_key("data.fold", REPEATED)
+
+
+def test_a_table_of_classes_may_have_names_of_any_kind():
+    for text, expected in (
+        ("{0:Straße,5:'a:b'}", {0: "Straße", 5: "a:b"}),
+        ("{128/64/128:Straße,0/0/0:void}", {"128/64/128": "Straße", "0/0/0": "void"}),
+        ("[Straße,'x, y',\"ü\"]", ["Straße", "x, y", "ü"]),
+    ):
+        assert plain(load_config(["data=folder", f"data.classes={text}"]).data.classes) == expected
+    with pytest.raises(SegmentError, match=r"before a colon is of ASCII letters, .* YAML file, for --config-dir$"):
+        quote_path("data.classes={Straße:[a]}")

@@ -145,7 +145,7 @@ def test_an_option_for_a_table_is_refused():
 
 
 def test_flags(tmp_path):
-    check_flags(["--config-dir", "x", "-m", "--multirun"])
+    check_flags(["--config-dir", str(tmp_path), "-m", "--multirun"])
     check_flags(["--cfg=job", "--resolve"])
     check_flags(["--info=all"])
     with pytest.raises(SegmentError, match=r"^--cfg and --multirun are given: expected one of them \(--cfg shows one"):
@@ -159,6 +159,14 @@ def test_flags(tmp_path):
         SegmentError, match=r"loss/cross_entropy\.yaml has the name of a file of this package.*rename it$"
     ):
         check_flags(["--config-dir", str(tmp_path)])
+    with pytest.raises(SegmentError, match=r"^--config-dir nowhere is no folder$"):
+        check_flags(["--config-dir=nowhere"])
+    with pytest.raises(SegmentError, match=r"^--package needs a value$"):
+        check_flags(["--package"])
+    with pytest.raises(SegmentError, match=r"^--cfg needs a value, such as job$"):
+        check_flags(["--cfg"])
+    with pytest.raises(SegmentError, match=r"^--resolve shows a configuration: expected --cfg job beside it$"):
+        check_flags(["--resolve"])
     with pytest.raises(SegmentError, match=r"^--confg-dir is not known: did you mean --config-dir\?$"):
         check_flags(["-m", "--confg-dir=x"])
 

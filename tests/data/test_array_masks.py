@@ -124,10 +124,12 @@ def test_a_threshold_makes_two_classes(tmp_path, classes, kind):
 
 
 def test_a_threshold_that_makes_no_sense(tmp_path):
-    for classes, threshold in ((["a", "b", "c"], 128), (NAMES, 0), (NAMES, 256)):
-        with pytest.raises(
-            SegmentError, match=f"data.threshold={threshold}: expected a brightness up to 255 and two classes"
-        ):
+    for classes, threshold, expected in (
+        (["a", "b", "c"], 128, "two classes in data.classes, not 3"),
+        (NAMES, 0, "a brightness above 0"),
+        (NAMES, 256, "a brightness above 0 and up to 255"),
+    ):
+        with pytest.raises(SegmentError, match=f"data.threshold={threshold}: expected {expected}"):
             FolderDataModule("x", classes, threshold=threshold)
     root = folder_of(tmp_path, lambda path: Image.fromarray(TRUTH).save(path), ".png")
     with pytest.raises(SegmentError, match=r"are nowhere as bright as data.threshold=128: their brightest value is 1"):

@@ -86,7 +86,7 @@ def test_names_in_another_unicode_form(tmp_path):
         ("i/a.jpg i/A.jpg m/a.png", {}, "i/A.jpg and .*i/a.jpg have one mask, .*a.png"),
         ("i/a/1.jpg i/b/1.jpg m/1.png", {"image_name": "{folder}/{name}"}, "have one mask"),
         ("i/1.jpg i/1.png", {}, "lie in one folder, .*mask_name={name} has to tell .* as {name}_mask or {name}.png"),
-        ("i/c_0_left.png m/x/c_0_gt.png", {}, "set data.image_name={name}_left data.mask_name={folder}/{name}_gt$"),
+        ("i/c_0_left.png m/x/c_0_gt.png", {}, "lay images and masks in folders alike, or set data.masks=m/x$"),
         ("i/a_left.png m/a_label.png", {}, "set data.image_name={name}_left data.mask_name={name}_label$"),
         ("i/img_7.png m/msg_7.png", {}, "set data.image_name=img_{name} data.mask_name=msg_{name}$"),
         ("i/c/1.jpg m/1.png", {}, "for c/1.jpg and 1.png, set data.image_name={folder}/{name} data.mask_name={name}$"),

@@ -11,6 +11,7 @@ from segment.data.datasets.folder import FolderDataModule
 from segment.data.datasets.shapes import ShapesDataModule
 from segment.data.doctor import examine
 from segment.data.folds import assign_folds, read_folds
+from segment.data.image_groups import shared_groups
 from segment.errors import SegmentError
 from segment.evaluation.results import describe_data
 from tests.data_sets import write_pair
@@ -83,12 +84,16 @@ def test_groups_that_are_in_two_splits_are_named(photos, capsys):
     train, val = ({id[0] for id in (one.id for one in data.split_samples(split))} for split in ("train", "val"))
     assert (shared := sorted(train & val))
     data.setup("fit")
-    found = re.findall("^note: (.+): groups in train and in val .*optimistic$", capsys.readouterr().out, re.MULTILINE)
+    found = re.findall(
+        "^note: train and val share images of the groups (.+): write .*optimistic$",
+        capsys.readouterr().out,
+        re.MULTILINE,
+    )
     assert found == [", ".join(shared[:3]) + ", ..." * (len(shared) > 3)]
     report = examine(data, ["train", "val"])
-    assert [note.kind for note in report.notes if "groups in train" in note.message] == ["leakage"]
-    assert folder(photos, 1).shared_groups("train", "val") == ""
-    assert FolderDataModule(str(photos), ["a", "b", "c"], groups={"block": 2}).shared_groups("train", "val") == ""
+    assert [note.kind for note in report.notes if "train and val share" in note.message] == ["leakage"]
+    assert examine(folder(photos, 1), ["train", "val"]).notes == []
+    assert shared_groups(["a1"], ["a1"], block=2) == ""
     wrong = FolderDataModule(str(photos), ["a", "b", "c"], groups={"pattern": "^(x)"})
     assert [one.kind for one in examine(wrong, ["train", "val"]).problems] == ["groups"]
 

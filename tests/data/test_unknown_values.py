@@ -1,13 +1,16 @@
 """Values of masks that no class has are listed once, all of them, as a table to paste."""
 
+import shlex
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from segment.cli.config import load_config
 from segment.data.datasets.folder import FolderDataModule
 from segment.data.doctor import examine
 from segment.data.labels import index_labels
-from segment.data.unknown_values import count_unknown, unknown_message
+from segment.data.unknown_values import UnknownValues, count_unknown, unknown_message
 from segment.errors import SegmentError
 
 COLOURS = np.array([(0, 0, 0), (128, 64, 128), (220, 20, 60), (0, 0, 142)], np.uint8)
@@ -73,8 +76,16 @@ def test_many_values_are_cut_and_two_classes_may_be_soft(tmp_path):
     message = unknown_message(count_unknown([tmp_path / "1.png"], labels), labels, 256)
     assert "254 labels that data.classes does not name" in message.splitlines()[0]
     assert message.splitlines()[0].endswith("data.threshold=128 reads soft or lossy masks of two classes")
-    assert len(message.splitlines()) == 42
-    assert message.endswith("    # and 214 more")
+    *lines, more, table = message.splitlines()
+    assert (len(lines), more) == (41, "    # and 214 more")
+    assert table.endswith("254:NAME254}'")  # all can be pasted, though not all are explained
+    labels = FolderDataModule("x", {0: "Mann's", 255: 'a: "b"'}).labels
+    table = unknown_message([UnknownValues(tmp_path, {7: 1}, 9)], labels, 9).splitlines()[-1]
+    [pasted] = shlex.split(table)
+    assert load_config(["data=folder", pasted]).data.classes == {0: "Mann's", 255: 'a: "b"', 7: "NAME1"}
+    colours = FolderDataModule("x", {"0/0/0": "a", "9/9/9": "b"}).labels
+    message = unknown_message([UnknownValues(tmp_path, dict.fromkeys(range(300), 1), 300)], colours, 300)
+    assert message.endswith("    # and 260 more")
 
 
 def test_nothing_is_written_before_the_masks_are_known(coloured):

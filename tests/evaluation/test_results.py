@@ -147,6 +147,8 @@ def test_notes_on_a_net_of_one_class_and_on_a_split_without_labels():
     assert note == "the predictions have 'road' for every pixel"
     accumulator.update(truth, truth)
     assert result_notes(accumulator.pop_result(1, 1)) == []
+    accumulator.update(truth, torch.zeros_like(truth))
+    assert result_notes(accumulator.pop_result(1, 1))[0].startswith("all labelled pixels of the split are 'road', so")
     accumulator.update(truth, torch.full_like(truth, 255))
     [note] = result_notes(accumulator.pop_result(1, 1))
     assert note.startswith("no pixel of the split is labelled")

@@ -113,13 +113,16 @@ def test_a_check_claims_its_own_files_alone(tmp_path):
 
 
 def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):
-    with pytest.raises(SegmentError, match=r"^the file .*best.ckpt does not exist$"):
+    with pytest.raises(SegmentError, match=r": expected a run folder with checkpoints/best.ckpt, or a checkpoint$"):
         checkpoint_path(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     for path in (RunFolder(tmp_path).best_checkpoint, tmp_path / "epoch=12.ckpt"):
         path.touch()
     assert checkpoint_path(str(tmp_path)) == RunFolder(tmp_path).best_checkpoint
     assert checkpoint_path(tmp_path / "epoch=12.ckpt") == tmp_path / "epoch=12.ckpt"
+    assert checkpoint_path(tmp_path / "checkpoints") == RunFolder(tmp_path).best_checkpoint
+    with pytest.raises(SegmentError, match=r"^checkpoint=https://a/b.ckpt: expected a file, a run folder or hf://USER"):
+        checkpoint_path("https://a/b.ckpt")
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(SegmentError, match=r"fifo is a named pipe, not a file$"):
         checkpoint_path(tmp_path / "fifo")

@@ -170,6 +170,9 @@ def test_a_folder_without_a_run_is_a_clear_error(monkeypatch, tmp_path, key):
         match=rf"^{key}=.*: expected a run folder.*provenance.json is missing: start a training anew that was",
     ):
         apply_recorded_overrides()
+    monkeypatch.setattr(sys, "argv", ["train", f"{key}="])  # an empty variable of the shell
+    with pytest.raises(SegmentError, match=f"^{key} is empty: give {key}=RUN$"):
+        apply_recorded_overrides()
 
 
 def test_relative_paths_of_a_run_are_found_from_another_folder(tmp_path, monkeypatch):
