@@ -1,6 +1,7 @@
 """``provenance.json``: everything that the metrics of a run depend on, and the comparison with another run."""
 
 import hashlib
+import importlib.util
 import json
 import platform
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import (
     Any,
@@ -78,7 +80,9 @@ def way_on(folder: RunFolder) -> str:
 
 def collect_provenance(**facts: Any) -> dict[str, Any]:
     """Return the record of a run without its ``starts``: the caller's facts, code, versions and platform."""
-    return {**facts, "git": code_version(), "versions": package_versions(), "platform": platform.platform()}
+    own = {name: sources_hash(name) for name in needed_trust(facts["config"])}
+    code = {"git": code_version(), "own_code": own, "versions": package_versions()}
+    return {**facts, **code, "platform": platform.platform()}
 
 
 def write_provenance(
@@ -128,6 +132,24 @@ def git(*arguments: str) -> str | None:
         return None
 
 
+def sources_hash(package: str) -> str | None:
+    """Return a hash of the Python files of a package, such as one of the user's own; None if there is none."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return None
+    files = [
+        (path, path.relative_to(folder))
+        for folder in spec.submodule_search_locations or ()
+        for path in Path(folder).rglob("*.py")
+    ]
+    if not files and spec.has_location and spec.origin:
+        files = [(Path(spec.origin), Path(package))]  # a module of one file
+    digest = hashlib.sha256()
+    for path, name in sorted(files, key=itemgetter(1)):
+        digest.update(f"{name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that metrics depend on."""
     from importlib.metadata import version  # here and not above: --help need not wait for it
@@ -150,5 +172,5 @@ def _shortened(value: Any) -> str:
 
 def environment_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the changes of code, packages, devices and data, which may change the metrics of a configuration."""
-    keys = ("git", "versions", "device", "world_size", "data")
+    keys = ("git", "own_code", "versions", "device", "world_size", "data")
     return [*changed_keys({key: then.get(key) for key in keys}, {key: now.get(key) for key in keys}).values()]

@@ -129,3 +129,24 @@ def test_the_way_on_names_the_trust_that_is_needed(tmp_path):
     assert way_on(folder).endswith("my run' 'trust=[mylab]' continues from its last checkpoint")
     folder.provenance.write_text("{")
     assert way_on(folder).endswith("my run' continues from its last checkpoint")
+
+
+def test_a_change_of_the_user_s_own_code_is_named(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "__init__.py").write_text("")
+    losses = tmp_path / "own_package" / "losses.py"
+    losses.write_text("a = 1\n")
+    (tmp_path / "own_module.py").write_text("b = 1\n")
+    config = {"loss": {"_target_": "own_package.losses.Loss"}, "x": [{"_target_": "own_module.X"}]}
+    facts = {**FACTS, "config": config | {"y": {"_target_": "missing_package.Y"}}}
+    then = collect_provenance(**facts)
+    assert then["own_code"].keys() == {"own_package", "own_module", "missing_package"}
+    assert then["own_code"]["missing_package"] is None
+    assert environment_changes(then, collect_provenance(**facts)) == []
+    losses.write_text("a = 2\n")
+    (change,) = environment_changes(then, collect_provenance(**facts))
+    assert change.startswith("own_code.own_package: ")
+    (tmp_path / "own_module.py").write_text("b = 2\n")
+    assert len(environment_changes(then, collect_provenance(**facts))) == 2
+    assert collect_provenance(**FACTS)["own_code"] == {}
