@@ -26,6 +26,7 @@ exclude_patterns = ["**/.ipynb_checkpoints"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
+smartquotes = False  # commands are copied from the pages
 suppress_warnings = ["config.cache"]
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segment.cli.overrides import override_key
+from segment.cli.overrides import REPEATED, matches_key, override_key
 from segment.comparison.run import Run
 from segment.records.job_status import JobRecord
 
@@ -25,17 +25,19 @@ class SearchResult:
         folder: folder of the sweep.
         runs: number of its runs.
         importance: share of the variance of the mIoU that each parameter explains, by its key; None if unknown.
-        best: job of the run with the highest mIoU.
+        best: job of the run with the highest mIoU; of runs that differ in seed or fold alone, the mean counts.
+        repeats: number of runs that the mean is of.
 
     Example:
-        >>> SearchResult(Path("runs/sweep"), 5, {"seed": 0.25}, JobRecord(["seed=1"])).best_values
-        {'seed': '1'}
+        >>> SearchResult(Path("runs/sweep"), 5, {"loss": 0.25}, JobRecord(["loss=dice"])).best_values
+        {'loss': 'dice'}
     """
 
     folder: Path
     runs: int
     importance: dict[str, float | None]
     best: JobRecord
+    repeats: int = 1
 
     @property
     def best_values(self) -> dict[str, str]:
@@ -51,14 +53,20 @@ def search_results(runs: Sequence[Run]) -> list[SearchResult]:
             sweeps[run.folder.path.absolute().parent].append((run.job, run.metrics["mIoU"]))
     results = []
     for folder, jobs in sweeps.items():
-        values = [override_values(job) for job, _ in jobs]
+        values = [
+            {key: value for key, value in override_values(job).items() if not matches_key(key, REPEATED)}
+            for job, _ in jobs
+        ]
         scores = np.array([score for _, score in jobs])
-        keys = dict.fromkeys(key for one in values for key in one if key != "data.fold")  # a fold is no choice
-        columns = {key: [one.get(key, "") for one in values] for key in keys}
+        columns = {key: [one.get(key, "") for one in values] for key in dict.fromkeys(k for one in values for k in one)}
         found = {key: importance(column, scores) for key, column in columns.items() if len({*column}) > 1}
         if found and len(jobs) >= MIN_RUNS:
             ranked = dict(sorted(found.items(), key=lambda item: -(item[1] or 0)))
-            results.append(SearchResult(folder, len(jobs), ranked, jobs[int(scores.argmax())][0]))
+            repeats = defaultdict[frozenset, list[int]](list)  # positions of the runs of one setting
+            for position, one in enumerate(values):
+                repeats[frozenset(one.items())].append(position)
+            best = max(repeats.values(), key=lambda positions: scores[positions].mean())
+            results.append(SearchResult(folder, len(jobs), ranked, jobs[best[0]][0], len(best)))
     return results
 
 
@@ -82,7 +90,7 @@ def importance(values: Sequence[str], scores: np.ndarray) -> float | None:
     group = np.unique(_binned(values), return_inverse=True)[1]
     runs, groups = len(scores), int(group.max()) + 1
     total = float(np.square(scores - scores.mean()).sum())
-    if runs <= groups or groups < 2 or total == 0:
+    if runs <= groups or groups < 2 or np.ptp(scores) < 1e-9:
         return None
     means = np.bincount(group, scores) / np.bincount(group)
     within = float(np.square(scores - means[group]).sum())

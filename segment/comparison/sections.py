@@ -86,7 +86,9 @@ def build_sections(runs: Sequence[Run], paper: bool) -> list[Section]:
         _compare(section)
         _note_intervals(section)
         section.searches = search_results(members)
-        section.notes += [f"best of {one.folder.name}: {one.best.command}" for one in section.searches]
+        for one in section.searches:
+            repeats = f", as the mean of {one.repeats} runs" if one.repeats > 1 else ""
+            section.notes.append(f"best of {one.folder.name}{repeats}: {one.best.command}")
         if paper:
             _add_published(section)
         result.append(section)

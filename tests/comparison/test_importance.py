@@ -25,6 +25,7 @@ def test_importance_is_the_explained_variance_of_a_made_up_search():
     [
         (["a", "b", "c"], [0.1, 0.2, 0.3], None),
         (["a", "a", "b", "b"], [0.5, 0.5, 0.5, 0.5], None),
+        (["a", "a", "b", "b", "b"], [0.1, 0.1, 0.1, 0.1, 0.1 + 1e-12], None),
         (["a", "a", "b", "b"], [0.1, 0.3, 0.1, 0.3], 0.0),
         (["1", "10", "1.0", "1e1"], [0.1, 0.3, 0.1, 0.3], 1.0),
         (["nan", "nan", "inf", "-1e999", "x"], [0.1, 0.1, 0.3, 0.2, 0.2], 1.0),
@@ -33,6 +34,16 @@ def test_importance_is_the_explained_variance_of_a_made_up_search():
 )
 def test_importance_of_few_or_odd_values(values, scores, expected):
     assert importance(values, np.array(scores)) == (None if expected is None else pytest.approx(expected, abs=1e-6))
+
+
+def test_of_settings_with_several_seeds_the_best_mean_counts(tmp_path, report):
+    for net, scores in (("unet", (0.9, 0.1, 0.2)), ("fcn8s", (0.5, 0.6, 0.7))):
+        for seed, score in enumerate(scores):
+            folder = write_run(tmp_path / "sweep" / f"{net}{seed}", {"model": net, "seed": seed}, mIoU=score)
+            JobRecord([f"model={net}", f"seed={seed}"], "done").write(folder.job_status)
+    text, _ = report(tmp_path)
+    assert "best of sweep, as the mean of 3 runs: python -m segment.train model=fcn8s seed=0" in text
+    assert "│ seed" not in text
 
 
 def test_a_report_has_the_importance_and_the_best_line(tmp_path, report):

@@ -188,7 +188,9 @@ class AugmentedVOCDataModule(VOCDataModule):
             SegmentError: neither form of SBD exists, or its list names images of VOC's validation split.
         """
         if split == "sbd_train":
-            base = self._find_sbd() or self.folder(SBD, "dataset")
+            base = self._find_sbd()
+            if base is None:
+                raise self._no_sbd()
             return _pairs(self.read_list(base / "train.txt"), base / "img", base / "cls", ".mat")
         if split != "train":
             return super().samples(split)
@@ -213,10 +215,11 @@ class AugmentedVOCDataModule(VOCDataModule):
         if sbd := self._find_sbd():
             listed = [name for part in ("train", "val") for name in self.read_list(sbd / f"{part}.txt")]
             return _pairs((name for name in listed if name not in held_out), sbd / "img", sbd / "cls", ".mat")
-        raise SegmentError(
-            f"no SBD at data.root={self.root}: expected {SBD}/dataset/ beside VOCdevkit/ (data.download=true), or "
-            f"SegmentationClassAug/ and ImageSets/Segmentation/train_aug.txt in {self.base()}"
-        )
+        raise self._no_sbd(f", or SegmentationClassAug/ and ImageSets/Segmentation/train_aug.txt in {self.base()}")
+
+    def _no_sbd(self, otherwise: str = "") -> SegmentError:
+        place = f"{SBD}/dataset/ beside VOCdevkit/ (data.download=true)"
+        return SegmentError(f"no SBD at data.root={self.root}: expected {place}{otherwise}")
 
     def _find_list(self) -> Path | None:
         """Return the list that belongs to ``SegmentationClassAug``."""
