@@ -58,7 +58,10 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if cause is None or isinstance(cause, InstantiationException):
             raise SegmentError(" ".join(str(error).split())) from error
-        if isinstance(cause, TypeError | ValueError | ImportError):  # an argument that the part does not take
+        refused = isinstance(cause, RuntimeError) and str(checked.get("_target_")).startswith("lightning.")
+        if refused or isinstance(
+            cause, TypeError | ValueError | ImportError
+        ):  # an argument that the part does not take
             part = str(checked.get("_target_", "configuration")).rpartition(".")[2]
             message = f"{part}: {' '.join(str(cause).split())}"
             unknown = re.search(r"unexpected keyword argument '(\w+)'", message)

@@ -118,9 +118,11 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], Any], prepare: Calla
         if composed:
             raise
         sys.exit(f"error: {printable(str(damaged_yaml(error)))}")
-    except (ValueError, NotImplementedError, AssertionError) as error:
+    except (ValueError, NotImplementedError, AssertionError, RuntimeError) as error:
         if is_long_number(error):
             sys.exit(f"error: {LONG_NUMBER}")
+        if _is_raised_by(error, "submitit"):
+            sys.exit(f"error: hydra/launcher=slurm: {printable(' '.join(str(error).split()))}")
         if not _is_raised_by(error, "optuna", "hydra_plugins.hydra_optuna_sweeper"):
             raise
         reason = " ".join(str(error).split()) or "expected choice(), interval(), range() or values, got another range"

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import math
 import pydoc
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
@@ -29,10 +30,12 @@ def check_arguments(config: Any, name: str = "") -> Any:
         The configuration with each value in the declared type: ``1e1`` for an integer is 10.
 
     Raises:
-        SegmentError: a value is of another type than the part declares for it.
+        SegmentError: a value is of another type than the part declares for it, or a number is not finite.
     """
     if isinstance(config, list):
         return [check_arguments(item, name) for item in config]
+    if isinstance(config, float) and not math.isfinite(config):
+        raise SegmentError(f"{name}={as_typed(config)}: expected a finite number")
     if not isinstance(config, dict):
         return config
     types = _argument_types(str(config.get("_target_")))

@@ -45,7 +45,7 @@ def _check_batches(
     if not (
         (batch_size == 1 if crop_size is None else _is_pair(crop_size, int) and min(crop_size) >= 1)
         and (_is_pair(scale, int | float) and 0 < scale[0] <= scale[1] < math.inf)
-        and (batch_size >= 1 and 0 <= num_workers <= MAX_WORKERS and seed >= 0)
+        and (batch_size >= 1 and 0 <= num_workers <= MAX_WORKERS and 0 <= seed < 2**32)
     ):
         raise SegmentError(
             "data: expected crop_size=[HEIGHT,WIDTH] (or null with batch_size=1), scale=[LOW,HIGH], batch_size "
@@ -289,9 +289,18 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
             ids = ([dataset.id(i) for i in range(len(dataset))] for dataset in (train, val))
             if shared := shared_groups(*ids, **self.groups):
                 print_once(f"note: {self.train_split} and {self.val_split} share {shared}; the score is optimistic")
-            if self.num_workers and self.crop_size is not None:
-                image_bytes = math.prod(self.crop_size) * 4  # three channels and the mask
-                check_shared_memory(self.batch_size * image_bytes * self.num_workers * PREFETCH)
+            train_bytes = self._image_bytes(train) if self.crop_size is None else 4 * math.prod(self.crop_size)
+            check_shared_memory(self._held_batches * (self.batch_size * train_bytes + self._image_bytes(val)))
+
+    @property
+    def _held_batches(self) -> int:
+        """Number of batches that the workers of a loader keep ready."""
+        return self.num_workers * PREFETCH
+
+    def _image_bytes(self, dataset: SegmentationDataset) -> int:
+        """Return the bytes of the largest image and its mask; 0 for images that are drawn, which are small."""
+        sizes = (self._headers[sample].image.size for sample in dataset.samples if sample in self._headers)
+        return 4 * max((width * height for width, height in sizes), default=0)
 
     @rank_zero_only
     def _note_shared_images(self, val: SegmentationDataset) -> None:
@@ -347,6 +356,8 @@ class SegmentationDataModule(DiskLayout, L.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
         """Return a loader of every image of a split once, whole and unchanged, one per batch, shared between ranks."""
         data = self.dataset(split)
+        if not self._ready:  # an evaluation alone
+            check_shared_memory(self._held_batches * self._image_bytes(data))
         return self._loader(data, EvalSampler(len(data), *self._rank()), 1)
 
     def listing_hashes(self) -> dict[str, str]:

@@ -61,12 +61,14 @@ def check_shared_memory(needed: int) -> None:
     Raises:
         SegmentError: less is free.
     """
-    if not SHARED_MEMORY.is_dir():
+    try:
+        status = os.statvfs(SHARED_MEMORY)
+    except OSError:  # another system's, or one that does not say
         return
-    status = os.statvfs(SHARED_MEMORY)
     free = status.f_bavail * status.f_frsize
     if needed > free:
         raise SegmentError(
-            f"{SHARED_MEMORY} has {free / 1e6:.0f} MB free, the loader's workers need {needed / 1e6:.0f} MB: start the "
-            "container with a larger --shm-size, or use data.num_workers=0 or a smaller data.batch_size"
+            f"{SHARED_MEMORY} has {free / 1e6:.3g} MB free, the loader's workers need {needed / 1e6:.3g} MB: start the "
+            "container with a larger --shm-size, or use data.num_workers=0 or a smaller data.batch_size; an evaluation "
+            "reads whole images"
         )

@@ -4,14 +4,15 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import BatchSizeFinder, EarlyStopping, LearningRateFinder, ModelCheckpoint
 
 from segment.cli.value_types import as_typed
 from segment.console import print_once
+from segment.data.workers import cores
 from segment.errors import SegmentError
 
 MONITORS = {
@@ -75,41 +76,61 @@ def check_trainer_config(config: Mapping[str, Any]) -> None:
         raise SegmentError(
             f"trainer.strategy={config['strategy']}: expected a strategy whose processes begin anew, such as ddp"
         )
+    for key in ("epochs", "steps"):
+        shortest, longest = config.get(f"min_{key}"), config.get(f"max_{key}")
+        if shortest is not None and longest not in {None, -1} and shortest > longest:
+            raise SegmentError(f"trainer.min_{key}={shortest} is above trainer.max_{key}={longest}: raise the latter")
+    if config.get("max_epochs") is None and config.get("max_steps") in {None, -1} and not config.get("max_time"):
+        raise SegmentError("trainer.max_epochs=null: expected trainer.max_steps or trainer.max_time in its place")
+    processes, limit = config.get("devices"), max(16, 4 * cores())
+    if config.get("accelerator") == "cpu" and isinstance(processes, int) and processes > limit:
+        raise SegmentError(f"trainer.devices={processes}: expected at most {limit} processes on this CPU")
     for key in SET_HERE:
         if key in config:
             raise SegmentError(f"trainer.{key} has no effect, since segment.train sets it: leave it out")
 
 
-def check_callbacks(callbacks: Sequence[Any], metrics: Collection[str] = ()) -> None:
+def check_callbacks(callbacks: Sequence[Any], metrics: Mapping[str, str | None] | None = None) -> None:
     """Check that the callbacks monitor what is logged, and that Lightning can tell them apart.
 
     It is unknown what callbacks of the user's own log, so that with one of them any metric can be monitored.
 
     Args:
         callbacks: all callbacks of the run.
-        metrics: names of the further metrics; one that gives several values logs them as ``val/NAME/KEY``.
+        metrics: of each further metric its name, and "max" or "min" by which of its values are good, None if unknown;
+            one that gives several values logs them as ``val/NAME/KEY``.
 
     Raises:
-        SegmentError: a monitored metric is not logged or is compared the wrong way, a patience is below 1, or two
-            callbacks are alike.
+        SegmentError: a monitored metric is not logged or is compared the wrong way, a number is out of range, a
+            callback is not supported, or two are alike.
     """
-    further = [f"val/{name}" for name in metrics]
+    further = {f"val/{name}": mode for name, mode in (metrics or {}).items()}
+    modes = further | MONITORS
     known = all(type(callback).__module__.startswith(("segment.", "lightning.")) for callback in callbacks)
     for callback in callbacks:
         name, monitor = type(callback).__name__, getattr(callback, "monitor", None)
-        if monitor in MONITORS:
-            if (mode := getattr(callback, "mode", MONITORS[monitor])) != MONITORS[monitor]:
-                raise SegmentError(
-                    f"callbacks: {name} has mode={mode} for {monitor}: expected mode={MONITORS[monitor]}"
-                )
+        if good := modes.get(str(monitor)):
+            if (mode := getattr(callback, "mode", good)) != good:
+                raise SegmentError(f"callbacks: {name} has mode={mode} for {monitor}: expected mode={good}")
         elif monitor and known and not monitor.startswith("lr-") and "/".join(monitor.split("/")[:2]) not in further:
             logged = ", ".join([*MONITORS, *further])
             raise SegmentError(f"callbacks: {name}'s monitor={monitor} is not logged, expected {logged}")
-        if isinstance(callback, EarlyStopping) and callback.patience < 1:
-            raise SegmentError(f"callbacks: {name} has patience={callback.patience}: expected 1 or more validations")
+        _check_options(callback, name)
     keys = [saver.state_key for saver in callbacks if isinstance(saver, ModelCheckpoint)]
     if len({*keys}) < len(keys):
         raise SegmentError("callbacks: two ModelCheckpoints are alike: they have to differ in monitor, mode or time")
+
+
+def _check_options(callback: Any, name: str) -> None:
+    """Check arguments that Lightning takes, and that cannot be meant."""
+    if isinstance(callback, EarlyStopping) and callback.patience < 1:
+        raise SegmentError(f"callbacks: {name} has patience={callback.patience}: expected 1 or more validations")
+    if isinstance(callback, EarlyStopping) and callback.min_delta * (-1 if callback.mode == "min" else 1) < 0:
+        raise SegmentError(f"callbacks: {name} has a min_delta below 0: expected a number from 0")
+    if getattr(callback, "update_every_n_steps", 1) < 1:
+        raise SegmentError(f"callbacks: {name} has update_every_n_steps below 1: nothing would be averaged")
+    if isinstance(callback, LearningRateFinder | BatchSizeFinder):
+        raise SegmentError(f"callbacks: {name} is not supported: use tune.lr=true, or segment.summary's largest_batch")
 
 
 def check_best(config: Mapping[str, Mapping[str, Any]]) -> None:

@@ -121,7 +121,10 @@ def explain(error: RuntimeError | OSError, folder: RunFolder, watch: ProcessWatc
     Raises:
         SystemExit: another process has died, and another one says so.
     """
-    reason = " ".join(str(error).split())[:150]
+    text = str(error).strip()
+    if text.startswith("Caught ") and "DataLoader worker" in text:  # the worker's traceback ends with its reason
+        text = f"DataLoader worker: {text.splitlines()[-1]}"
+    reason = " ".join(text.split())[:150]
     if isinstance(error, OSError):
         if error.errno not in DISK_FULL:
             return None

@@ -32,6 +32,10 @@ class StopHopeless(Callback):
     mode = "max"
 
     def __init__(self, monitor: str = "val/mIoU", min_jobs: int = 5, min_epochs: int = 1) -> None:
+        if min_jobs < 1 or min_epochs < 1:
+            raise SegmentError(
+                f"callbacks.stop_hopeless: expected min_jobs and min_epochs from 1, got {min_jobs} and {min_epochs}"
+            )
         self.monitor, self.min_jobs, self.min_epochs = monitor, min_jobs, min_epochs
         self._finished: dict[Path, dict[int, float]] = {}
 

@@ -34,6 +34,8 @@ class LossSum(nn.Module):
     ) -> None:
         super().__init__()
         self.weights = [1.0] * len(terms) if weights is None else [*weights]
+        if not isinstance(parts, Mapping):
+            raise SegmentError("loss.parts: expected a table of losses by name")
         if not terms:
             raise SegmentError(f"loss.terms=[]: expected names of losses, such as {', '.join(parts)}")
         numbers = all(0 <= one < math.inf for one in self.weights) and any(self.weights)

@@ -159,9 +159,9 @@ class OhemCrossEntropy(CrossEntropy):
         normalize: str = "process",
     ) -> None:
         super().__init__("mean", class_weights, 0.0, normalize)
-        if not (0 <= threshold <= 1 and 0 <= min_share <= 1):
+        if not (0 <= threshold <= 1 and 0 <= min_share <= 1 and threshold + min_share > 0):
             raise SegmentError(
-                f"loss.threshold={threshold:g} loss.min_share={min_share:g}: expected numbers from 0 to 1"
+                f"loss.threshold={threshold:g} loss.min_share={min_share:g}: expected numbers from 0 to 1, not both 0"
             )
         self.threshold, self.min_share = threshold, min_share
 

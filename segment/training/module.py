@@ -110,7 +110,10 @@ class SegmentationModule(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         self._losses.check()
         if not self._losses.learned and self.global_rank == 0:
-            print("note: the loss was 0 throughout: no pixel of the training split seems labelled; see segment.check")
+            print(
+                "note: the loss was 0 throughout: is a pixel of the training split labelled, and does the loss "
+                "count it? See segment.check"
+            )
         self._losses.learned = True
 
     def on_validation_start(self) -> None:

@@ -48,20 +48,34 @@ def parameter_groups(
 
 
 def optimizer_with_groups(
-    net: nn.Module, algorithm: Callable[..., Optimizer], lr: float, weight_decay: float, **factors: Any
+    net: nn.Module,
+    algorithm: Callable[..., Optimizer],
+    lr: float,
+    weight_decay: float,
+    encoder_factor: float | None = None,
+    bias_factor: float = 1.0,
+    bias_decay: bool = True,
 ) -> Optimizer:
     """Build an optimiser over the parameter groups of a net.
 
     Args:
         net: a net with attributes ``encoder`` and ``decoder``.
         algorithm: class of the optimiser.
-        lr, weight_decay, factors: see :func:`parameter_groups`.
+        lr, weight_decay, encoder_factor, bias_factor, bias_decay: see :func:`parameter_groups`.
 
     Raises:
         SegmentError: the algorithm does not take such a rate, decay or option.
     """
+    options = getattr(algorithm, "keywords", {})
+    for key in ("lr", "weight_decay"):
+        if key in options:
+            raise SegmentError(f"optimizer.algorithm.{key} has no effect: set optimizer.{key}")
+    betas = options.get("betas", (0, 0))
+    if not isinstance(betas, Sequence) or len(betas) != 2:
+        raise SegmentError(f"optimizer.algorithm.betas={betas}: expected two numbers")
+    groups = parameter_groups(net, lr, weight_decay, encoder_factor, bias_factor, bias_decay)
     try:
-        return algorithm(parameter_groups(net, lr, weight_decay, **factors), lr=lr, weight_decay=weight_decay)
+        return algorithm(groups, lr=lr, weight_decay=weight_decay)
     except (TypeError, ValueError) as error:
         raise SegmentError(f"optimizer: {error}") from None
 
@@ -134,7 +148,7 @@ def one_cycle(
     rates = [group["lr"] for group in optimizer.param_groups]
     try:
         low, high = (0.0, 0.0) if momentum is None else momentum
-        if not 0 <= low <= high < 1:
+        if not 0 <= low <= high < 1 or not 0 <= warmup_share < 1:  # torch divides by the steps after the peak
             raise ValueError
         return OneCycleLR(
             optimizer,
@@ -147,8 +161,8 @@ def one_cycle(
         )
     except (TypeError, ValueError):
         raise SegmentError(
-            f"scheduler.warmup_share={warmup_share} scheduler.momentum={momentum}: expected a share from 0 to 1, and "
-            "[LOW,HIGH] from 0 to below 1, or null, as for optimisers without momentum"
+            f"scheduler.warmup_share={warmup_share} scheduler.momentum={momentum}: expected a share from 0 to below 1, "
+            "and [LOW,HIGH] from 0 to below 1, or null, as for optimisers without momentum"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """Trials of the user's own losses and metrics before a run begins, and the metrics that are logged beside ours."""
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ SIDE = 32
 
 
 def check_loss(loss: Any, classes: int) -> None:
-    """Try a loss on a small image with an ignored pixel.
+    """Try a loss on some small images with ignored pixels.
 
     Args:
         loss: maps scores (N,C,H,W) and labels int64 (N,H,W) to a number.
@@ -31,10 +32,14 @@ def check_loss(loss: Any, classes: int) -> None:
         raise SegmentError(f"loss builds a {name}, expected a torch.nn.Module")
     if any(parameter.requires_grad for parameter in loss.parameters()):
         raise SegmentError(f"loss: {name} has parameters, which no optimiser trains: use a loss without parameters")
-    scores, labels = torch.zeros(1, classes, SIDE, SIDE, requires_grad=True), torch.zeros(1, SIDE, SIDE).long()
+    images = 3 if classes == 2 else 2  # as many as classes would hide that a loss takes no labels
+    scores = torch.zeros(images, classes, SIDE, SIDE, requires_grad=True)
+    labels = torch.zeros(images, SIDE, SIDE).long()
     labels[..., 0] = IGNORE
     try:
-        value = copy.deepcopy(loss)(scores, labels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as that on broadcasting, which the error below names
+            value = copy.deepcopy(loss)(scores, labels)
     except SegmentError:
         raise
     except Exception as error:  # the user's code may raise anything

@@ -1,6 +1,6 @@
 """Lightning's Trainer with everything that a run needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, ProgressBar, W
 
 from segment.cli.build import instantiate
 from segment.cli.config import plain
+from segment.cli.targets import locate
 from segment.cli.value_types import check_arguments
 from segment.errors import SegmentError
 from segment.records.checkpoint_writer import WholeCheckpoints
@@ -46,14 +47,14 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
 
     last = LastCheckpoint(start.folder.last_checkpoint, config.checkpoint.every_n_steps)
     parts = {name: part for name, part in (plain(config.get("callbacks")) or {}).items() if part}  # null: without it
-    named = instantiate(parts)
+    named = {name: instantiate(part) for name, part in check_arguments(parts, "callbacks").items()}
     if wrong := [name for name, one in named.items() if not isinstance(one, Callback)]:
         raise SegmentError(f"callbacks.{wrong[0]} is no callback: expected a table with _target_, its class")
     callbacks = [*named.values()]
     # WeightAveraging restores the trained weights when a validation ends; all other callbacks have to come before.
     callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
     check_trainer_config(check_arguments(plain(config.trainer), "trainer"))
-    check_callbacks(callbacks, plain(config.get("metrics")) or ())
+    check_callbacks(callbacks, good_values(plain(config.get("metrics")) or {}))
     if not config.trainer.get("fast_dev_run"):
         check_best(parts)
     callbacks.insert(0, LambdaCallback(on_train_start=begin))
@@ -74,6 +75,17 @@ def build_trainer(config: Any, start: RunStart, loggers: list, on_start: Callabl
             f"{trainer.world_size}: set trainer.devices and trainer.num_nodes as they were"
         )
     return trainer
+
+
+def good_values(metrics: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return by which values each of torchmetrics' metrics is good: "max", "min", or None if it does not say.
+
+    Args:
+        metrics: configuration of the further metrics.
+    """
+    classes = {name: locate(table["_target_"]) for name, table in metrics.items() if table}
+    words: dict[Any, str] = {True: "max", False: "min"}
+    return {name: words.get(getattr(found, "higher_is_better", None)) for name, found in classes.items()}
 
 
 def describe_step(trainer: Any) -> str:

@@ -32,8 +32,10 @@ class WandbMedia(Callback):
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 1, artifact: bool = False) -> None:
-        if every_n_epochs < 1:
-            raise SegmentError(f"callbacks.wandb.every_n_epochs={every_n_epochs}: expected a number from 1")
+        if every_n_epochs < 1 or count < 0:
+            raise SegmentError(
+                f"callbacks.wandb: expected every_n_epochs from 1 and count from 0, got {every_n_epochs} and {count}"
+            )
         self.count, self.every_n_epochs, self.artifact = count, every_n_epochs, artifact
         self._examples: list[Example] | None = None
 

@@ -10,6 +10,7 @@ from lightning.fabric.utilities import rank_zero_only
 from segment.data.classes import Classes, voc_palette
 from segment.data.datamodule import SegmentationDataModule, count_shared
 from segment.data.dataset import SegmentationDataset
+from segment.data.datasets.folder import FolderDataModule
 from segment.data.datasets.shapes import ShapesDataModule
 from segment.data.datasets.voc import VOCDataModule
 from segment.data.doctor import examine
@@ -134,3 +135,16 @@ def test_too_little_shared_memory_is_said_before_training(monkeypatch, tmp_path)
         ShapesDataModule(num_workers=2, **options).setup("fit")
     ShapesDataModule(num_workers=0, **options).setup("fit")
     ShapesDataModule(num_workers=1, **options).setup("fit")
+
+
+def test_whole_images_count_in_shared_memory(monkeypatch, tmp_path, folder_root):
+    """Images of 24 x 20 pixels: an evaluation reads them whole."""
+    monkeypatch.setattr("segment.data.workers.os.statvfs", lambda path: SimpleNamespace(f_bavail=7, f_frsize=1000))
+    data = FolderDataModule(str(folder_root), ["a", "b", "c"], num_workers=2, crop_size=(8, 8), batch_size=1)
+    with pytest.raises(SegmentError, match=r"has 0.007 MB free, the loader's workers need 0.0087 MB"):
+        data.setup("fit")  # 2 workers x 2 batches x (8 x 8 + 24 x 20) pixels x 4 bytes
+    with pytest.raises(SegmentError, match=r"need 0.00768 MB: .* an evaluation reads whole images$"):
+        FolderDataModule(str(folder_root), ["a", "b", "c"], num_workers=2).eval_dataloader("val")
+    with monkeypatch.context() as patch:
+        patch.setattr("segment.data.workers.os.statvfs", lambda path: (_ for _ in ()).throw(OSError(38, "no")))
+        FolderDataModule(str(folder_root), ["a", "b", "c"], num_workers=2).eval_dataloader("val")

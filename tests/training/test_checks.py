@@ -15,6 +15,7 @@ from segment.training.checks import (
     check_trainer,
     check_trainer_config,
 )
+from segment.training.trainer import good_values
 from tests.training.test_trainer import build
 
 
@@ -36,6 +37,30 @@ from tests.training.test_trainer import build
             "callbacks=[default,early_stopping] callbacks.early_stopping.monitor=val/miou",
             "EarlyStopping's monitor=val/miou",
         ),
+        ("+trainer.min_epochs=5 trainer.max_epochs=2", "trainer.min_epochs=5 is above trainer.max_epochs=2"),
+        ("+trainer.min_steps=5 trainer.max_steps=2", "trainer.min_steps=5 is above trainer.max_steps=2"),
+        ("trainer.max_epochs=null", "trainer.max_epochs=null: expected trainer.max_steps or trainer.max_time"),
+        ("trainer.devices=100000", "trainer.devices=100000: expected at most [0-9]+ processes on this CPU"),
+        ("trainer.gradient_clip_val=nan", "trainer.gradient_clip_val=nan: expected a finite number"),
+        ("callbacks=[default,ema] callbacks.ema.decay=nan", "callbacks.ema.decay=nan: expected a finite number"),
+        ("callbacks=[default,ema] callbacks.ema.decay=x", "callbacks.ema.decay=x: expected a number"),
+        (
+            "callbacks=[default,ema] +callbacks.ema.update_every_n_steps=0",
+            "callbacks: EMAWeightAveraging has update_every_n_steps below 1",
+        ),
+        (
+            "callbacks=[default,early_stopping] +callbacks.early_stopping.min_delta=-1",
+            "callbacks: EarlyStopping has a min_delta below 0",
+        ),
+        (
+            "+callbacks.x._target_=lightning.pytorch.callbacks.LearningRateFinder",
+            "Finder is not supported: use tune.lr",
+        ),
+        (
+            "callbacks=[default,stop_hopeless] callbacks.stop_hopeless.min_jobs=0",
+            "callbacks.stop_hopeless: expected min_jobs and min_epochs from 1, got 0 and 1",
+        ),
+        ("callbacks.wandb.count=-1", "callbacks.wandb: expected every_n_epochs from 1 and count from 0, got 1 and -1"),
         (
             "callbacks=[default,early_stopping] callbacks.early_stopping.patience=0",
             "callbacks: EarlyStopping has patience=0: expected 1 or more validations",
@@ -117,16 +142,22 @@ def test_synchronised_batch_norm_needs_gpus():
 
 
 def test_a_time_between_validations_and_a_callback_without_a_mode_pass():
-    check_trainer_config({"val_check_interval": "00:00:10:00"})
+    check_trainer_config({"val_check_interval": "00:00:10:00", "max_time": "01:00:00:00"})
     check_callbacks([SimpleNamespace(monitor="val/mIoU")])
 
 
 def test_a_further_metric_may_be_monitored():
     stopper = EarlyStopping("val/f1", mode="max")
-    check_callbacks([stopper], ["f1"])
-    check_callbacks([EarlyStopping("val/all/f1", mode="max")], ["all"])
+    check_callbacks([stopper], {"f1": "max"})
+    check_callbacks([EarlyStopping("val/all/f1", mode="max")], {"all": None})
+    with pytest.raises(SegmentError, match=r"^callbacks: EarlyStopping has mode=max for val/f1: expected mode=min$"):
+        check_callbacks([stopper], {"f1": "min"})
     with pytest.raises(SegmentError, match=r"monitor=val/f1 is not logged, expected val/mIoU.*, val/kappa$"):
-        check_callbacks([stopper], ["kappa"])
+        check_callbacks([stopper], {"kappa": None})
+    f1 = {"_target_": "torchmetrics.classification.MulticlassF1Score"}
+    loss = {"_target_": "torchmetrics.classification.MulticlassHingeLoss"}
+    own = {"_target_": "torch.nn.Identity"}
+    assert good_values({"a": f1, "b": loss, "c": own, "d": None}) == {"a": "max", "b": "min", "c": None}
 
 
 @pytest.mark.parametrize(("compiler", "name"), [(None, r"(clan)?g\+\+"), ("nosuch++ -O2", r"nosuch\+\+ -O2")])

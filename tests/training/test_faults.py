@@ -67,6 +67,11 @@ def test_a_worker_that_dies_ends_the_run_with_one_line_and_the_way_on(recorder):
         end(recorder, error)
     assert "\n" not in str(raised.value)
     assert (recorder.exit_codes, recorder.signals) == ([1], [signal.SIGKILL])
+    error = RuntimeError(
+        "Caught RuntimeError in DataLoader worker process 1.\nOriginal Traceback:\n  File x\nno memory"
+    )
+    with pytest.raises(SegmentError, match=r"^a loader's worker died \(DataLoader worker: no memory\): memory"):
+        end(recorder, error)
 
 
 def test_sigterm_after_a_training_says_how_to_continue(capsys):

@@ -100,7 +100,7 @@ def test_ohem_is_the_mean_over_hard_pixels(case, threshold, min_share):
 
 
 def test_ohem_may_find_no_hard_pixel(case):
-    assert OhemCrossEntropy(0.0, 0.0)(*case).item() == 0
+    assert OhemCrossEntropy(1e-30, 0.0)(*case).item() == 0
 
 
 @pytest.mark.parametrize("loss", ALL)
@@ -180,8 +180,10 @@ def test_wrong_arguments_are_named(case):
         FocalLoss(class_weights="auto")
     with pytest.raises(SegmentError, match=r"^loss.gamma=-1: expected a number from 0$"):
         FocalLoss(-1)
-    with pytest.raises(SegmentError, match=r"loss.min_share=2: expected numbers from 0 to 1$"):
+    with pytest.raises(SegmentError, match=r"loss.min_share=2: expected numbers from 0 to 1, not both 0$"):
         OhemCrossEntropy(min_share=2)
+    with pytest.raises(SegmentError, match=r"^loss.threshold=0 loss.min_share=0: expected"):
+        OhemCrossEntropy(0.0, 0.0)
     with pytest.raises(SegmentError, match="expected mean or sum"):
         CrossEntropy("average")
     with pytest.raises(SegmentError, match=r"^loss.class_weights=\[\]: expected numbers from 0, not all 0$"):

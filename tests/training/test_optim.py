@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from segment.cli.build import instantiate
+from segment.cli.config import load_config
 from segment.errors import SegmentError
 from segment.training.optim import (
     build_optimizer,
@@ -105,6 +107,7 @@ def test_momentum_for_one_cycle_that_is_none():
         {"momentum": [5, 9]},
         {"warmup_share": "x"},
         {"warmup_share": 2},
+        {"warmup_share": 1},
     ):
         with pytest.raises(SegmentError, match=r"scheduler.*momentum=.*\[LOW,HIGH\]"):
             rates(one_cycle, 20, **wrong)
@@ -151,5 +154,15 @@ def test_an_optimizer_of_torchs_kind_gets_the_trained_parameters():
     )
     with pytest.raises(SegmentError, match=r"^optimizer: the learning rate of encoder/\w+ is -1"):
         build_optimizer(factor, Net())
+    for key, value, message in (
+        ("lr", 1, r"optimizer.algorithm.lr has no effect: set optimizer.lr"),
+        ("betas", [0.9], r"optimizer.algorithm.betas=\[0.9\]: expected two numbers"),
+        ("betas", 0.9, r"optimizer.algorithm.betas=0.9: expected two numbers"),
+    ):
+        algorithm = functools.partial(torch.optim.AdamW, **{key: value})
+        with pytest.raises(SegmentError, match=f"^{message}$"):
+            optimizer_with_groups(Net(), algorithm, lr=1, weight_decay=0)
+    with pytest.raises(SegmentError, match=r"^optimizer.bias_decay=foo: expected true or false$"):
+        instantiate(load_config(["optimizer.bias_decay=foo"]).optimizer)
     with pytest.raises(SegmentError, match=r"^optimizer: expected an Optimizer of torch, got a str"):
         build_optimizer(lambda net: "none", net)

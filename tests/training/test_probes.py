@@ -50,9 +50,10 @@ def test_losses_of_all_kinds_pass():
         (OwnLoss("parameters"), "has parameters, which no optimiser trains"),
         (
             nn.CrossEntropyLoss(),
-            r"fails on scores \(1, 2, 32, 32\) and labels int64 .* 255 is ignored: IndexError: Targ",
+            r"fails on scores \(3, 2, 32, 32\) and labels int64 .* 255 is ignored: IndexError: Targ",
         ),
-        (nn.CrossEntropyLoss(ignore_index=255, reduction="none"), r"a tensor of shape \(1, 32, 32\)"),
+        (nn.CrossEntropyLoss(ignore_index=255, reduction="none"), r"a tensor of shape \(3, 32, 32\)"),
+        (nn.MSELoss(), r"MSELoss fails on scores"),  # of one image, or of as many as classes, it would broadcast
         (nn.CrossEntropyLoss, "loss builds a type, expected a torch.nn.Module"),
     ],
 )
