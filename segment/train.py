@@ -30,7 +30,9 @@ UNRECORDED = {"resume", "repeat", "trust", "data.download", "data.url", "data.ch
 
 def train(config: DictConfig) -> None:
     """Train a net, evaluate its best checkpoint, and write the results into the run folder."""
-    import lightning as L  # here and not above, so that --help and --cfg need not wait for torch
+    check_config(config)
+
+    import lightning as L  # here and not above, so that --help, --cfg and a mistake need not wait for torch
 
     from segment.training.class_weights import find_class_weights
     from segment.training.faults import ending_run, occupied, stoppable
@@ -44,7 +46,6 @@ def train(config: DictConfig) -> None:
     if start.is_finished(plain(config)):
         print(f"finished: {shown(start.folder.path)} is trained, and its metrics are in metrics.json")
         return
-    check_config(config)
     if config.tune.lr:
         check_range_test(config, start)
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -75,8 +76,6 @@ def check_config(config: DictConfig) -> None:
     Raises:
         SegmentError: a value is of another type.
     """
-    from segment.training.checks import check_compiler
-
     check_seed(config.seed)
     check_file_names(plain(config), "this run")  # a run with other names could not be resumed
     if isinstance(config.checkpoint, str):
@@ -91,6 +90,8 @@ def check_config(config: DictConfig) -> None:
     }.items():
         OmegaConf.update(config, key, check_value(key, OmegaConf.select(config, key), kind))
     if config.compile:
+        from segment.training.checks import check_compiler
+
         check_compiler(config.trainer.get("accelerator"))
 
 

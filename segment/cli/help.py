@@ -78,8 +78,13 @@ def key_comments(folders: Sequence[str], command: str, options: Mapping[str, Any
         places = [Path(folder, group) for folder in folders]
         chosen += [(prefix, path) for path in _lineage(places, option)]
         others += [(prefix, path) for place in places for path in sorted(place.glob("*.yaml"))]
-    for prefix, path in dict.fromkeys([*chosen, *others]):
-        with suppress(OSError, *YAML_ERRORS):  # of an option that is not chosen: Hydra has read the others
+    for prefix, path in chosen:
+        found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
+    for prefix, path in chosen:
+        if not path.is_relative_to(folders[0]):  # the user's own, whose keys other options do not explain
+            found = {f"{prefix}.{key}": "" for key, _ in flatten(yaml.safe_load(path.read_text("utf-8")))} | found
+    for prefix, path in others:
+        with suppress(OSError, *YAML_ERRORS):  # Hydra has read only the chosen ones
             found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
     return found
 

@@ -16,7 +16,7 @@ from segment.errors import SegmentError
 
 ROWS = 40
 """Number of values that the message lists."""
-MAX_VALUES = 256
+TABLE_VALUES = 256
 """Number of values from which on there is no table to paste: they are no classes."""
 SOFT = 4
 """Number of unknown values from which masks may be soft or lossy."""
@@ -71,7 +71,7 @@ def unknown_message(found: Sequence[UnknownValues], labels: Labels, total: int) 
     ]
     if len(pixels) > ROWS:
         rows.append(f"    # and {len(pixels) - ROWS} more")
-    if labels.names and len(labels.table) + len(pixels) <= MAX_VALUES:
+    if labels.names and len(labels.table) + len(pixels) <= TABLE_VALUES:
         names = {IGNORE: VOID, **dict(enumerate(labels.names))}
         known = [f"{as_key(value, labels)}:{_quoted(names[label])}" for value, label in labels.table.items()]
         table = ",".join([*known, *(key.replace(" ", "") for key in keys)])

@@ -129,6 +129,8 @@ def _check_options(callback: Any, name: str) -> None:
         raise SegmentError(f"callbacks: {name} has a min_delta below 0: expected a number from 0")
     if getattr(callback, "update_every_n_steps", 1) < 1:
         raise SegmentError(f"callbacks: {name} has update_every_n_steps below 1: nothing would be averaged")
+    if unknown := sorted(getattr(callback, "_kwargs", {}).keys() - {"avg_fn", "multi_avg_fn"}):  # of WeightAveraging
+        raise SegmentError(f"callbacks: {name} takes no {unknown[0]}")
     if isinstance(callback, LearningRateFinder | BatchSizeFinder):
         raise SegmentError(f"callbacks: {name} is not supported: use tune.lr=true, or segment.summary's largest_batch")
 

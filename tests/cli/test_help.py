@@ -44,6 +44,11 @@ def test_the_chosen_options_explain_a_key_before_others_do(capsys, tmp_path):
     mine = help_of(capsys, "train", "data=mydata", "data.root=x", "--config-dir", str(tmp_path))
     (line,) = [line for line in text.splitlines() if line.startswith("  data.classes=")]
     assert line in mine
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "tiny.yaml").write_text("_target_: mylab.Tiny\nwidth: 8\ndepth: 3  # number of levels\n")
+    mine = help_of(capsys, "train", "model=tiny", "--config-dir", str(tmp_path))
+    assert "  model.width=8\n" in mine
+    assert "  model.depth=3                     number of levels\n" in mine
 
 
 SHARED = {"data": "loading", "model": "net"}

@@ -48,6 +48,7 @@ from tests.training.test_trainer import build
             "callbacks=[default,ema] +callbacks.ema.update_every_n_steps=0",
             "callbacks: EMAWeightAveraging has update_every_n_steps below 1",
         ),
+        ("callbacks=[default,ema] +callbacks.ema.dekay=0.9", "callbacks: EMAWeightAveraging takes no dekay"),
         (
             "callbacks=[default,early_stopping] +callbacks.early_stopping.min_delta=-1",
             "callbacks: EarlyStopping has a min_delta below 0",
