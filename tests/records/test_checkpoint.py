@@ -112,7 +112,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, content, monkeypatch):
         ({"nonsense": 1}, "nonsense"),
         ({"k" * 10**6: 1}, "unexpected keyword argument"),
         ({"normalization": "n" * 10**6}, "its net cannot be built: model.normalization=nnn"),
-        ({"normalization": {"mean": [float("nan")] * 3, "std": [1] * 3}}, "normalization.mean=nan: expected a finite number"),
+        ({"normalization": {"mean": [float("nan")] * 3, "std": [1] * 3}}, "normalization.mean=nan: expected a finite"),
         ({"frozen_stages": 10**9}, "this encoder has"),
         ({"encoder": {"_target_": "segment.models.UNetEncoder", "depth": 100_000}}, "builds a net larger"),
         ({"encoder": {"_target_": "segment.models.UNetEncoder", "width": 10**30}}, "its net cannot be built"),
