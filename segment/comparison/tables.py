@@ -1,5 +1,6 @@
 """The tables of a comparison: for people, and as records for programs."""
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -139,6 +140,12 @@ def _interval_text(interval: Interval | None, sign: str = "") -> str:
     return f"[{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]" if interval else "-"
 
 
+def _as_shares(text: str) -> float | str:
+    """Return a published score in per cent, or a range of two, as shares."""
+    shares = re.sub(r"[\d.]+", lambda found: f"{float(found[0]) / 100:g}", text)
+    return float(shares) if shares and " " not in shares else shares
+
+
 def section_records(section: Section) -> list[dict[str, Any]]:
     """Return a row of report.csv for each group and each published score: scores in 0..1, seconds and bytes."""
     rows = []
@@ -154,7 +161,7 @@ def section_records(section: Section) -> list[dict[str, Any]]:
         row |= group.cost._asdict() if group.cost else {}
         rows.append(row | group.runs[0].measurement | {"root": group.runs[0].metrics.get("root")})
     for score in (*section.published, *section.elsewhere):
-        numbers = {key: float(score[key]) / 100 for key in HEADINGS if score[key].replace(".", "").isdigit()}
+        numbers = {key: _as_shares(score[key]) for key in HEADINGS}
         data = LECTURE[1] if section.data == LECTURE[0] else section.data
         rows.append({"data set": data, "row": score["net"], **score, **numbers})
     return rows

@@ -168,6 +168,8 @@ def test_data_sets_are_apart_each_with_its_published_scores(strides, tmp_path):
     )
     assert ("FCN-16s", "62.4") in {(score["net"], score["mIoU"]) for score in voc.elsewhere}
     assert {score["measured on"] for score in camvid.elsewhere} >= {"CamVid test"}
+    in_shares = {row["row"]: row["mIoU"] for row in section_records(camvid)}
+    assert (in_shares["SegNet"], in_shares["U-Net"]) == (0.464, "0.487 to 0.498")
     assert own.elsewhere == own.published == voc.published == camvid.published == []
     assert "--paper: no published scores are known for mine" in own.notes
 
