@@ -33,7 +33,7 @@ SHOWN = 5
 
 MASKS_SHOWN = 8
 """Number of images of check_masks.png, of all splits."""
-MASK_TITLES = ("image", "mask", "both")
+MASK_TITLES = ("image", "mask", "mask over image")
 PICTURE_SIDE = 600
 """Pixels of a picture in check_masks.png, about: larger images are thinned out."""
 
@@ -115,10 +115,8 @@ def mask_rows(data: "SegmentationDataModule", splits: Sequence[str]) -> "list[tu
                 with suppress(SegmentError):
                     item = dataset[index]
                     step = max(1, max(item["mask"].shape) // PICTURE_SIDE)
-                    image, mask = (
-                        item["image"].permute(1, 2, 0).numpy()[::step, ::step],
-                        item["mask"].numpy()[::step, ::step],
-                    )
+                    image = item["image"].permute(1, 2, 0).numpy()[::step, ::step]
+                    mask = item["mask"].numpy()[::step, ::step]
                     rows.append((image, mask, overlay(image, mask, data.classes)))
     return rows
 

@@ -58,10 +58,10 @@ def _build(checked: Any, *args: Any, **kwargs: Any) -> Any:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if cause is None or isinstance(cause, InstantiationException):
             raise SegmentError(" ".join(str(error).split())) from error
-        refused = isinstance(cause, RuntimeError) and str(checked.get("_target_")).startswith("lightning.")
-        if refused or isinstance(
-            cause, TypeError | ValueError | ImportError
-        ):  # an argument that the part does not take
+        kinds: tuple[type[Exception], ...] = (TypeError, ValueError, ImportError)  # an argument that is not taken
+        if str(checked.get("_target_")).startswith("lightning."):
+            kinds = (*kinds, RuntimeError)  # such as torch.device("foo")
+        if isinstance(cause, kinds):
             part = str(checked.get("_target_", "configuration")).rpartition(".")[2]
             message = f"{part}: {' '.join(str(cause).split())}"
             unknown = re.search(r"unexpected keyword argument '(\w+)'", message)
