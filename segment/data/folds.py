@@ -84,7 +84,10 @@ def assign_folds(units: Sequence[str], number: int, seed: int) -> list[int]:
     """
     sizes = Counter(units)
     if len(sizes) < number:
-        raise SegmentError(f"data.folds={number}: there are only {len(sizes)} images or groups of images to divide")
+        found = ", ".join(sorted(map(str, sizes))[:3])
+        raise SegmentError(
+            f"data.folds={number}: there are only {len(sizes)} images or groups of images to divide: {found}"
+        )
     order = sorted(sizes, key=lambda unit: (-sizes[unit], sha256(f"{seed}/{unit}".encode()).digest()))
     filled, chosen = [0] * number, {}
     for unit in order:

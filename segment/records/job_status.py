@@ -40,6 +40,7 @@ class JobRecord:
     error: str = ""
     started: str = field(default_factory=utc_now)
     ended: str | None = None
+    config_dirs: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> "JobRecord | None":
@@ -69,7 +70,8 @@ class JobRecord:
     def command(self) -> str:
         """The command that runs the job without its sweep."""
         alone = ["hydra.mode=RUN"] if any(override.startswith("sweep=") for override in self.overrides) else []
-        return shlex.join(["python", "-m", "segment.train", *self.overrides, *alone])
+        flags = [flag for folder in self.config_dirs for flag in ("--config-dir", folder)]
+        return shlex.join(["python", "-m", "segment.train", *flags, *self.overrides, *alone])
 
     @property
     def reason(self) -> str:

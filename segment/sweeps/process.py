@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import BinaryIO
 
+from segment.cli.overrides import config_dirs
 from segment.records.folder import RunFolder
 from segment.records.job_status import STOPPED, JobRecord
 
@@ -79,7 +80,8 @@ class JobProcess:
         shown: bool = True,
         recorded: bool = True,
     ) -> None:
-        self.record, self._folder, self._recorded = JobRecord(list(overrides)), folder, recorded
+        self.record = JobRecord(list(overrides), config_dirs=config_dirs(command))
+        self._folder, self._recorded = folder, recorded
         self._write()
         self._log = None if shown else folder.job_log.open("ab")
         self._log_start = self._log.tell() if self._log else 0

@@ -127,7 +127,9 @@ def test_other_splits_stay_as_they_are(camvid_root):
 
 
 def test_what_cannot_be_divided(photos):
-    with pytest.raises(SegmentError, match=r"data.folds=8: there are only 7 images or groups of images to divide"):
+    with pytest.raises(
+        SegmentError, match=r"data.folds=8: there are only 7 images or groups of images to divide: a, b, c$"
+    ):
         folder(photos, 0, folds=8).split_samples("val")
     with pytest.raises(SegmentError, match=r"data.folds: these images are drawn"):
         ShapesDataModule(folds=2, fold=0)

@@ -9,6 +9,7 @@ import pytest
 
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder
+from segment.records.job_status import JobRecord
 from segment.sweeps.process import JobProcess, find_error, job_lock, run_job, wandb_environment
 from tests.sweeps.conftest import running_in, until
 
@@ -74,6 +75,14 @@ def test_a_job_leaves_its_record_and_a_failed_one_its_output(tmp_path, program, 
     assert (record.state, record.reason) == (state, reason)
     assert json.loads(folder.job_status.read_text())["state"] == state
     assert folder.job_log.is_file() == (state == "failed")
+
+
+def test_the_command_of_a_record_has_the_user_s_own_folder_of_yaml(tmp_path):
+    program = [sys.executable, "-c", "", "--config-dir", "my conf"]
+    record = run_job(program, RunFolder(tmp_path), ["sweep=mine"])
+    assert record.command == "python -m segment.train --config-dir 'my conf' sweep=mine hydra.mode=RUN"
+    assert JobRecord.read(RunFolder(tmp_path).job_status) == record
+    assert JobRecord(["seed=1"]).command == "python -m segment.train seed=1"
 
 
 def test_a_job_of_another_slurm_process_writes_nothing(tmp_path):
