@@ -30,6 +30,7 @@ smartquotes = False  # commands are copied from the pages
 suppress_warnings = ["config.cache"]
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+nb_render_markdown_format = "myst"  # with tables
 nb_output_stderr = "remove"  # such as notes on the environment
 nb_merge_streams = True  # else each line of a command is a block of its own
 
