@@ -82,10 +82,12 @@ def test_the_python_of_the_pages_runs(main, tmp_path):
             Image.new(mode, (64, 48)).save(Path("DIR", kind, f"{number}.png"))
     Path("FOLDER").mkdir()
     np.savez("FOLDER/photo.npz", probabilities=np.zeros((21, 48, 64), np.uint8))
-    for name, mean in (("first", 0.5), ("second", 0.6)):
+    for name, mean in (("fcn8s", 0.5), ("unet", 0.6)):
         for seed in range(3):
-            Path("runs", name, str(seed)).mkdir(parents=True)
-            Path("runs", name, str(seed), "metrics.json").write_text(json.dumps({"mIoU": mean + seed / 100}))
+            job = Path("runs/nets", f"model-{name}_seed-{seed}_0a")
+            job.mkdir(parents=True)
+            (job / "metrics.json").write_text(json.dumps({"mIoU": mean + seed / 100}))
+    shutil.copytree("RUN", "runs/folds/0")
     published = fcn_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
     torch.save(published.state_dict(), "fcn_resnet50_coco-1167a1af.pth")
     for name in ("train-volume.tif", "train-labels.tif"):

@@ -45,7 +45,7 @@ CASES = {
     "no best checkpoint": (["callbacks=ema"], "nothing keeps the best checkpoint"),
     "folder in a name": (["+callbacks.best.dirpath=null", "+callbacks.x={_target_:lightning.pytorch.callbacks."
                           "ModelCheckpoint,filename:a/b}"], "this run: refused, filename=a/b in callbacks is no plain"),
-    "no pictures": (["callbacks.wandb.every_n_epochs=0"], "every_n_epochs=0: expected a number from 1"),
+    "no pictures": (["callbacks.wandb.every_n_epochs=0"], "callbacks.wandb: expected every_n_epochs from 1"),
     "rising rates": (["scheduler=polynomial", "scheduler.power=-1"], "scheduler.power=-1: expected a number from 0"),
     "non-finite loss": (["optimizer=sgd", "optimizer.lr=1e30", "data.train_size=16"], "the loss is"),
     "wrong accelerator": (["trainer.accelerator=tpux"], "Trainer: "),

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+import segment.sweeps.folder_names  # noqa: F401  # registers the resolver of hydra.sweep.subdir
 from segment.cli.run_folder import output_folder
 from segment.errors import SegmentError
 from segment.records.folder import RunFolder

@@ -30,8 +30,9 @@ def test_a_search_tells_the_best_trial_and_runs_none_twice(sweep, tmp_path, capf
     out, err = capfd.readouterr()
     assert out.startswith("search of 3 jobs in sweep\njob 1/3  optimizer.lr=")
     assert "data.scale" not in out.splitlines()[1]  # it is the same for all
-    best = out.splitlines()[-1]
+    best, following = out.splitlines()[-2:]
     assert best.startswith("best           python -m segment.train optimizer.lr=")
+    assert following.startswith("next           python -m segment.report ")
     assert best.endswith("sweep=search 'data.scale=[1.0,1.0]' hydra.mode=RUN")
     assert err == ""
     assert sweep(*few) == (0, [])
@@ -66,7 +67,7 @@ def test_the_optimum_of_a_stub_is_found_and_more_trials_go_on_from_there(sweep, 
     sweep("sweep=search", "hydra.sweeper.n_trials=14")
     code, jobs = sweep("sweep=search", "hydra.sweeper.n_trials=40")
     assert (code, len(jobs)) == (0, 26)
-    best = dict(part.partition("=")[::2] for part in capfd.readouterr().out.splitlines()[-1].split())
+    best = dict(part.partition("=")[::2] for part in capfd.readouterr().out.splitlines()[-2].split())
     assert 0.007 < float(best["optimizer.lr"]) < 0.014
     assert best["loss"] == "cross_entropy"
 
