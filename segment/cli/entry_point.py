@@ -118,7 +118,7 @@ def _compose_and_run(name: str, run: Callable[[DictConfig], Any], prepare: Calla
         if composed:
             raise
         sys.exit(f"error: {printable(str(damaged_yaml(error)))}")
-    except (ValueError, NotImplementedError, AssertionError, RuntimeError) as error:
+    except (ValueError, AssertionError, RuntimeError) as error:
         if is_long_number(error):
             sys.exit(f"error: {LONG_NUMBER}")
         if _is_raised_by(error, "submitit"):

@@ -83,7 +83,7 @@ def key_comments(folders: Sequence[str], command: str, options: Mapping[str, Any
     for prefix, path in chosen:
         if not path.is_relative_to(folders[0]):  # the user's own, whose keys other options do not explain
             found = {f"{prefix}.{key}": "" for key, _ in flatten(yaml.safe_load(path.read_text("utf-8")))} | found
-    for prefix, path in others:
+    for prefix, path in [one for one in others if one not in chosen]:
         with suppress(OSError, *YAML_ERRORS):  # Hydra has read only the chosen ones
             found = {f"{prefix}.{key}": comment for key, comment in file_comments(path)} | found
     return found
