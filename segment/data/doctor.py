@@ -178,16 +178,16 @@ def _check_leakage(images: dict[str, dict[str, str]], report: DataReport) -> Non
 
 
 def _check_groups(images: dict[str, dict[str, str]], data: SegmentationDataModule, report: DataReport) -> None:
-    """Report a rule for groups that does not fit the images, and groups that have images in two splits."""
+    """Report a rule for groups that does not fit the images to evaluate, and groups with images in two splits."""
     ids = {name: [*found.values()] for name, found in images.items()}
     try:
-        for of_split in ids.values():
-            group_images(of_split, **data.groups)
-        for first, second in combinations(ids, 2):
-            if shared := shared_groups(ids[first], ids[second], **data.groups):
-                report.add_note("leakage", f"{first} and {second} share {shared}")
+        for name in ids.keys() - {data.train_split}:
+            group_images(ids[name], **data.groups)
     except SegmentError as error:
         report.add_problem("groups", str(error))
+    for first, second in combinations(ids, 2):
+        if shared := shared_groups(ids[first], ids[second], **data.groups):
+            report.add_note("leakage", f"{first} and {second} share {shared}")
 
 
 def _check_unused_images(samples: Sequence[Sample], used: Set[Path | None], report: DataReport) -> None:

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import BatchSizeFinder, EarlyStopping, LearningRateFinder, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateFinder,
+    ModelCheckpoint,
+    WeightAveraging,
+)
 
 from segment.cli.value_types import as_typed
 from segment.console import print_once
@@ -127,10 +134,10 @@ def _check_options(callback: Any, name: str) -> None:
         raise SegmentError(f"callbacks: {name} has patience={callback.patience}: expected 1 or more validations")
     if isinstance(callback, EarlyStopping) and callback.min_delta * (-1 if callback.mode == "min" else 1) < 0:
         raise SegmentError(f"callbacks: {name} has a min_delta below 0: expected a number from 0")
-    if getattr(callback, "update_every_n_steps", 1) < 1:
+    if isinstance(callback, EMAWeightAveraging) and callback.update_every_n_steps < 1:
         raise SegmentError(f"callbacks: {name} has update_every_n_steps below 1: nothing would be averaged")
-    if unknown := sorted(getattr(callback, "_kwargs", {}).keys() - {"avg_fn", "multi_avg_fn"}):  # of WeightAveraging
-        raise SegmentError(f"callbacks: {name} takes no {unknown[0]}")
+    if isinstance(callback, WeightAveraging) and (unknown := callback._kwargs.keys() - {"avg_fn", "multi_avg_fn"}):
+        raise SegmentError(f"callbacks: {name} takes no {min(unknown)}")
     if isinstance(callback, LearningRateFinder | BatchSizeFinder):
         raise SegmentError(f"callbacks: {name} is not supported: use tune.lr=true, or segment.summary's largest_batch")
 

@@ -70,8 +70,11 @@ def optimizer_with_groups(
     for key in ("lr", "weight_decay"):
         if key in options:
             raise SegmentError(f"optimizer.algorithm.{key} has no effect: set optimizer.{key}")
-    betas = options.get("betas", (0, 0))
-    if not isinstance(betas, Sequence) or len(betas) != 2:
+    betas, of_torch = (
+        options.get("betas", (0, 0)),
+        getattr(algorithm, "func", algorithm).__module__.startswith("torch."),
+    )
+    if of_torch and (not isinstance(betas, Sequence) or len(betas) != 2):  # others, such as Adan, may have three
         raise SegmentError(f"optimizer.algorithm.betas={betas}: expected two numbers")
     groups = parameter_groups(net, lr, weight_decay, encoder_factor, bias_factor, bias_decay)
     try:

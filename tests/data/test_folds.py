@@ -94,6 +94,7 @@ def test_groups_that_are_in_two_splits_are_named(photos, capsys):
     assert [note.kind for note in report.notes if "train and val share" in note.message] == ["leakage"]
     assert examine(folder(photos, 1), ["train", "val"]).notes == []
     assert shared_groups(["a1"], ["a1"], block=2) == ""
+    assert shared_groups(["of training"], ["a1"], pattern="^(a)") == ""  # a training needs no groups
     wrong = FolderDataModule(str(photos), ["a", "b", "c"], groups={"pattern": "^(x)"})
     assert [one.kind for one in examine(wrong, ["train", "val"]).problems] == ["groups"]
 

@@ -145,6 +145,7 @@ def test_synchronised_batch_norm_needs_gpus():
 def test_a_time_between_validations_and_a_callback_without_a_mode_pass():
     check_trainer_config({"val_check_interval": "00:00:10:00", "max_time": "01:00:00:00"})
     check_callbacks([SimpleNamespace(monitor="val/mIoU")])
+    check_callbacks([SimpleNamespace(update_every_n_steps=0, _kwargs=["the user's own"])])
 
 
 def test_a_further_metric_may_be_monitored():

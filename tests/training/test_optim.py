@@ -162,6 +162,8 @@ def test_an_optimizer_of_torchs_kind_gets_the_trained_parameters():
         algorithm = functools.partial(torch.optim.AdamW, **{key: value})
         with pytest.raises(SegmentError, match=f"^{message}$"):
             optimizer_with_groups(Net(), algorithm, lr=1, weight_decay=0)
+    own = functools.partial(lambda groups, betas, **options: torch.optim.SGD(groups, **options), betas=[1, 2, 3])
+    assert optimizer_with_groups(Net(), own, lr=1, weight_decay=0)  # as Adan has
     with pytest.raises(SegmentError, match=r"^optimizer.bias_decay=foo: expected true or false$"):
         instantiate(load_config(["optimizer.bias_decay=foo"]).optimizer)
     with pytest.raises(SegmentError, match=r"^optimizer: expected an Optimizer of torch, got a str"):
